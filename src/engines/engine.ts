@@ -1,0 +1,176 @@
+import type { ZodType } from 'zod';
+import type { Check } from '../check/check.ts';
+import type { Cluster, Problem, Service } from '../file/cluster.ts';
+import type { Reach } from '../hosts/host.ts';
+
+/**
+ * The main wall: what an engine is to everything above it. An engine's folder holds schema.ts, members.ts,
+ * observe.ts, plan.ts and later drill.ts; rendering and planning are functions of values, only `observe` and
+ * `perform` touch the world.
+ */
+export interface Engine<Spec = any, Live = any> {
+  type: string;
+  /** Its part of the user's file, without `type`, `hosts` and `uses`, which every service has. Strict, with `.describe()` on every key. */
+  schema: ZodType<Spec>;
+  /** Rules that a schema cannot say: across keys, services and hosts. Paths start at the root of the file. */
+  check?(service: Service<Spec>, cluster: Cluster): Problem[];
+  /** Debian packages (or named downloads) that each of the service's hosts needs. */
+  packages(service: Service<Spec>, cluster: Cluster): string[];
+  /** Names of secrets to exist before `members` is called, e.g. ['password']; found as cluster.secrets['cart/password']. */
+  secrets?(service: Service<Spec>): string[];
+  /** Every process of the service, rendered. Pure. */
+  members(service: Service<Spec>, cluster: Cluster): Member[];
+  /** What every host of the service must have set beside its members (kernel settings, routes, the VIP on lo). Pure, idempotent sh; see HostSetting. */
+  settings?(service: Service<Spec>, cluster: Cluster): HostSetting[];
+  /** Live roles and health, asked of the engine itself. Must return within its own deadline, also when hosts are dead or frozen. */
+  observe?(service: Service<Spec>, cluster: Cluster, reach: Reach): Promise<Live>;
+  /** Steps beyond keeping members' processes as rendered: form, heal, change, roll. `base` are the generic steps (write, start, ...) already planned for this service's members, which the engine may reorder, gate or extend. Pure. Default: base. */
+  plan?(service: Service<Spec>, cluster: Cluster, live: Live | undefined, base: BasePlan): Step[];
+  /** Carries out the engine's own steps (Step.do.kind === 'engine'). Safe to repeat. Throws StepFailed or StepHeld. */
+  perform?(action: EngineAction, service: Service<Spec>, cluster: Cluster, reach: Reach, say: (line: string) => void): Promise<void>;
+  /** Environment that a service which `uses` this one is given: { URL: 'redis://...' } becomes CART_URL. */
+  address?(service: Service<Spec>, cluster: Cluster): Record<string, string>;
+  /** Lines of `phalanx status`. */
+  status?(service: Service<Spec>, cluster: Cluster, live: Live | undefined): StatusRow[];
+  /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
+  around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
+}
+
+/** One process on one host, kept alive by the host's supervisor. */
+export interface Member {
+  /** service@host, or service.part@host where a service has several processes on a host. Unique in the cluster. */
+  name: string;
+  service: string;
+  host: string;
+  part?: string;
+  /** A shell command line; run with `exec`, in `folder`, so that the process is the supervisor's direct child. */
+  command: string;
+  /** Working folder; default the member's own folder. */
+  cwd?: string;
+  /** Not secret: shown in plans. Secrets go into `files`. */
+  env: Record<string, string>;
+  files: MemberFile[];
+  limits: { memory?: number; openFiles?: number };
+  /** Ports it listens on (for clash checks and preflight). */
+  ports: { proto: 'tcp' | 'udp'; port: number }[];
+  stop: { signal: 'TERM' | 'INT' | 'QUIT'; timeoutMs: number };
+  /** How to know from outside that it serves; undefined: running is enough. */
+  ready?: { check: Check; port: number; timeoutMs: number };
+  /** Paths (relative to the member's folder) that `down` keeps and only `down --purge` removes. */
+  data: string[];
+  /** A folder shipped with it (cluster.releases[service]); unpacked as `release/HASH`, with `current` pointing at it. */
+  release?: string;
+  /** What this process is on the status page: 'app', 'vrrp', 'agent', 'redis', 'sentinel', ... */
+  kind: string;
+}
+
+export interface MemberFile {
+  /** Relative to the member's folder. */
+  path: string;
+  content: string;
+  /** e.g. 0o600; secrets always 0600. */
+  mode: number;
+  /** What makes the running process take a change: start it again, send it a signal, nothing, or a change that the engine itself applies live. */
+  onChange: 'restart' | 'hup' | 'nothing' | 'engine';
+  /** True where the engine itself rewrites the file at run time (redis.conf, sentinel.conf): written once, then only by engine steps. */
+  owned?: 'engine';
+  secret?: boolean;
+}
+
+/** Something set on a host for a service. `apply` makes it so, `check` succeeds when it is so, `undo` removes it; all idempotent POSIX sh. */
+export interface HostSetting {
+  host: string;
+  service: string;
+  /** One line for the plan: 'VIP 10.77.0.100 on lo, ARP hidden'. Also its identity together with host. */
+  title: string;
+  check: string;
+  apply: string;
+  undo: string;
+}
+
+/** One thing that `up` does. Printed by `plan` as it is, journalled by id. */
+export interface Step {
+  /** Unique in the plan and stable between plans: 'start web@app1'. */
+  id: string;
+  verb: string;
+  /** What it acts on: a member, a host, a service. */
+  target: string;
+  /** Present when `do` is a script: where it runs. */
+  host?: string;
+  service?: string;
+  /** Why it is needed, for a person: 'not running', 'redis.conf differs: maxmemory'. */
+  why: string;
+  /** Ids of steps that must be done before. */
+  needs: string[];
+  /** The service whose data this destroys; such a step needs --allow-data-loss SERVICE. */
+  destroys?: string;
+  do: Action;
+}
+
+export type Action =
+  /** POSIX sh on the step's host; compiled with the host's other ready steps into one script. Non-zero exit: failed, stderr says why. */
+  | { kind: 'script'; script: string; timeoutMs: number }
+  /** Sh on the control machine (building the lab). */
+  | { kind: 'machine'; script: string; timeoutMs: number }
+  /** Wait until the member answers its check. */
+  | { kind: 'ready'; member: string; address: string; port: number; check: Check; timeoutMs: number }
+  | { kind: 'engine'; service: string; action: EngineAction };
+
+export interface EngineAction {
+  name: string;
+  args: Record<string, unknown>;
+}
+
+/** The generic steps for a service's members, by member name; `chain` helpers are in cluster/members.ts. */
+export interface BasePlan {
+  /** Steps that bring members to what is rendered, each member's in order (write, start | restart | signal, ready). */
+  byMember: Map<string, Step[]>;
+  /** What was found of each member on its host. */
+  observed: Map<string, MemberState>;
+  members: Member[];
+  /** Steps around a member of this service (drain at the directors in front of it). */
+  around(member: Member): { before: Step[]; after: Step[] };
+}
+
+/** A member as found on its host. */
+export interface MemberState {
+  name: string;
+  host: string;
+  /** The host answered; when false nothing else is known. */
+  reachable: boolean;
+  present: boolean;
+  running: boolean;
+  pid?: number;
+  /** Seconds since it was started or stopped. */
+  since?: number;
+  /** How often the supervisor has had to start it again since `up` started it, when known. */
+  restarts?: number;
+  /** Path -> sha256 of files on disk. */
+  files: Record<string, string>;
+  /** Hash of everything that needs a restart to change, as of the running process's start. */
+  runningHash?: string;
+}
+
+export interface StatusRow {
+  service: string;
+  /** Member or real server. */
+  name: string;
+  host: string;
+  /** Observed: master, replica, leader, owner, backup, real server, ... */
+  role: string;
+  health: 'ok' | 'degraded' | 'down' | 'unknown';
+  /** Short facts for the table, in order: { weight: '1', active: '12' }. */
+  facts: Record<string, string>;
+  /** Why it is not ok. */
+  why?: string;
+}
+
+/** A step went wrong: what, and what to do next. */
+export class StepFailed extends Error {
+  override name = 'StepFailed';
+}
+
+/** A gate did not open in its time: nothing unsafe was done; the message names the slot, partition, link or queue that blocks. */
+export class StepHeld extends Error {
+  override name = 'StepHeld';
+}
