@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import { check } from '../../file/check.ts';
+import { duration, line, port, size, text } from '../../file/units.ts';
+
+/** `type: app`: a user's own server process, one on each host. Durations are milliseconds, sizes bytes. */
+export const schema = z.strictObject({
+  command: text.describe('Shell command line that starts the server; it must stay in the foreground'),
+  port: port.describe('Port the server listens on; given to it as PORT, its address as ADDRESS'),
+  check: check
+    .prefault({ tcp: true })
+    .describe('How to know that the server serves; default: its port accepts a connection'),
+  env: z
+    .record(
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable is letters, digits and _, not a digit first'),
+      z
+        .string({
+          error: (issue) =>
+            typeof issue.input === 'number' || typeof issue.input === 'boolean'
+              ? `a variable is text: write "${issue.input}" with quotes`
+              : undefined,
+        })
+        .refine((value) => !value.includes('\0'), 'must not hold a NUL character'),
+    )
+    .default({})
+    .describe('Environment variables'),
+  release: line
+    .optional()
+    .describe('Folder, relative to this file, that is shipped to the hosts; the command then runs in it'),
+  memory: size({ min: 2 ** 20 })
+    .optional()
+    .describe('Most memory the process may take, for example 256mb'),
+  files: z.int().min(16).max(1_048_576).optional().describe('Most files and connections it may have open'),
+  drain: duration({ max: 3_600_000 })
+    .prefault('5s')
+    .describe('How long its connections may take to end before it is stopped'),
+  stop: duration({ max: 3_600_000 })
+    .prefault('10s')
+    .describe('How long it may take to end after SIGTERM before SIGKILL'),
+  start: duration({ min: 100, max: 3_600_000 })
+    .prefault('30s')
+    .describe('How long it may take until its check passes'),
+});
+
+export type AppSpec = z.infer<typeof schema>;
