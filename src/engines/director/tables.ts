@@ -1,6 +1,20 @@
 import type { Check } from '../../check/check.ts';
 
-export const schedulers = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq', 'fo', 'ovf', 'mh'] as const;
+export const schedulers = [
+  'rr',
+  'wrr',
+  'lc',
+  'wlc',
+  'lblc',
+  'lblcr',
+  'dh',
+  'sh',
+  'sed',
+  'nq',
+  'fo',
+  'ovf',
+  'mh',
+] as const;
 export type Scheduler = (typeof schedulers)[number];
 export type Forward = 'nat' | 'fullnat' | 'dr' | 'tun';
 export type PlaneName = 'ipvs' | 'nftables' | 'haproxy';
@@ -110,4 +124,6 @@ export interface Plane {
   reset(listen: string, server: string): Promise<number>;
   /** Removes everything of this director's. */
   close(): Promise<void>;
+  /** Lets go of its own sockets and children; the tables stay. */
+  release?(): void;
 }
