@@ -1,0 +1,42 @@
+import type { Cluster } from '../../file/cluster.ts';
+import type { Host, RunOptions, RunResult } from '../host.ts';
+import { HostUnreachable } from '../host.ts';
+import { runShell, ShellTimeout } from '../shell.ts';
+import { hostEnvironment } from './boot.ts';
+import { hostNamespace, hostRoot } from './names.ts';
+import { initOf, stateOf } from './processes.ts';
+
+/** A host of the lab: scripts run inside all the namespaces of its process 1. */
+export class LabHost implements Host {
+  name: string;
+  #root: string;
+  #namespace: string;
+
+  constructor(cluster: Cluster, name: string) {
+    this.name = name;
+    this.#root = hostRoot(cluster, name);
+    this.#namespace = hostNamespace(cluster.name, name);
+  }
+
+  async run(script: string, options: RunOptions = {}): Promise<RunResult> {
+    const init = this.init();
+    if (init === undefined) throw new HostUnreachable(this.name, 'is down');
+    // A new process in a frozen host would not be frozen: it must not answer where a real machine could not.
+    if (stateOf(init) === 'T') throw new HostUnreachable(this.name, 'is frozen');
+    const enter = ['nsenter', '-t', String(init), '-n', '-p', '-m', '-u', '-i', 'sh', '-s'];
+    try {
+      const result = await runShell(enter, script, options, hostEnvironment);
+      if (result.exit !== 0 && this.init() !== init)
+        throw new HostUnreachable(this.name, 'went down meanwhile');
+      return result;
+    } catch (error) {
+      if (error instanceof ShellTimeout) throw new HostUnreachable(this.name, error.message);
+      throw error;
+    }
+  }
+
+  /** Process 1 of the host as the machine sees it; undefined when the host is down. */
+  init(): number | undefined {
+    return initOf(this.#root, this.#namespace);
+  }
+}
