@@ -1,0 +1,101 @@
+import { machine } from './machine.ts';
+import { quote } from './shell.ts';
+
+/*
+ * Debian packages of engines. Two promises: a package that is installed is never touched, and a package that we install
+ * never starts or enables its system service: the user's machine runs what it ran before.
+ */
+
+/** Sh that prints those of the packages that are not installed, one a line. Reads dpkg's database only. */
+export function missing(packages: string[]): string {
+  const names = packages.map(quote).join(' ');
+  return `{ dpkg-query -W -f '\${db:Status-Abbrev} \${Package}\\n' ${names} 2>/dev/null || :; } | awk '
+BEGIN { count = split("${packages.map(checked).join(' ')}", wanted, " ") }
+/^.i/ { installed[$2] = 1 }
+END { for (at = 1; at <= count; at++) if (!(wanted[at] in installed)) print wanted[at] }'`;
+}
+
+/** Those of the packages that this machine has not installed, in the order given. */
+export async function missingPackages(packages: string[]): Promise<string[]> {
+  if (packages.length === 0) return [];
+  const { exit, text, stderr } = await machine.run(missing(packages));
+  if (exit !== 0) throw new Error(`installed packages cannot be listed: ${stderr.trim()}`);
+  return text.split('\n').filter((line) => line !== '');
+}
+
+/** Where Debian's maintainer scripts ask whether a service may be started (policy-rc.d, invoke-rc.d(8)). */
+const policyFile = '/usr/sbin/policy-rc.d';
+
+/**
+ * Sh that installs those of the packages that are missing: without recommended ones, without questions, waiting up to two
+ * minutes for another apt, with fresh package lists only when apt does not know a package. May be killed anywhere and run again.
+ */
+export function installScript(packages: string[]): string {
+  return `set -eu
+umask 022
+export DEBIAN_FRONTEND=noninteractive
+wanted=$(${missing(packages)})
+if [ -n "$wanted" ]; then
+  ${installWanted()}
+fi
+`;
+}
+
+function installWanted(): string {
+  return `apt() { apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >&2; }
+apt-cache show --no-all-versions $wanted >/dev/null 2>&1 || apt update
+enabled() { [ ! -d /run/systemd/system ] || systemctl list-unit-files --state=enabled --no-legend --plain | awk '{ print $1 }' | sort; }
+before=$(enabled)
+${guard(policyFile)}
+installed=0
+apt install --no-install-recommends $wanted || installed=$?
+${unguard(policyFile)}
+if [ -d /run/systemd/system ]; then
+  after=$(enabled)
+  # Only units that were not enabled before this installation: the user's own stay as they are.
+  printf '%s\\n' "$after" | while IFS= read -r unit; do
+    case "
+$before
+" in *"
+$unit
+"*) ;; *) [ -z "$unit" ] || systemctl disable "$unit" >&2 ;; esac
+  done
+fi
+[ $installed -eq 0 ] || { echo "apt-get could not install:" $wanted >&2; exit 1; }`;
+}
+
+/**
+ * Puts a policy in place that forbids starting services, but only while this very shell lives (its pid with its start time), so
+ * that kill -9 leaves nothing harmful behind: afterwards it answers what the user's own policy answers, or yes. The
+ * user's own policy is kept beside it.
+ */
+export function guard(path: string): string {
+  return `own=${quote(`${path}.phalanx-own`)}
+policy=${quote(path)}
+# Left by one that was killed: put back first what it had moved away.
+${unguard(path)}
+[ ! -e "$policy" ] && [ ! -L "$policy" ] || mv -f "$policy" "$own"
+started=$(sed 's/.*) //' /proc/$$/stat | cut -d ' ' -f 20)
+cat >"$policy.phalanx-new" <<PHALANX_POLICY
+#!/bin/sh
+# Phalanx's, while it installs packages: their services are not started. Otherwise without effect.
+if [ "\\$(sed 's/.*) //' /proc/$$/stat 2>/dev/null | cut -d ' ' -f 20)" = "$started" ]; then exit 101; fi
+if [ -x "$own" ]; then exec "$own" "\\$@"; fi
+exit 0
+PHALANX_POLICY
+chmod 755 "$policy.phalanx-new"
+mv -f "$policy.phalanx-new" "$policy"`;
+}
+
+/** Puts the user's own policy back, or none. */
+export function unguard(path: string): string {
+  return `if grep -qs "^# Phalanx's, while" ${quote(path)}; then rm -f ${quote(path)}; fi
+if [ ! -e ${quote(path)} ] && [ -e ${quote(`${path}.phalanx-own`)} ]; then mv ${quote(`${path}.phalanx-own`)} ${quote(path)}; fi
+rm -f ${quote(`${path}.phalanx-new`)}`;
+}
+
+function checked(name: string): string {
+  if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name))
+    throw new Error(`${JSON.stringify(name)} is no name of a Debian package`);
+  return name;
+}

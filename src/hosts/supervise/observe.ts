@@ -1,0 +1,96 @@
+import type { HostSetting, MemberState } from '../../engines/engine.ts';
+import { quote } from '../shell.ts';
+
+/**
+ * One script that tells everything of a host, for \`parseObserved\`: members (also those that no file knows any more), the
+ * hashes of their files, whether settings hold, and facts. A fork or two a member and one sha256sum for all files.
+ */
+export function observeScript(root: string, settings: HostSetting[]): string {
+  return `
+say_fact() { printf '{"facts":{"kernel":"%s","memory":%s}}\\n' "$(uname -r)" "$((\${2:-0} * 1024))"; }
+say_fact $(head -n 1 /proc/meminfo)
+say_members() {
+  for member in *; do
+    [ -d "$member/service" ] || continue
+    set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" 2>/dev/null || echo false -1 -1)
+    restarts=-1 hash=
+    { read -r restarts <"$member/restarts"; } 2>/dev/null
+    { read -r hash <"$member/running"; } 2>/dev/null
+    printf '{"member":"%s","running":%s,"pid":%s,"since":%s,"restarts":%s,"runningHash":"%s"}\\n' "$member" "$1" "$2" "$3" "$restarts" "$hash"
+  done
+}
+say_files() {
+  for member in *; do
+    [ -e "$member/files.list" ] || continue
+    while IFS= read -r path; do printf '%s\\0' "$member/$path"; done <"$member/files.list"
+  done | xargs -0r sha256sum -- 2>/dev/null | sed 's/^\\([0-9a-f]*\\)  \\([^/]*\\)\\/\\(.*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/'
+}
+if cd ${quote(`${root}/members`)} 2>/dev/null; then
+  say_members
+  say_files
+  cd /
+fi
+${settings.map(settingLine).join('\n')}
+`;
+}
+
+function settingLine(setting: HostSetting): string {
+  const says = (ok: boolean) => `printf '%s\\n' ${quote(JSON.stringify({ setting: setting.title, ok }))}`;
+  return `if (
+${setting.check}
+) </dev/null >/dev/null 2>&1; then ${says(true)}; else ${says(false)}; fi`;
+}
+
+export interface HostObserved {
+  members: MemberState[];
+  /** Title -> it is so. */
+  settings: Record<string, boolean>;
+  facts: {
+    /** As uname -r says it. */
+    kernel?: string;
+    /** Bytes. */
+    memory?: number;
+  };
+}
+
+/** The answer of \`observeScript\` as a value. Lines that are not its own are left to others. */
+export function parseObserved(host: string, lines: Record<string, unknown>[]): HostObserved {
+  const members = new Map<string, MemberState>();
+  const observed: HostObserved = { members: [], settings: {}, facts: {} };
+  for (const line of lines) {
+    if (typeof line['member'] === 'string') {
+      members.set(line['member'], memberState(host, line['member'], line));
+    } else if (typeof line['file'] === 'string' && typeof line['of'] === 'string') {
+      const state = members.get(line['of']);
+      if (state !== undefined) state.files[line['file']] = String(line['sha256']);
+    } else if (typeof line['setting'] === 'string') {
+      observed.settings[line['setting']] = line['ok'] === true;
+    } else if (typeof line['facts'] === 'object' && line['facts'] !== null) {
+      observed.facts = line['facts'];
+    }
+  }
+  observed.members = [...members.values()];
+  return observed;
+}
+
+function memberState(host: string, name: string, line: Record<string, unknown>): MemberState {
+  const known = (key: string) => {
+    const value = line[key];
+    return typeof value === 'number' && value >= 0 ? { [key]: value } : {};
+  };
+  const running = line['running'] === true;
+  return {
+    name,
+    host,
+    reachable: true,
+    present: true,
+    running,
+    ...(running ? known('pid') : {}),
+    ...known('since'),
+    ...known('restarts'),
+    files: {},
+    ...(typeof line['runningHash'] === 'string' && line['runningHash'] !== ''
+      ? { runningHash: line['runningHash'] }
+      : {}),
+  };
+}

@@ -1,0 +1,139 @@
+import type { Member } from '../../engines/engine.ts';
+import { quote } from '../shell.ts';
+import { logFolder, memberFolder, type Stoppable, scanEntry } from './service.ts';
+
+/** How long a supervisor may take to appear, or a process to be started; it takes milliseconds. */
+const superviseMs = 10_000;
+
+/** Starts the member, supervised, also again after every boot of its host; done when its process is there. Running already: nothing. */
+export function startFragment(member: Stoppable, root: string): string {
+  return `${supervised(member, root)}
+[ "$(s6-svstat -o up ${scan(member, root)})" = true ] || echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
+${up(member, root)}`;
+}
+
+/** Stops the member gracefully and starts it again with what is now written. */
+export function restartFragment(member: Stoppable, root: string): string {
+  return `${supervised(member, root)}
+${down(member, root)}
+echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
+${up(member, root)}`;
+}
+
+/**
+ * Sends the member its stop signal, SIGKILL once its time is over, and returns when it and all that it started are gone.
+ * It stays down, also when its host boots again, until it is started. Not there: nothing.
+ */
+export function stopFragment(member: Stoppable, root: string): string {
+  const service = quote(`${memberFolder(member, root)}/service`);
+  return `set -eu
+if [ -d ${service} ]; then
+  : >${service}/down
+  if s6-svok ${scan(member, root)} 2>/dev/null; then
+    ${down(member, root)}
+  fi
+fi`;
+}
+
+/** Sends the member SIGHUP; fails when it does not run. */
+export function hupFragment(member: Stoppable, root: string): string {
+  return `set -eu
+if [ "$(s6-svstat -o up ${scan(member, root)} 2>/dev/null)" != true ]; then
+  ${fail(`${member.name} does not run, so it cannot take in its new files`)}
+fi
+s6-svc -h ${scan(member, root)}`;
+}
+
+/**
+ * Stops the member, takes it away from the supervisor and deletes its folder, all but the paths in \`data\`; with purge all.
+ * Removed already: nothing.
+ */
+export function removeFragment(
+  member: Stoppable & Pick<Member, 'data'>,
+  root: string,
+  options: { purge: boolean },
+): string {
+  const folder = quote(memberFolder(member, root));
+  const kept = options.purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
+  return `${stopFragment(member, root)}
+if [ -L ${scan(member, root)} ]; then
+  s6-svunlink -t ${superviseMs} ${quote(`${root}/scan`)} ${quote(member.name)} || rm -f ${scan(member, root)}
+fi
+${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
+}
+
+/**
+ * Fails when the member died since it was started on purpose, or is not up: says so with the last five lines of its log.
+ * For whoever waits in vain for it to be ready, or wants to know early.
+ */
+export function diedFragment(member: { name: string }, root: string): string {
+  const log = quote(`${logFolder(member, root)}/current`);
+  return `deaths=0
+read -r deaths <${quote(`${memberFolder(member, root)}/restarts`)} || :
+state=$(s6-svstat ${scan(member, root)} 2>&1) || :
+if [ "$deaths" != 0 ]; then
+  { echo ${quote(`${member.name} dies after its start:`)} "$deaths times so far; now $state; its log ends:"; tail -n 5 ${log}; } >&2
+  exit 1
+fi
+case $state in
+up*) ;;
+*)
+  { echo ${quote(`${member.name} is not up:`)} "$state; its log ends:"; tail -n 5 ${log}; } >&2
+  exit 1
+  ;;
+esac`;
+}
+
+function supervised(member: { name: string }, root: string): string {
+  const service = quote(`${memberFolder(member, root)}/service`);
+  return `set -eu
+if [ ! -x ${service}/run ]; then
+  ${fail(`${member.name} cannot be started: nothing of it is written on its host`)}
+fi
+if [ ! -L ${scan(member, root)} ] || ! s6-svok ${scan(member, root)}; then
+  # Down until it is told: whatever is half done here, the supervisor starts nothing by itself.
+  : >${service}/down
+  rm -f ${scan(member, root)}
+  if ! s6-svlink -t ${superviseMs} ${quote(`${root}/scan`)} ${service} ${quote(member.name)}; then
+    ${fail(`${member.name}: the host's supervisor (s6-svscan) does not take it up`)}
+  fi
+fi`;
+}
+
+function up(member: { name: string }, root: string): string {
+  return `rm -f ${quote(`${memberFolder(member, root)}/service/down`)}
+if ! s6-svc -wu -T ${superviseMs} -u ${scan(member, root)}; then
+  { echo ${quote(`${member.name} was not started within ${superviseMs / 1000} s; its log ends:`)}; tail -n 5 ${quote(`${logFolder(member, root)}/current`)}; } >&2
+  exit 1
+fi`;
+}
+
+/** s6-supervise sends SIGKILL itself, after the service folder's timeout-kill; -wD waits for finish as well. */
+function down(member: Stoppable, root: string): string {
+  const waitMs = member.stop.timeoutMs + superviseMs;
+  return `if ! s6-svc -wD -T ${waitMs} -d ${scan(member, root)}; then
+  ${fail(`${member.name} is still there ${waitMs / 1000} s after its stop`)}
+fi`;
+}
+
+function scan(member: { name: string }, root: string): string {
+  return quote(scanEntry(member, root));
+}
+
+function fail(sentence: string): string {
+  return `echo ${quote(sentence)} >&2; exit 1`;
+}
+
+/** Deletes everything in the folder but the kept paths and the folders that lead to them. */
+function keepOnly(folder: string, kept: string[]): string {
+  const conditions = kept.flatMap((path) => {
+    const parts = path.split('/');
+    const leading = parts.map((_, at) => `! -path ${quote(`./${parts.slice(0, at + 1).join('/')}`)}`);
+    return [...leading, `! -path ${quote(`./${path}/*`)}`];
+  });
+  return `if cd ${folder} 2>/dev/null; then
+  find . -mindepth 1 -depth ${conditions.join(' ')} -delete
+  cd /
+  rmdir ${folder} 2>/dev/null || :
+fi`;
+}

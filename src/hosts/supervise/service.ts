@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import type { Member } from '../../engines/engine.ts';
+import { quote } from '../shell.ts';
+
+/*
+ * A member's folder on its host:
+ *
+ *   env           its environment, 0600: nothing of it is ever in an argument list
+ *   files.list    the paths that Phalanx wrote, for `observeScript`
+ *   running       the hash of what the running process was started with
+ *   restarts      how often it died since it was last started on purpose
+ *   service/      the s6 service folder: run, finish, down-signal, timeout-kill, log/run (s6-svscan(1), s6-supervise(1))
+ *   log/          what it said, by s6-log: `current` and ten old ones of a megabyte
+ *   release/      unpacked releases, `current` pointing at the one in use
+ */
+
+/** What is needed to stop and remove a member; also of one that the file no longer has. */
+export type Stoppable = Pick<Member, 'name' | 'stop'>;
+
+export function memberFolder(member: { name: string }, root: string): string {
+  return `${root}/members/${member.name}`;
+}
+
+/** Where s6-svscan finds the member: a link to its service folder. */
+export function scanEntry(member: { name: string }, root: string): string {
+  return `${root}/scan/${member.name}`;
+}
+
+/** The folder of the member's log: `current` is the newest, each line begins with its time (ISO 8601, the machine's zone). */
+export function logFolder(member: { name: string }, root: string): string {
+  return `${memberFolder(member, root)}/log`;
+}
+
+/** Hash over everything that the process only takes by being started again. */
+export function restartHash(member: Member, releaseHash?: string): string {
+  const files = member.files
+    .filter((file) => file.onChange === 'restart' && file.owned === undefined)
+    .map(({ path, content, mode }) => [path, content, mode])
+    .sort();
+  const all = [
+    member.command,
+    member.cwd ?? '',
+    Object.entries(member.env).sort(),
+    [member.limits.memory ?? 0, member.limits.openFiles ?? 0],
+    releaseHash ?? '',
+    files,
+  ];
+  return createHash('sha256').update(JSON.stringify(all)).digest('hex');
+}
+
+/** The member's environment as sh reads it. PHALANX_FOLDER also marks the process and all that it starts, see `leftovers`. */
+export function envFile(member: Member, root: string): string {
+  const folder = memberFolder(member, root);
+  const env = { ...member.env, PHALANX_MEMBER: member.name, PHALANX_FOLDER: folder };
+  return Object.entries(env)
+    .map(([name, value]) => {
+      if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+        throw new Error(`${member.name}: ${name} is no name of an environment variable`);
+      return `export ${name}=${quote(value)}\n`;
+    })
+    .join('');
+}
+
+/**
+ * The service's run script. The command becomes the supervisor's direct child, in a session of its own.
+ *
+ * The memory limit is RLIMIT_DATA (setrlimit(2)): what a process may have of private writable memory, also mapped, since Linux 4.7.
+ * RLIMIT_AS would count what node and Java merely reserve, and RLIMIT_RSS does nothing; a cgroup would count page
+ * cache and all children, but there is no one place where it can be made on every machine.
+ */
+export function runScript(member: Member, root: string, hash: string): string {
+  const folder = memberFolder(member, root);
+  const { memory, openFiles } = member.limits;
+  const command = /^[A-Za-z_][A-Za-z0-9_]*=/.test(member.command) ? `env ${member.command}` : member.command;
+  return [
+    '#!/bin/sh',
+    'exec 2>&1',
+    `cd ${quote(folder)} || exit 111`,
+    leftovers(folder),
+    `echo ${hash} >running.new && mv running.new running || exit 111`,
+    '. ./env',
+    ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit 111`]),
+    ...(memory === undefined ? [] : [`ulimit -d ${Math.ceil(memory / 1024)} || exit 111`]),
+    ...(member.cwd === undefined ? [] : [`cd ${quote(member.cwd)} || exit 111`]),
+    `exec ${command}`,
+    '',
+  ].join('\n');
+}
+
+/** Counts the death, and takes with it what the dead process left behind. */
+export function finishScript(member: { name: string }, root: string): string {
+  const folder = memberFolder(member, root);
+  return `#!/bin/sh
+cd ${quote(folder)} || exit 0
+${leftovers(folder)}
+read -r deaths <restarts || deaths=0
+echo $((deaths + 1)) >restarts.new && mv restarts.new restarts
+exit 0
+`;
+}
+
+/**
+ * Kills whatever the member's earlier processes started and did not end, so that no orphan keeps its port: all that carry
+ * its PHALANX_FOLDER in their environment, also those that made a session of their own. Runs before that is in ours.
+ */
+function leftovers(folder: string): string {
+  return `passes=0
+while left=$(grep -lszxF ${quote(`PHALANX_FOLDER=${folder}`)} /proc/[0-9]*/environ) && [ $passes -lt 200 ]; do
+  for process in $left; do
+    process=\${process#/proc/}
+    kill -KILL "\${process%/environ}" 2>/dev/null
+  done
+  passes=$((passes + 1))
+done`;
+}
+
+/** Ten files of a megabyte beside \`current\`, each line with its time. */
+export function logRunScript(member: { name: string }, root: string): string {
+  return `#!/bin/sh
+exec s6-log -b n10 s1000000 T ${quote(logFolder(member, root))}
+`;
+}

@@ -1,0 +1,89 @@
+import type { Member, MemberFile } from '../../engines/engine.ts';
+import { quote } from '../shell.ts';
+import {
+  envFile,
+  finishScript,
+  logFolder,
+  logRunScript,
+  memberFolder,
+  restartHash,
+  runScript,
+} from './service.ts';
+
+/**
+ * Writes the given files of the member and its service folder. Each file appears whole or not at all, secrets are never
+ * readable for others, files that an earlier member of this name had and this one has not are removed. Starts
+ * nothing and disturbs no running process: the run script, with the hash of what it will start, is read at the next start.
+ */
+export function writeFragment(
+  member: Member,
+  root: string,
+  files: MemberFile[],
+  releaseHash?: string,
+): string {
+  const folder = memberFolder(member, root);
+  for (const file of member.files) checkPath(member, file.path);
+  const written: Written[] = [
+    ...files.map(({ path, content, mode, secret }) => ({ path, content, mode: secret ? 0o600 : mode })),
+    { path: 'env', content: envFile(member, root), mode: 0o600 },
+    { path: 'service/finish', content: finishScript(member, root), mode: 0o755 },
+    { path: 'service/down-signal', content: `SIG${member.stop.signal}\n`, mode: 0o644 },
+    { path: 'service/timeout-kill', content: `${member.stop.timeoutMs}\n`, mode: 0o644 },
+    { path: 'service/log/run', content: logRunScript(member, root), mode: 0o755 },
+    // Last: what can be started is complete.
+    { path: 'service/run', content: runScript(member, root, restartHash(member, releaseHash)), mode: 0o755 },
+  ];
+  const manifest = member.files.map((file) => `${file.path}\n`).join('');
+  const folders = new Set(
+    written.map(({ path }) => (path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '.')),
+  );
+  return `set -eu
+umask 022
+mkdir -p ${quote(folder)} ${quote(logFolder(member, root))}
+cd ${quote(folder)}
+mkdir -p ${[...folders].map(quote).join(' ')}
+put() {
+  ( umask 077; base64 -d >"$1.phalanx-new" )
+  chmod "$2" "$1.phalanx-new"
+  mv -f "$1.phalanx-new" "$1"
+}
+${removal(manifest)}
+${written.map(put).join('\n')}`;
+}
+
+interface Written {
+  path: string;
+  content: string;
+  mode: number;
+}
+
+function put({ path, content, mode }: Written): string {
+  const lines =
+    Buffer.from(content)
+      .toString('base64')
+      .match(/.{1,76}/g) ?? [];
+  return `put ${quote(path)} ${mode.toString(8)} <<'PHALANX_FILE'
+${[...lines, 'PHALANX_FILE'].join('\n')}`;
+}
+
+/** The list of files goes first: a file in the list that is not there yet counts as different, one that is there and not in the list would stay for ever. */
+function removal(manifest: string): string {
+  return `cat >files.phalanx-new <<'PHALANX_LIST'
+${manifest}PHALANX_LIST
+if [ -e files.list ]; then
+  grep -vxFf files.phalanx-new files.list | while IFS= read -r stale; do rm -f "$stale"; done || :
+fi
+mv -f files.phalanx-new files.list`;
+}
+
+const ours = new Set(['env', 'files.list', 'running', 'restarts', 'service', 'log', 'release', 'current']);
+
+function checkPath(member: Member, path: string): void {
+  const parts = path.split('/');
+  const strange =
+    !/^[A-Za-z0-9_@%+=:,. /-]+$/.test(path) ||
+    parts.some((part) => part === '' || part === '.' || part === '..');
+  if (strange || ours.has(parts[0]!)) {
+    throw new Error(`${member.name}: a file of a member cannot be called ${JSON.stringify(path)}`);
+  }
+}
