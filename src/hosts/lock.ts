@@ -13,16 +13,12 @@ export interface Held {
   heldBy: number;
 }
 
-export function isHeld(answer: Lock | Held): answer is Held {
-  return 'heldBy' in answer;
-}
-
 /**
  * Takes the lock at the path, or tells at once who has it. A child holds it (flock(1)) for as long as our end of its standard
  * input is open, so that kill -9 of us frees it. The file stays: removing a locked file would let two hold "it".
  * Rejects when the path cannot be written.
  */
-export function lock(path: string): Promise<Lock | Held> {
+export function lockFile(path: string): Promise<Lock | Held> {
   mkdirSync(dirname(path), { recursive: true });
   // The holder's pid goes into the file, after the lock is had; \`exec\` so that no shell stays behind \`cat\`.
   const hold = `echo ${process.pid} >${quote(path)}; echo locked; exec cat >/dev/null`;

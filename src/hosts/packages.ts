@@ -74,7 +74,7 @@ export function guard(path: string): string {
 policy=${quote(path)}
 # Left by one that was killed: put back first what it had moved away.
 ${unguard(path)}
-[ ! -e "$policy" ] && [ ! -L "$policy" ] || mv -f "$policy" "$own"
+[ ! -e "$policy" ] || cp -a "$policy" "$own"
 started=$(sed 's/.*) //' /proc/$$/stat | cut -d ' ' -f 20)
 cat >"$policy.phalanx-new" <<PHALANX_POLICY
 #!/bin/sh
@@ -89,8 +89,11 @@ mv -f "$policy.phalanx-new" "$policy"`;
 
 /** Puts the user's own policy back, or none. */
 export function unguard(path: string): string {
-  return `if grep -qs "^# Phalanx's, while" ${quote(path)}; then rm -f ${quote(path)}; fi
-if [ ! -e ${quote(path)} ] && [ -e ${quote(`${path}.phalanx-own`)} ]; then mv ${quote(`${path}.phalanx-own`)} ${quote(path)}; fi
+  const own = quote(`${path}.phalanx-own`);
+  return `if grep -qs "^# Phalanx's, while" ${quote(path)}; then
+  if [ -e ${own} ]; then mv -f ${own} ${quote(path)}; else rm -f ${quote(path)}; fi
+fi
+rm -f ${own}
 rm -f ${quote(`${path}.phalanx-new`)}`;
 }
 

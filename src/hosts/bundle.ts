@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface Bundle {
+  /** Absolute path of one ESM file that node 20 or later runs without anything beside it. */
+  path: string;
+  /** The first 16 hex digits of its sha256. */
+  hash: string;
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const entry = 'src/engines/director/agent/main.ts';
+
+/** What the last bundle was made of: paths below the root and the sha256 of each. */
+interface Made extends Bundle {
+  inputs: Record<string, string>;
+}
+
+/**
+ * The director's agent as one file, in `folder` (default .build of the checkout). Made anew only when a file that it was
+ * made of has changed; otherwise it costs a reading of those files (some milliseconds). Several at once do not disturb
+ * each other.
+ */
+export async function bundleAgent(folder = join(root, '.build')): Promise<Bundle> {
+  const record = join(folder, 'agent.json');
+  const made = await readFile(record, 'utf8').then(
+    (text) => JSON.parse(text) as Made,
+    () => undefined,
+  );
+  if (made && (await stands(made))) return { path: made.path, hash: made.hash };
+  // Not at the top: loading esbuild costs more than everything else that a command does when nothing has changed.
+  const { build } = await import('esbuild');
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+  const content = result.outputFiles[0]!.contents;
+  const hash = sha256(content).slice(0, 16);
+  const path = join(folder, `agent-${hash}.mjs`);
+  const inputs: Made['inputs'] = {};
+  for (const input of Object.keys(result.metafile.inputs))
+    inputs[relative(root, join(root, input))] = sha256(await readFile(join(root, input)));
+  await mkdir(folder, { recursive: true });
+  await replace(path, content);
+  await replace(record, JSON.stringify({ path, hash, inputs } satisfies Made));
+  return { path, hash };
+}
+
+async function stands(made: Made): Promise<boolean> {
+  try {
+    await access(made.path);
+    for (const [input, hash] of Object.entries(made.inputs))
+      if (sha256(await readFile(join(root, input))) !== hash) return false;
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function replace(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.${process.pid}`;
+  await writeFile(temporary, content);
+  await rename(temporary, path);
+}
+
+function sha256(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}
