@@ -1,0 +1,106 @@
+import { Histogram } from './histogram.ts';
+
+/** Fewer gaps than this before the fault, and their 99th percentile says nothing. */
+export const leastBaseline = 100;
+
+/** Times are microseconds of the history. */
+export interface Gap {
+  from: number;
+  to: number;
+  /** No acknowledgement came after it any more: it lasted at least until `to`. */
+  open: boolean;
+}
+
+/** Shared by all lanes: when a fault was standing or being repaired. */
+export class FaultWindow {
+  /** When the first fault was planned; undefined: none yet. */
+  first: number | undefined;
+  #standing = new Set<string>();
+  #closed = Number.NEGATIVE_INFINITY;
+
+  planned(fault: string, t: number): void {
+    this.first ??= t;
+    this.#standing.add(fault);
+  }
+
+  whole(fault: string, t: number): void {
+    if (this.#standing.delete(fault)) this.#closed = t;
+  }
+
+  /** Whether a fault was standing at some moment after `from`, given that now is the latest moment. */
+  since(from: number): boolean {
+    return this.#standing.size > 0 || this.#closed > from;
+  }
+}
+
+/**
+ * The acknowledgements of one group (shard, partition, queue), timed. A gap is the time between two that follow each
+ * other. The baseline is every gap that ended before the first fault was planned; the fault's gap is the longest that
+ * overlaps a window from `planned` to `whole`. Everything that did not overlap the fault's gap is `outside`.
+ */
+export class Lane {
+  name: string;
+  kind: 'write' | 'read';
+  baseline = new Histogram(7);
+  longest: Gap | undefined;
+  outsideLatency = new Histogram(7);
+  outsideErrors = 0;
+  insideErrors = 0;
+  #insideLatency = new Histogram(7);
+  #window: FaultWindow;
+  #last: number | undefined;
+  #errors = 0;
+
+  constructor(name: string, kind: 'write' | 'read', window: FaultWindow) {
+    this.name = name;
+    this.kind = kind;
+    this.#window = window;
+  }
+
+  acknowledged(invoked: number, t: number): void {
+    if (this.#last !== undefined) {
+      if (this.#window.first === undefined) this.baseline.add(t - this.#last);
+      this.#close({ from: this.#last, to: t, open: false });
+    } else this.#settle();
+    this.#last = t;
+    const within = this.longest !== undefined && invoked < this.longest.to && t > this.longest.from;
+    (within ? this.#insideLatency : this.outsideLatency).add(t - invoked);
+  }
+
+  /** fail or info. */
+  unanswered(): void {
+    this.#errors++;
+  }
+
+  /** The history ends at `t`. Operations without an answer since the last acknowledgement mean that the gap never closed. */
+  end(t: number): void {
+    if (this.#last !== undefined && this.#errors > 0) this.#close({ from: this.#last, to: t, open: true });
+    else this.#settle();
+  }
+
+  /** Microseconds: the longest gap around the fault less the 99th percentile of the baseline's; null where the baseline is too short. */
+  recovery(): number | null {
+    const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
+    if (usual === null) return null;
+    return this.longest === undefined ? 0 : Math.max(0, this.longest.to - this.longest.from - usual);
+  }
+
+  #close(gap: Gap): void {
+    const longer = this.longest === undefined || gap.to - gap.from > this.longest.to - this.longest.from;
+    if (!this.#window.since(gap.from) || !longer) {
+      this.#settle();
+      return;
+    }
+    this.outsideLatency.merge(this.#insideLatency);
+    this.outsideErrors += this.insideErrors;
+    this.#insideLatency.clear();
+    this.insideErrors = this.#errors;
+    this.#errors = 0;
+    this.longest = gap;
+  }
+
+  #settle(): void {
+    this.outsideErrors += this.#errors;
+    this.#errors = 0;
+  }
+}
