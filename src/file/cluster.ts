@@ -11,6 +11,8 @@ export interface Service<Spec = unknown> {
   hosts: string[];
   /** Names of the services whose address and secret this one is given (environment `NAME_URL`, ...). */
   uses: string[];
+  /** What drills hold the service to: milliseconds without answers, acknowledged writes lost. */
+  promise?: { rto?: number | undefined; lostWrites?: number | undefined };
   spec: Spec;
 }
 
@@ -54,6 +56,8 @@ export interface Cluster {
   secrets: Record<string, string>;
   /** Releases by service name: deterministic tar content's hash and where the tar lies on the control machine. */
   releases: Record<string, { hash: string; tar: string }>;
+  /** Our own programs that hosts run, by name, whole: the director's agent. Absent while a file is only being checked. */
+  programs?: Record<string, string>;
 }
 
 /** A mistake in the user's file, before it is given its line: `path` is the keys from the root. */

@@ -15,19 +15,17 @@ const address = z
   )
   .transform(canonical);
 
-const rangeForm = 'a range is written low-high, for example "8000-8010"';
+const portForm = 'not a port: write 80, or a range as "8000-8010"';
 
 /** `80` or `"8000-8010"`: first and last port. */
 const ports = z
-  .union([port, z.string().regex(/^\d{1,5}-\d{1,5}$/, rangeForm)], {
+  .union([port, z.string().regex(/^\d{1,5}-\d{1,5}$/, portForm)], {
     error: ({ input }) =>
       input === undefined
         ? undefined
-        : Number.isInteger(input)
-          ? `${input} is no port: from 1 to 65535`
-          : typeof input === 'number'
-            ? `${input} is no port: a whole number from 1 to 65535`
-            : `not a port: write 80, or ${rangeForm}`,
+        : typeof input === 'number'
+          ? `${input} is no port: a whole number from 1 to 65535`
+          : portForm,
   })
   .transform((written, context): [number, number] => {
     if (typeof written === 'number') return [written, written];
@@ -35,7 +33,10 @@ const ports = z
     if (first >= 1 && last <= 65535 && first < last) return [first, last];
     context.issues.push({
       code: 'custom',
-      message: first > last ? rangeForm : `${written} is no range of ports: from 1 to 65535`,
+      message:
+        first >= last
+          ? 'the range is empty: write it low-high'
+          : `${written} is no range of ports: from 1 to 65535`,
       input: written,
     });
     return z.NEVER;

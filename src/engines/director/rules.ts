@@ -1,0 +1,240 @@
+import type { Cluster, Problem, Service } from '../../file/cluster.ts';
+import { suggestion } from '../../file/nearest.ts';
+import type { Engine } from '../engine.ts';
+import { type DirectorSpec, forwardOf, type ListenSpec, listenName } from './schema.ts';
+import type { Scheduler } from './tables.ts';
+
+type Path = (string | number)[];
+/** A listen as the file has it: parts that broke the schema are undefined, and rules about them say nothing. */
+type Written = Partial<ListenSpec>;
+/** The port of a service's members that clients use; undefined where it cannot be known (the service has mistakes). */
+type PortOf = (service: Service) => number | 'none' | undefined;
+
+/** What haproxy's `balance` can say: roundrobin, leastconn, source, and a consistent hash for mh. */
+const haproxySchedulers: readonly Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh'];
+/** haproxy's own limit on `weight`. */
+const haproxyWeight = 256;
+
+/**
+ * The director's rules across keys, services and planes: its engine's `check`. The port of real servers is asked of the
+ * engine of the service behind: the first port of its members is the one that clients use.
+ */
+export function directorRules(
+  engineOf: (type: string) => Engine | undefined,
+): (service: Service<DirectorSpec>, cluster: Cluster) => Problem[] {
+  return (service, cluster) => {
+    const portOf = portsBehind(engineOf, cluster);
+    const each = listensOf(service).flatMap((listen, index) => {
+      const path: Path = ['services', service.name, 'listen', index];
+      return [
+        ...planeRules(listen, path),
+        ...targetRules(service, listen, 'to', path, cluster, portOf),
+        ...targetRules(service, listen, 'sorry', path, cluster, portOf),
+        ...weightRules(listen, path, cluster),
+      ];
+    });
+    return [...each, ...samePort(service), ...ambiguousReplies(service, cluster, portOf)];
+  };
+}
+
+function listensOf(service: Service): Written[] {
+  const { listen } = (service.spec ?? {}) as { listen?: (Written | undefined)[] };
+  return (listen ?? []).map((one) => one ?? {});
+}
+
+function portsBehind(engineOf: (type: string) => Engine | undefined, cluster: Cluster): PortOf {
+  const known = new Map<string, ReturnType<PortOf>>();
+  const ask: PortOf = (service) => {
+    try {
+      const members = engineOf(service.type)?.members(service, cluster);
+      if (members === undefined) return undefined;
+      const first = members.find((member) => member.ports.length > 0)?.ports[0];
+      return first === undefined ? 'none' : first.port;
+    } catch {
+      // Its own part of the file is wrong, which is said there.
+      return undefined;
+    }
+  };
+  return (service) => {
+    if (!known.has(service.name)) known.set(service.name, ask(service));
+    return known.get(service.name);
+  };
+}
+
+function planeRules(listen: Written, path: Path): Problem[] {
+  const { plane, proto, forward, scheduler, port, hash } = listen;
+  const problems: Problem[] = [];
+  const say = (key: string, message: string, hint?: string) =>
+    problems.push(
+      hint === undefined ? { path: [...path, key], message } : { path: [...path, key], message, hint },
+    );
+
+  if (plane === 'ipvs') say('plane', 'ipvs is not carried by this version', 'use nftables or auto');
+  if (plane === 'haproxy') {
+    if (proto === 'udp') say('proto', 'haproxy carries tcp only', 'use plane nftables');
+    if (forward !== undefined)
+      say(
+        'forward',
+        `forward does not apply to plane haproxy: a proxy makes connections of its own`,
+        `remove forward, or use plane ${forward === 'tun' ? 'ipvs' : 'nftables'}`,
+      );
+    if (scheduler !== undefined && !haproxySchedulers.includes(scheduler))
+      say('scheduler', `plane haproxy cannot hold scheduler ${scheduler}`, 'use plane nftables');
+    if (port !== undefined && port[0] !== port[1])
+      say('port', 'plane haproxy holds one port, not a range', 'use plane nftables');
+  } else if (forward === 'tun' && plane !== 'ipvs') {
+    const hint = 'use nat, fullnat or dr: ipvs is not carried by this version';
+    say('forward', `tun needs plane ipvs`, hint);
+  }
+  if (port !== undefined && port[0] !== port[1] && forward === 'fullnat')
+    say('forward', 'a range of ports cannot be forwarded by fullnat', 'use nat or dr');
+  if (hash !== undefined && scheduler !== undefined && scheduler !== 'sh' && scheduler !== 'mh')
+    say('hash', `scheduler ${scheduler} does not hash the client`, 'remove hash, or use sh or mh');
+  return problems;
+}
+
+function targetRules(
+  service: Service,
+  listen: Written,
+  key: 'to' | 'sorry',
+  path: Path,
+  cluster: Cluster,
+  portOf: PortOf,
+): Problem[] {
+  const name = listen[key];
+  if (name === undefined) return [];
+  const say = (message: string, hint?: string, at: string = key): Problem[] => [
+    hint === undefined ? { path: [...path, at], message } : { path: [...path, at], message, hint },
+  ];
+  const target = Object.hasOwn(cluster.services, name) ? cluster.services[name] : undefined;
+  if (target === undefined) {
+    const others = Object.keys(cluster.services).filter((other) => other !== service.name);
+    return say(`no service "${name.slice(0, 60)}" is declared`, suggestion(name, others));
+  }
+  if (target.type === service.type)
+    return say(`"${name}" is a director itself`, 'name a service whose members answer clients');
+  if (key === 'sorry' && name === listen.to)
+    return say(`"${name}" is already where the connections go`, 'name another service');
+  const port = portOf(target);
+  if (port === 'none') return say(`the members of "${name}" have no port that connections could go to`);
+  if (port === undefined || listen.forward !== 'dr' || listen.plane === 'haproxy') return [];
+  const [first, last] = listen.port ?? [port, port];
+  if (first !== last || first === port) return [];
+  return say(
+    `dr cannot change the port: clients ask for ${first}, ${name} listens on ${port}`,
+    'with dr only the MAC address of a packet is rewritten: use one port for both, or nat or fullnat',
+    'forward',
+  );
+}
+
+function weightRules({ weights, to, plane }: Written, path: Path, cluster: Cluster): Problem[] {
+  const target = to !== undefined && Object.hasOwn(cluster.services, to) ? cluster.services[to] : undefined;
+  return Object.entries(weights ?? {}).flatMap(([word, weight]): Problem[] => {
+    const at = [...path, 'weights', word];
+    const host = word.startsWith(`${to}@`) ? word.slice(to!.length + 1) : word;
+    if (target !== undefined && !target.hosts.includes(host)) {
+      const message = `${to} has no member or host "${word.slice(0, 60)}"`;
+      const hint = suggestion(host, target.hosts);
+      return [
+        hint === undefined ? { path: at, message, atKey: true } : { path: at, message, hint, atKey: true },
+      ];
+    }
+    if (plane === 'haproxy' && weight > haproxyWeight)
+      return [
+        { path: at, message: `plane haproxy holds weights to ${haproxyWeight}`, hint: 'use plane nftables' },
+      ];
+    return [];
+  });
+}
+
+const overlap = (a: [number, number], b: [number, number]) => a[0] <= b[1] && b[0] <= a[1];
+
+function samePort(service: Service): Problem[] {
+  const before: { name: string; proto: string; port: [number, number] }[] = [];
+  return listensOf(service).flatMap(({ proto, port }, index): Problem[] => {
+    if (proto === undefined || port === undefined) return [];
+    const other = before.find((one) => one.proto === proto && overlap(one.port, port));
+    before.push({ name: listenName({ proto, port }), proto, port });
+    if (other === undefined) return [];
+    const path = ['services', service.name, 'listen', index, 'port'];
+    return [
+      {
+        path,
+        message: `${listenName({ proto, port })} overlaps ${other.name}, which already listens on the VIP`,
+      },
+    ];
+  });
+}
+
+interface Claim {
+  director: Service;
+  listen: Written;
+  index: number;
+  key: 'to' | 'sorry';
+  target: Service;
+  port: [number, number];
+  families: Set<4 | 6>;
+}
+
+/**
+ * The stateless NAT turns a real server's reply round by the server's address and port alone, so only one virtual
+ * service of a family may stand for these. Said at the later of two, in the order of the file.
+ */
+function ambiguousReplies(service: Service, cluster: Cluster, portOf: PortOf): Problem[] {
+  const earlier: Claim[] = [];
+  for (const other of Object.values(cluster.services)) {
+    if (other.type !== service.type) continue;
+    if (other.name === service.name) break;
+    earlier.push(...claims(other, cluster, portOf));
+  }
+  const byTarget = new Map<string, Claim[]>();
+  const ranges: Claim[] = [];
+  const add = (claim: Claim) => {
+    const key = `${claim.listen.proto} ${claim.target.name}`;
+    byTarget.set(key, [...(byTarget.get(key) ?? []), claim]);
+    if (claim.port[0] !== claim.port[1]) ranges.push(claim);
+  };
+  for (const claim of earlier) add(claim);
+  return claims(service, cluster, portOf).flatMap((claim): Problem[] => {
+    const near = [...(byTarget.get(`${claim.listen.proto} ${claim.target.name}`) ?? []), ...ranges];
+    const other = near.find((one) => ambiguous(one, claim));
+    add(claim);
+    if (other === undefined) return [];
+    const where = other.director.name === service.name ? '' : ` of ${other.director.name}`;
+    return [
+      {
+        path: ['services', service.name, 'listen', claim.index, claim.key],
+        message: `${listenName(other.listen as ListenSpec)}${where} already sends to the same port of ${other.target.name} by nat: replies could not be told apart`,
+        hint: 'use forward fullnat or dr for one of them',
+      },
+    ];
+  });
+}
+
+function ambiguous(one: Claim, other: Claim): boolean {
+  if (one.listen.proto !== other.listen.proto || !overlap(one.port, other.port)) return false;
+  if (one.director === other.director && one.index === other.index) return false;
+  if (![...one.families].some((family) => other.families.has(family))) return false;
+  return one.target === other.target || one.target.hosts.some((host) => other.target.hosts.includes(host));
+}
+
+function claims(director: Service, cluster: Cluster, portOf: PortOf): Claim[] {
+  const { vip } = (director.spec ?? {}) as { vip?: (string | undefined)[] };
+  const families = new Set(
+    (vip ?? []).flatMap((one) => (one === undefined ? [] : one.includes(':') ? 6 : 4)),
+  );
+  return listensOf(director).flatMap((listen, index): Claim[] => {
+    const { plane, port, proto } = listen;
+    if (port === undefined || proto === undefined || plane === 'haproxy' || plane === undefined) return [];
+    if (forwardOf(listen) !== 'nat') return [];
+    return (['to', 'sorry'] as const).flatMap((key): Claim[] => {
+      const name = listen[key];
+      const target =
+        name !== undefined && Object.hasOwn(cluster.services, name) ? cluster.services[name]! : undefined;
+      const own = target === undefined ? undefined : portOf(target);
+      if (target === undefined || typeof own !== 'number') return [];
+      const reaches: [number, number] = port[0] === port[1] ? [own, own] : port;
+      return [{ director, listen, index, key, target, port: reaches, families: families as Set<4 | 6> }];
+    });
+  });
+}
