@@ -32,6 +32,8 @@ export interface Engine<Spec = any, Live = any> {
   address?(service: Service<Spec>, cluster: Cluster): Record<string, string>;
   /** Lines of `phalanx status`. */
   status?(service: Service<Spec>, cluster: Cluster, live: Live | undefined): StatusRow[];
+  /** Services that this one's `serve` step waits for, whichever way they end: a director's real servers. */
+  follows?(service: Service<Spec>): string[];
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
 }
@@ -47,7 +49,7 @@ export interface Member {
   command: string;
   /** Working folder; default the member's own folder. */
   cwd?: string;
-  /** Not secret: shown in plans. Secrets go into `files`. */
+  /** Kept on the host in a file of mode 0600 and never printed, since addresses of used services carry passwords. */
   env: Record<string, string>;
   files: MemberFile[];
   limits: { memory?: number; openFiles?: number };
@@ -100,8 +102,10 @@ export interface Step {
   service?: string;
   /** Why it is needed, for a person: 'not running', 'redis.conf differs: maxmemory'. */
   why: string;
-  /** Ids of steps that must be done before. */
+  /** Ids of steps that must be done before; if one of them fails, this one is not tried. */
   needs: string[];
+  /** Ids of steps that must have ended before, whichever way: order without dependence. */
+  after?: string[];
   /** The service whose data this destroys; such a step needs --allow-data-loss SERVICE. */
   destroys?: string;
   do: Action;

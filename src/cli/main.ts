@@ -1,0 +1,102 @@
+import { Command } from 'commander';
+import { FileErrors } from '../file/read.ts';
+import { UserError } from './error.ts';
+import { red } from './paint.ts';
+
+interface Common {
+  file?: string;
+  json?: boolean;
+}
+
+const program = new Command('phalanx')
+  .description('Builds, runs and proves a highly available server cluster of real engines, from one file.')
+  .version('0.1.0')
+  .showHelpAfterError('(phalanx --help lists the commands)')
+  .configureHelp({ showGlobalOptions: true });
+
+/** A command with what all of them take; its module is loaded only when it runs, since loading costs more than the work. */
+function command(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('-f, --file <file>', 'the cluster file (default: ./phalanx.yaml, else examples/shop.yaml)')
+    .option('--json', 'for machines: JSON on standard output');
+}
+
+const exit = (code: number): void => {
+  process.exitCode = code;
+};
+
+command('up [file]', 'plan, show the plan, carry it out; goes on where an interrupted run stopped')
+  .option('-y, --yes', 'never ask')
+  .option('--allow-data-loss <service...>', 'services whose data may be destroyed')
+  .action(async (file: string | undefined, options: Common & { yes?: boolean; allowDataLoss?: string[] }) => {
+    const { up } = await import('./up.ts');
+    exit(await up(file ?? options.file, options));
+  });
+
+command('plan [file]', 'what up would do and why, changing nothing (exit status 2: there are changes)').action(
+  async (file: string | undefined, options: Common) => {
+    const { planCommand } = await import('./plan.ts');
+    exit(await planCommand(file ?? options.file, options));
+  },
+);
+
+command('status [file]', "every member's live role and health (exit status 3: degraded)").action(
+  async (file: string | undefined, options: Common) => {
+    const { status } = await import('./status.ts');
+    exit(await status(file ?? options.file, options));
+  },
+);
+
+command('down [file]', 'stop the cluster and remove everything of it but its data')
+  .option('--purge', 'remove its data as well')
+  .action(async (file: string | undefined, options: Common & { purge?: boolean }) => {
+    const { down } = await import('./down.ts');
+    exit(await down(file ?? options.file, options));
+  });
+
+command('weight <server> <weight>', "set a real server's weight now, at every director ('file': as the file says; 'drain': no new connections)").action(
+  async (server: string, weight: string, options: Common) => {
+    const { weightCommand } = await import('./weight.ts');
+    exit(await weightCommand(options.file, server, weight));
+  },
+);
+
+command('logs <member>', "a member's log")
+  .option('-n, --lines <n>', 'how many lines', '50')
+  .option('--follow', 'go on as it grows')
+  .action(async (member: string, options: Common & { lines: string; follow?: boolean }) => {
+    const { logs } = await import('./logs.ts');
+    exit(await logs(options.file, member, options));
+  });
+
+program
+  .command('schema')
+  .description('the JSON Schema of the cluster file, for editors')
+  .action(async () => {
+    const { jsonSchema } = await import('../file/schema.ts');
+    const { engines } = await import('../engines/index.ts');
+    console.log(JSON.stringify(jsonSchema(Object.values(engines)), null, 2));
+  });
+
+// A reader that has seen enough (| head) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = 1;
+  if (error instanceof FileErrors) console.error(error.message);
+  else if (error instanceof UserError) {
+    console.error(`${red('phalanx')}: ${error.message}`);
+    if (error.next) console.error(`  ${error.next}`);
+  } else {
+    console.error(`${red('phalanx')}: ${(error as Error).message}`);
+    if (process.env['PHALANX_DEBUG']) console.error(error);
+    else console.error('  this is a defect of Phalanx or of the machine; PHALANX_DEBUG=1 shows where it happened');
+  }
+}

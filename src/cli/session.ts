@@ -1,0 +1,95 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { packRelease, releaseOf } from '../cluster/release.ts';
+import { type Kept, readKept, stateHome, withSecrets, writeKept } from '../cluster/state.ts';
+import { engines } from '../engines/index.ts';
+import type { Cluster, Service } from '../file/cluster.ts';
+import { readClusterFile } from '../file/read.ts';
+import { bundleAgent } from '../hosts/bundle.ts';
+import type { Reach } from '../hosts/host.ts';
+import { needRoot } from '../hosts/lab/root.ts';
+import { type Lock, lockFile } from '../hosts/lock.ts';
+import { reachOf } from '../hosts/reach.ts';
+import { UserError } from './error.ts';
+
+/** What every command works with: the cluster as the file and its kept state make it, and the way to its hosts. */
+export interface Session {
+  cluster: Cluster;
+  reach: Reach;
+  kept: Kept;
+}
+
+const checkout = resolve(import.meta.dirname, '../..');
+
+/** The file a command is about: the one named, else ./phalanx.yaml, else the example of this checkout. */
+export function whichFile(named: string | undefined): string {
+  if (named !== undefined) return resolve(named);
+  const here = resolve('phalanx.yaml');
+  return existsSync(here) ? here : join(checkout, 'examples/shop.yaml');
+}
+
+/** Reads and checks the file and gives the session. Writes nothing. */
+export async function openSession(named: string | undefined): Promise<Session> {
+  const path = whichFile(named);
+  const root = needRoot();
+  if (root) throw new UserError(root);
+
+  const first = readClusterFile(path, engines, { home: stateHome(), addresses: {}, secrets: {}, releases: {} });
+  const home = first.home;
+  const kept = readKept(home);
+  const names = Object.values(first.services).flatMap((service) =>
+    (engines[service.type]!.secrets?.(service) ?? []).map((name) => `${service.name}/${name}`),
+  );
+  const secrets = withSecrets(kept.secrets, names);
+  const releases = releasesOf(first);
+  const cluster = readClusterFile(path, engines, { home: stateHome(), addresses: kept.addresses, secrets, releases });
+  if (Object.values(cluster.services).some((service) => service.type === 'director'))
+    cluster.programs = { agent: readFileSync((await bundleAgent()).path, 'utf8') };
+  const addresses = Object.fromEntries(
+    Object.values(cluster.hosts)
+      .filter((host) => host.kind === 'lab')
+      .map((host) => [host.name, { address: host.address, ...(host.address6 ? { address6: host.address6 } : {}) }]),
+  );
+  return {
+    cluster,
+    reach: reachOf(cluster),
+    kept: { addresses: { ...kept.addresses, ...addresses }, secrets },
+  };
+}
+
+function releaseFolder(service: Service, folder: string): string | undefined {
+  const named = (service.spec as { release?: unknown }).release;
+  return typeof named === 'string' ? resolve(folder, named) : undefined;
+}
+
+function releasesOf(cluster: Cluster): Cluster['releases'] {
+  const releases: Cluster['releases'] = {};
+  for (const service of Object.values(cluster.services)) {
+    const folder = releaseFolder(service, cluster.folder);
+    if (folder === undefined) continue;
+    if (!existsSync(folder) || !statSync(folder).isDirectory())
+      throw new UserError(
+        `${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`,
+        'a release is a folder beside the file; its content is shipped to each host',
+      );
+    releases[service.name] = releaseOf(cluster.home, service.name, folder);
+  }
+  return releases;
+}
+
+/** Keeps addresses, secrets and releases; from here on the cluster is ours to change. */
+export async function lockAndKeep(session: Session): Promise<Lock> {
+  const lock = await lockFile(join(session.cluster.home, 'lock'));
+  if ('heldBy' in lock)
+    throw new UserError(
+      `another phalanx (process ${lock.heldBy}) is changing cluster ${session.cluster.name}`,
+      'wait until it has ended, or stop it; a lock never outlives its process',
+    );
+  writeKept(session.cluster.home, session.kept);
+  for (const service of Object.values(session.cluster.services)) {
+    const folder = releaseFolder(service, session.cluster.folder);
+    const release = session.cluster.releases[service.name];
+    if (folder && release) packRelease(folder, release.tar);
+  }
+  return lock;
+}

@@ -1,0 +1,172 @@
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { apply, type Outcome } from '../cluster/apply.ts';
+import { interrupted, Journal } from '../cluster/journal.ts';
+import { observe } from '../cluster/observe.ts';
+import { type Plan, plan } from '../cluster/plan.ts';
+import type { Step } from '../engines/engine.ts';
+import { engines } from '../engines/index.ts';
+import { UserError } from './error.ts';
+import { bold, dim, green, red, tookText, yellow } from './paint.ts';
+import { planJson, planLines } from './plan.ts';
+import { progressView } from './progress.ts';
+import { lockAndKeep, openSession, type Session } from './session.ts';
+
+export interface UpOptions {
+  yes?: boolean;
+  json?: boolean;
+  /** Services whose data may be destroyed. */
+  allowDataLoss?: string[];
+}
+
+/** `phalanx up`: plan, show it, apply it. Gives the exit status: 0 done, 1 failed. */
+export async function up(file: string | undefined, options: UpOptions): Promise<number> {
+  const began = performance.now();
+  const session = await openSession(file);
+  const lock = await lockAndKeep(session);
+  try {
+    const journalPath = join(session.cluster.home, 'journal.jsonl');
+    if (!options.json) tellInterrupted(journalPath);
+    const made = await planNow(session);
+    const steps = permitted(made, options.allowDataLoss ?? []);
+    if (steps.length === 0) {
+      if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
+      else console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
+      return made.steps.length === 0 ? 0 : 1;
+    }
+    if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
+    else console.log(planLines(session.cluster, steps).join('\n'));
+    if (!(await agreed(steps, options))) {
+      console.log('nothing was changed');
+      return 1;
+    }
+    const outcome = await carryOut(session, steps, new Journal(journalPath), 'up', options.json === true);
+    return tellOutcome(session, outcome, performance.now() - began, options.json === true);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Observes and plans; refuses, with every reason, where the whole plan may not be done. */
+export async function planNow(session: Session): Promise<Plan> {
+  const observed = await observe(session.cluster, engines, session.reach);
+  const made = plan(session.cluster, engines, observed);
+  if (made.refusals.length > 0) throw new UserError(made.refusals.join('\n'));
+  return made;
+}
+
+function tellInterrupted(journalPath: string): void {
+  const cut = interrupted(journalPath);
+  if (!cut) return;
+  console.log(
+    dim(`the last ${cut.command} (${cut.at}) was cut short after ${cut.done} of ${cut.of} steps; going on from what is there`),
+  );
+}
+
+/** The steps that may be done: those that destroy data only where it was allowed by name, and none that need them. */
+function permitted(made: Plan, allowed: string[]): Step[] {
+  const refused = made.steps.filter((step) => step.destroys !== undefined && !allowed.includes(step.destroys));
+  if (refused.length === 0) return made.steps;
+  for (const step of refused)
+    console.error(
+      `${yellow('not done')}: ${step.id} would destroy data of ${step.destroys} (${step.why}); allow it with --allow-data-loss ${step.destroys}`,
+    );
+  const out = new Set(refused.map((step) => step.id));
+  let grew = true;
+  while (grew) {
+    grew = false;
+    for (const step of made.steps)
+      if (!out.has(step.id) && step.needs.some((id) => out.has(id))) {
+        out.add(step.id);
+        grew = true;
+      }
+  }
+  return made.steps.filter((step) => !out.has(step.id));
+}
+
+async function agreed(steps: Step[], options: UpOptions): Promise<boolean> {
+  const grave = steps.filter((step) => step.verb === 'install' || step.destroys !== undefined);
+  if (grave.length === 0 || options.yes || options.json || !process.stdin.isTTY) return true;
+  const ask = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await ask.question(`${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on? [y/N] `);
+  ask.close();
+  return /^y(es)?$/i.test(answer.trim());
+}
+
+/** Runs steps with progress shown and journalled. Ctrl-C lets what runs end and begins nothing new; a second one leaves at once. */
+export async function carryOut(
+  session: Session,
+  steps: Step[],
+  journal: Journal,
+  command: string,
+  json: boolean,
+): Promise<Outcome> {
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    console.error('\nstopping after the steps that are under way (again: leave at once); run up again to go on');
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const view = progressView(steps.length, json);
+  journal.write({ event: 'begin', command, steps: steps.map((step) => step.id) });
+  try {
+    const outcome = await apply(steps, {
+      cluster: session.cluster,
+      engines,
+      reach: session.reach,
+      journal,
+      signal: stop.signal,
+      onProgress: (progress) => view.on(progress),
+    });
+    const whole = outcome.failed.length + outcome.held.length === 0;
+    journal.write({ event: 'end', outcome: outcome.stopped ? 'stopped' : whole ? 'done' : 'failed' });
+    return outcome;
+  } finally {
+    view.close();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
+
+function tellOutcome(session: Session, outcome: Outcome, ms: number, json: boolean): number {
+  const failed = outcome.failed.length + outcome.held.length > 0;
+  const state = outcome.stopped ? 'stopped' : failed ? 'failed' : 'done';
+  if (json) {
+    const named = (list: { step: Step; why: string }[]) => list.map(({ step, why }) => ({ step: step.id, why }));
+    console.log(
+      JSON.stringify({
+        outcome: state,
+        ms: Math.round(ms),
+        failed: named(outcome.failed),
+        held: named(outcome.held),
+        skipped: named(outcome.skipped),
+      }),
+    );
+    return state === 'done' ? 0 : 1;
+  }
+  if (state === 'done') {
+    console.log(`${green('done')} in ${tookText(ms)}: cluster ${bold(session.cluster.name)} is up`);
+    for (const line of doors(session)) console.log(`  ${line}`);
+    return 0;
+  }
+  const parts = [
+    `${outcome.done.length} done`,
+    ...(outcome.failed.length > 0 ? [red(`${outcome.failed.length} failed`)] : []),
+    ...(outcome.held.length > 0 ? [yellow(`${outcome.held.length} held`)] : []),
+    ...(outcome.skipped.length > 0 ? [`${outcome.skipped.length} not tried`] : []),
+  ];
+  console.log(`${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; mend it and run up again`);
+  return 1;
+}
+
+/** Where to knock: each service's address as its engine gives it, without those that carry a secret. */
+function doors(session: Session): string[] {
+  return Object.values(session.cluster.services).flatMap((service) => {
+    const given = engines[service.type]!.address?.(service, session.cluster) ?? {};
+    const secret = Object.values(session.cluster.secrets);
+    const url = given['URL'];
+    return url && !secret.some((one) => url.includes(one)) ? [`${service.name}  ${url}`] : [];
+  });
+}

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import type { Member, MemberFile, MemberState, Step } from '../engines/engine.ts';
+import type { Cluster } from '../file/cluster.ts';
+import {
+  hupFragment,
+  releaseFragment,
+  removeFragment,
+  restartFragment,
+  restartHash,
+  startFragment,
+  stopFragment,
+  writeFragment,
+} from '../hosts/supervise.ts';
+
+const sha256 = (content: string): string => createHash('sha256').update(content).digest('hex');
+
+/** The files of a member that differ from what is on its host. Files that the engine rewrites count only while they are missing. */
+export function changedFiles(member: Member, state: MemberState | undefined): MemberFile[] {
+  return member.files.filter((file) => {
+    const found = state?.files[file.path];
+    if (file.owned === 'engine') return found === undefined;
+    return found !== sha256(file.content);
+  });
+}
+
+function whyWrite(changed: MemberFile[], state: MemberState | undefined, stale: boolean): string {
+  if (!state?.present) return 'not on the host';
+  const names = changed.map((file) => file.path);
+  if (names.length > 0) return `${names.join(', ')} differ${names.length === 1 ? 's' : ''} from the file`;
+  return stale ? 'its command, environment, limits or release changed' : '';
+}
+
+/**
+ * Brings one member to what is rendered: write, then start, restart or signal, then wait until it serves.
+ * Empty when nothing is to be done. Pure.
+ */
+export function memberSteps(member: Member, state: MemberState | undefined, cluster: Cluster): Step[] {
+  const host = cluster.hosts[member.host]!;
+  const release = member.release ? cluster.releases[member.release] : undefined;
+  const hash = restartHash(member, release?.hash);
+  const changed = changedFiles(member, state);
+  const running = state?.running === true;
+  const stale = running && state?.runningHash !== hash;
+  const steps: Step[] = [];
+  const step = (verb: string, why: string, script: string, timeoutMs = 30_000): void => {
+    steps.push({
+      id: `${verb} ${member.name}`,
+      verb,
+      target: member.name,
+      host: member.host,
+      service: member.service,
+      why,
+      needs: steps.length > 0 ? [steps.at(-1)!.id] : [],
+      do: { kind: 'script', script, timeoutMs },
+    });
+  };
+
+  // A member that is to run again gets its service folder written too: the run script carries the hash.
+  if (changed.length > 0 || stale || !running || !state?.present) {
+    const unpack = release ? releaseFragment(member, host.root, release.hash, { path: release.tar }) : '';
+    const why = whyWrite(changed, state, stale) || 'to be started';
+    step('write', why, `${writeFragment(member, host.root, changed, release?.hash)}\n${unpack}`);
+  }
+  if (!running) {
+    const why = state?.present ? 'not running' : 'new';
+    step('start', why, startFragment(member, host.root), 30_000);
+  } else if (stale) {
+    step('restart', 'runs with what it was started with before', restartFragment(member, host.root), member.stop.timeoutMs + 30_000);
+  } else if (changed.some((file) => file.onChange === 'hup')) {
+    const names = changed.filter((file) => file.onChange === 'hup').map((file) => file.path);
+    step('reload', `to take in ${names.join(', ')}`, hupFragment(member, host.root));
+  }
+  if (member.ready && (!running || stale)) {
+    steps.push({
+      id: `ready ${member.name}`,
+      verb: 'ready',
+      target: member.name,
+      service: member.service,
+      why: `until its ${member.ready.check.kind} check passes`,
+      needs: [steps.at(-1)!.id],
+      do: {
+        kind: 'ready',
+        member: member.name,
+        address: host.address,
+        port: member.ready.port,
+        check: member.ready.check,
+        timeoutMs: member.ready.timeoutMs,
+      },
+    });
+  }
+  return steps;
+}
+
+/** Takes a member that the file no longer has off its host; its data stays unless `purge`. */
+export function removeSteps(
+  state: MemberState,
+  root: string,
+  why: string,
+  options: { purge: boolean; data: string[] },
+): Step[] {
+  const known = { name: state.name, stop: { signal: 'TERM' as const, timeoutMs: 10_000 }, data: options.data };
+  const stop: Step = {
+    id: `stop ${state.name}`,
+    verb: 'stop',
+    target: state.name,
+    host: state.host,
+    why,
+    needs: [],
+    do: { kind: 'script', script: stopFragment(known, root), timeoutMs: 40_000 },
+  };
+  const remove: Step = {
+    id: `remove ${state.name}`,
+    verb: 'remove',
+    target: state.name,
+    host: state.host,
+    why,
+    needs: [stop.id],
+    do: { kind: 'script', script: removeFragment(known, root, { purge: options.purge }), timeoutMs: 30_000 },
+  };
+  return [stop, remove];
+}

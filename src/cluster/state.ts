@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/** Where clusters keep their state on this machine; one folder a cluster. */
+export const stateHome = (): string => process.env['PHALANX_HOME'] ?? '/var/lib/phalanx';
+
+export type Addresses = Record<string, { address: string; address6?: string }>;
+
+/** What a cluster keeps on the control machine between runs: its addresses and its secrets. */
+export interface Kept {
+  addresses: Addresses;
+  secrets: Record<string, string>;
+}
+
+function readJson<T>(path: string, otherwise: T): T {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return otherwise;
+    throw new Error(`${path} cannot be read: ${(error as Error).message}. Mend it or restore it from a copy; nothing was changed`);
+  }
+}
+
+/** Writes all or nothing: a reader never sees half a file, also after kill -9. */
+export function writeWhole(path: string, content: string, mode = 0o644): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  const draft = `${path}.${process.pid}.new`;
+  writeFileSync(draft, content, { mode });
+  renameSync(draft, path);
+}
+
+const paths = (home: string) => ({
+  addresses: join(home, 'addresses.json'),
+  secrets: join(home, 'secrets.json'),
+});
+
+export function readKept(home: string): Kept {
+  const at = paths(home);
+  return { addresses: readJson(at.addresses, {}), secrets: readJson(at.secrets, {}) };
+}
+
+/** Keeps what is new; called under the cluster's lock. */
+export function writeKept(home: string, kept: Kept): void {
+  const at = paths(home);
+  const before = readKept(home);
+  if (JSON.stringify(before.addresses) !== JSON.stringify(kept.addresses))
+    writeWhole(at.addresses, `${JSON.stringify(kept.addresses, null, 2)}\n`);
+  if (JSON.stringify(before.secrets) !== JSON.stringify(kept.secrets))
+    writeWhole(at.secrets, `${JSON.stringify(kept.secrets, null, 2)}\n`, 0o600);
+}
+
+/** The secrets that are kept, with a new one (32 characters, 190 bits) for each name that has none yet. */
+export function withSecrets(kept: Record<string, string>, names: string[]): Record<string, string> {
+  const secrets = { ...kept };
+  for (const name of names) secrets[name] ??= randomBytes(24).toString('base64url');
+  return secrets;
+}
+
+/** Names of the clusters that have state on this machine. */
+export function knownClusters(home = stateHome()): string[] {
+  try {
+    return readdirSync(home, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}

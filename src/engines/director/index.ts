@@ -1,0 +1,51 @@
+import type { Engine } from '../engine.ts';
+
+import { backends, type EngineOf } from './listens.ts';
+import { directorMembers } from './members.ts';
+import { type DirectorsLive, observeDirectors } from './observe.ts';
+import { performDirector, planDirectors } from './plan.ts';
+import { directorRules } from './rules.ts';
+import { type DirectorSpec, schema } from './schema.ts';
+import { directorSettings } from './settings.ts';
+import { directorStatus } from './status.ts';
+import { drainStep, undrainStep } from './turn.ts';
+
+/** `type: director`: LVS in front: a VIP that moves, and virtual services that share their connections out. */
+export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive> => ({
+  type: 'director',
+  schema,
+  check: directorRules(engineOf),
+  packages: (service) => [
+    'keepalived',
+    'nftables',
+    ...(service.spec.listen.some((listen) => listen.plane === 'haproxy') ? ['haproxy'] : []),
+    ...(service.spec.listen.some((listen) => listen.forward === 'fullnat') ? ['conntrackd', 'conntrack'] : []),
+  ],
+  secrets: () => ['sync'],
+  members: (service, cluster) => directorMembers(service, cluster, engineOf),
+  settings: (service, cluster) => directorSettings(service, cluster, engineOf),
+  observe: observeDirectors,
+  plan: planDirectors,
+  perform: performDirector,
+  follows: (service) => service.spec.listen.map((listen) => listen.to),
+  address: (service) => {
+    const [first] = service.spec.listen;
+    const [vip] = service.spec.vip;
+    const host = vip!.includes(':') ? `[${vip}]` : vip;
+    return { URL: `http://${host}${first!.port[0] === 80 ? '' : `:${first!.port[0]}`}/`, VIP: vip! };
+  },
+  status: (service, _cluster, live) => directorStatus(service, live),
+  around: (service, cluster, member) => {
+    const fronted = service.spec.listen.some(
+      (listen) =>
+        listen.to === member.service &&
+        backends(cluster.services[listen.to]!, cluster, engineOf).some((one) => one.name === member.name),
+    );
+    if (!fronted) return { before: [], after: [] };
+    const drainMs = (cluster.services[member.service]!.spec as { drain?: number }).drain ?? 5_000;
+    return {
+      before: service.hosts.map((host) => drainStep(service, cluster, host, member.name, drainMs)),
+      after: service.hosts.map((host) => undrainStep(service, cluster, host, member.name, 'its check passes again')),
+    };
+  },
+});

@@ -1,0 +1,59 @@
+import type { Check } from '../../check/check.ts';
+import type { Cluster, Service } from '../../file/cluster.ts';
+import type { Engine, Member } from '../engine.ts';
+import { type DirectorSpec, forwardOf, type ListenSpec, listenName } from './schema.ts';
+import type { Listen, RealServer } from './tables.ts';
+
+export type EngineOf = (type: string) => Engine;
+
+/** IPVS's own: 15 minutes for TCP, 5 for UDP (ipvsadm --set's defaults). */
+const idleDefault = { tcp: 900_000, udp: 300_000 } as const;
+
+const portCheck: Check = { kind: 'tcp', intervalMs: 500, timeoutMs: 1000, rise: 1, fall: 2 };
+
+/** The members of a service that can stand behind a director: those that listen on a port. */
+export function backends(service: Service, cluster: Cluster, engineOf: EngineOf): Member[] {
+  return engineOf(service.type)
+    .members(service, cluster)
+    .filter((member) => member.ports.length > 0);
+}
+
+/** The director's virtual services with everything an agent needs, names resolved to addresses. Pure. */
+export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): Listen[] {
+  return service.spec.listen.map((listen): Listen => {
+    const servers = (to: string): RealServer[] =>
+      backends(cluster.services[to]!, cluster, engineOf).map((member) => realServer(member, listen, cluster));
+    const to = cluster.services[listen.to]!;
+    const own = (to.spec as { check?: Check }).check;
+    return {
+      name: listenName(listen),
+      proto: listen.proto,
+      ports: listen.port,
+      // Every Debian kernel that we support has nftables; where one has not, the agent says so in `status`.
+      plane: listen.plane === 'auto' ? 'nftables' : listen.plane,
+      forward: forwardOf(listen),
+      scheduler: listen.scheduler,
+      hashPort: listen.hash === 'port',
+      persistenceMs: listen.persistence,
+      idleMs: listen.idle ?? idleDefault[listen.proto],
+      servers: servers(listen.to),
+      sorry: listen.sorry ? servers(listen.sorry) : [],
+      check: listen.check ?? own ?? portCheck,
+    };
+  });
+}
+
+function realServer(member: Member, listen: ListenSpec, cluster: Cluster): RealServer {
+  const host = cluster.hosts[member.host]!;
+  const port = member.ports[0]!.port;
+  const isRange = listen.port[0] !== listen.port[1];
+  return {
+    name: member.name,
+    host: member.host,
+    address: host.address,
+    ...(host.address6 ? { address6: host.address6 } : {}),
+    ...(isRange ? {} : { port }),
+    checkPort: port,
+    weight: listen.weights[member.name] ?? listen.weights[member.host] ?? 1,
+  };
+}

@@ -1,0 +1,116 @@
+import type { Cluster, Service } from '../../file/cluster.ts';
+import type { Member, MemberFile } from '../engine.ts';
+import { conntrackdConfig } from './conntrackd.ts';
+import { type EngineOf, listensOf } from './listens.ts';
+import { haproxyCommand, haproxyConfig, haproxyFiles } from './planes/haproxy.ts';
+import type { DirectorSpec } from './schema.ts';
+import type { AgentConfig } from './tables.ts';
+import { keepalivedCommand, keepalivedConfig } from './vrrp.ts';
+
+export const agentName = (service: string, host: string): string => `${service}.agent@${host}`;
+
+/** Folder of the agent on its host. */
+export const agentFolder = (root: string, service: string, host: string): string =>
+  `${root}/members/${agentName(service, host)}`;
+
+/** Agents of one director find each other here; the number is out of the way of the engines' own ports. */
+const syncPort = 7077;
+
+/** What the agent on `host` is told. Pure. */
+export function agentConfig(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  engineOf: EngineOf,
+): AgentConfig {
+  const place = (name: string) => {
+    const { address, address6 } = cluster.hosts[name]!;
+    return { host: name, address, ...(address6 ? { address6 } : {}) };
+  };
+  const directors = Object.values(cluster.services).filter((one) => one.type === service.type);
+  return {
+    cluster: cluster.name,
+    service: service.name,
+    ...place(host),
+    peers: service.hosts.filter((name) => name !== host).map(place),
+    syncPort: syncPort + directors.findIndex((one) => one.name === service.name),
+    vips: service.spec.vip,
+    listens: listensOf(service, cluster, engineOf),
+  };
+}
+
+/** Per director host: keepalived for the VIP, the agent, haproxy and conntrackd where a virtual service needs them. */
+export function directorMembers(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): Member[] {
+  return service.hosts.flatMap((host): Member[] => {
+    const config = agentConfig(service, cluster, host, engineOf);
+    const member = (part: string, command: string, files: MemberFile[], extra: Partial<Member> = {}): Member => ({
+      name: `${service.name}.${part}@${host}`,
+      service: service.name,
+      part,
+      host,
+      kind: part,
+      command,
+      env: {},
+      files,
+      limits: {},
+      ports: [],
+      stop: { signal: 'TERM', timeoutMs: 5_000 },
+      data: [],
+      ...extra,
+    });
+    const node = cluster.hosts[host]!.kind === 'lab' ? process.execPath : 'node';
+    const parts = [
+      member('agent', `${node} --max-old-space-size=64 agent.mjs .`, [
+        { path: 'agent.mjs', content: cluster.programs?.['agent'] ?? '', mode: 0o644, onChange: 'restart' },
+        { path: 'agent.json', content: `${JSON.stringify(config, null, 1)}\n`, mode: 0o644, onChange: 'hup' },
+        {
+          path: 'sync.secret',
+          content: cluster.secrets[`${service.name}/sync`] ?? '',
+          mode: 0o600,
+          onChange: 'restart',
+          secret: true,
+        },
+      ]),
+      member('vrrp', keepalivedCommand, [
+        { path: 'keepalived.conf', content: keepalivedConfig(vrrpOf(service, cluster, host)), mode: 0o644, onChange: 'hup' },
+      ]),
+    ];
+    if (config.listens.some((listen) => listen.plane === 'haproxy'))
+      parts.push(
+        member(
+          'haproxy',
+          haproxyCommand,
+          [{ path: 'haproxy.cfg', content: haproxyConfig(config), mode: 0o644, onChange: 'restart' }],
+          {
+            limits: { openFiles: haproxyFiles },
+            ports: config.listens
+              .filter((listen) => listen.plane === 'haproxy')
+              .map((listen) => ({ proto: 'tcp', port: listen.ports[0] })),
+          },
+        ),
+      );
+    if (config.listens.some((listen) => listen.forward === 'fullnat' && listen.plane === 'nftables') && config.peers.length > 0)
+      parts.push(
+        member('conntrackd', 'conntrackd -C conntrackd.conf', [
+          { path: 'conntrackd.conf', content: conntrackdConfig(config), mode: 0o644, onChange: 'restart' },
+        ]),
+      );
+    return parts;
+  });
+}
+
+function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string) {
+  const addressOf = (name: string): string => cluster.hosts[name]!.address;
+  return {
+    cluster: cluster.name,
+    service: service.name,
+    host,
+    hosts: service.hosts,
+    vips: service.spec.vip,
+    address: addressOf(host),
+    advertMs: service.spec.advert,
+    preempt: service.spec.preempt,
+    unicast: service.spec.unicast,
+    peers: service.hosts.filter((name) => name !== host).map(addressOf),
+  };
+}

@@ -1,0 +1,149 @@
+import { isIPv6 } from 'node:net';
+import type { Cluster, Service } from '../../file/cluster.ts';
+import type { HostSetting } from '../engine.ts';
+import { type EngineOf, listensOf } from './listens.ts';
+import type { DirectorSpec } from './schema.ts';
+import type { Listen, RealServer } from './tables.ts';
+
+/**
+ * What director hosts and real servers must have set for a forwarding method, as LVS's own documents say it
+ * (LVS-HOWTO, "LVS-NAT" and "The ARP problem"): real servers of `nat` send replies back through the director, those of
+ * `dr` hold the VIP without answering ARP for it.
+ */
+export function directorSettings(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): HostSetting[] {
+  const listens = listensOf(service, cluster, engineOf).filter((listen) => listen.plane !== 'haproxy');
+  const behind = (forward: Listen['forward']): Map<string, { server: RealServer; listen: Listen }[]> => {
+    const found = new Map<string, { server: RealServer; listen: Listen }[]>();
+    for (const listen of listens.filter((one) => one.forward === forward))
+      for (const server of [...listen.servers, ...listen.sorry])
+        found.set(server.host, [...(found.get(server.host) ?? []), { server, listen }]);
+    return found;
+  };
+  const index = Object.keys(cluster.services).indexOf(service.name);
+  const settings: HostSetting[] = service.hosts.map((host) => directorSysctls(host, service.name, listens));
+  for (const [host] of behind('dr'))
+    for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, vip));
+  for (const [host, served] of behind('nat')) {
+    const ports = new Map(
+      served.map(({ server, listen }) => {
+        const range = server.port === undefined ? listen.ports.join('-') : String(server.port);
+        return [`${listen.proto} ${range}`, { proto: listen.proto, ports: range }] as const;
+      }),
+    );
+    for (const { proto, ports: range } of ports.values())
+      settings.push(...repliesThroughVip(host, service, cluster, proto, range, 7700 + index));
+  }
+  return settings;
+}
+
+const sysctl = (key: string, value: string): { check: string; apply: string } => ({
+  check: `[ "$(cat /proc/sys/${key.replaceAll('.', '/')} 2>/dev/null)" = ${value} ]`,
+  apply: `echo ${value} > /proc/sys/${key.replaceAll('.', '/')}`,
+});
+
+function sysctls(host: string, service: string, title: string, wanted: [string, string][]): HostSetting {
+  const each = wanted.map(([key, value]) => sysctl(key, value));
+  const saved = `/run/phalanx-sysctl-${service}-`;
+  // What was set before is kept where a reboot, which resets it all, forgets it too.
+  const save = wanted
+    .map(([key]) => `[ -e '${saved}${key}' ] || cat /proc/sys/${key.replaceAll('.', '/')} > '${saved}${key}'`)
+    .join('\n');
+  const undo = wanted
+    .map(([key]) => `[ -e '${saved}${key}' ] && cat '${saved}${key}' > /proc/sys/${key.replaceAll('.', '/')} && rm -f '${saved}${key}'`)
+    .join('\n');
+  return {
+    host,
+    service,
+    title,
+    check: each.map((one) => one.check).join(' && '),
+    apply: `${save}\n${each.map((one) => one.apply).join(' && ')}`,
+    undo: `${undo}\ntrue`,
+  };
+}
+
+/** Directors forward, and never tell a client to go round them (ICMP redirects). */
+function directorSysctls(host: string, service: string, listens: Listen[]): HostSetting {
+  const wanted: [string, string][] = [
+    ['net.ipv4.ip_forward', '1'],
+    ['net.ipv4.conf.all.send_redirects', '0'],
+    ['net.ipv4.conf.default.send_redirects', '0'],
+  ];
+  if (listens.some((listen) => listen.forward === 'fullnat'))
+    // A connection taken over from the other director begins in the middle of its window.
+    wanted.push(['net.netfilter.nf_conntrack_tcp_be_liberal', '1']);
+  return sysctls(host, service, 'forwarding on, ICMP redirects off', wanted);
+}
+
+/** The VIP on lo: the real server takes packets for it, and stays silent when somebody asks who has it. */
+function vipOnLoopback(host: string, service: string, vip: string): HostSetting {
+  const prefix = isIPv6(vip) ? `${vip}/128` : `${vip}/32`;
+  const flags = isIPv6(vip) ? ' nodad' : '';
+  const hidden: [string, string][] = [
+    ['net.ipv4.conf.all.arp_ignore', '1'],
+    ['net.ipv4.conf.all.arp_announce', '2'],
+  ];
+  const quiet = sysctls(host, service, '', isIPv6(vip) ? [] : hidden);
+  return {
+    host,
+    service,
+    title: `VIP ${vip} on lo, not answered for`,
+    check: [`ip -o addr show dev lo to ${prefix} | grep -q .`, ...(quiet.check ? [quiet.check] : [])].join(' && '),
+    // Silence first: the address must never be answered for, not even for a moment.
+    apply: `${quiet.apply}\nip -o addr show dev lo to ${prefix} | grep -q . || ip addr add ${prefix} dev lo${flags}`,
+    undo: `ip addr del ${prefix} dev lo 2>/dev/null\n${quiet.undo}`,
+  };
+}
+
+/**
+ * Replies of a `nat` real server go to the VIP's owner, whoever that is now: a routing rule for packets that leave
+ * from the service's port, to a table whose only route is by way of the VIP. What goes to the directors themselves
+ * (answers to their health checks) keeps its way. Nothing else of the host's routing changes.
+ */
+function repliesThroughVip(
+  host: string,
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  proto: string,
+  ports: string,
+  table: number,
+): HostSetting[] {
+  const families = [4, 6] as const;
+  return families.flatMap((family): HostSetting[] => {
+    const vip = service.spec.vip.find((one) => isIPv6(one) === (family === 6));
+    const address = family === 6 ? cluster.hosts[host]!.address6 : cluster.hosts[host]!.address;
+    if (!vip || !address) return [];
+    const ip = `ip -${family}`;
+    const directors = service.hosts.flatMap((name) => {
+      const one = cluster.hosts[name]!;
+      return (family === 6 ? one.address6 : one.address) ?? [];
+    });
+    const full = family === 6 ? 128 : 32;
+    const rules = [
+      ...directors.map((to) => `to ${to}/${full} ipproto ${proto} sport ${ports} pref ${table} lookup main`),
+      `from ${address}/${full} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
+    ];
+    // `ip rule del` takes the rule as it was added; the listing is the check, since adding twice makes two.
+    const remove = rules.map((rule) => `while ${ip} rule del ${rule} 2>/dev/null; do :; done`).join('\n');
+    const shown = [
+      ...directors.map((to) => `to ${to} ipproto ${proto} sport ${ports} lookup main`),
+      `from ${address} ipproto ${proto} sport ${ports} lookup ${table}`,
+    ];
+    return [
+      {
+        host,
+        service: service.name,
+        title: `replies from ${proto} port ${ports} by way of VIP ${vip}`,
+        check: [
+          ...shown.map((rule) => `${ip} rule show | grep -q '${rule}'`),
+          `${ip} route show table ${table} 2>/dev/null | grep -q '^default via ${vip} '`,
+        ].join(' && '),
+        apply: `${remove}
+dev=$(ip -o -${family} addr show to ${address} | awk '{print $2; exit}')
+[ -n "$dev" ] || { echo "no interface holds ${address}" >&2; exit 1; }
+${ip} route replace default via ${vip} dev "$dev" onlink table ${table} &&
+${rules.map((rule) => `${ip} rule add ${rule}`).join(' &&\n')}`,
+        undo: `${remove}\n${ip} route flush table ${table} 2>/dev/null\ntrue`,
+      },
+    ];
+  });
+}

@@ -1,0 +1,79 @@
+import type { Cluster, Service } from '../../file/cluster.ts';
+import { quote } from '../../hosts/shell.ts';
+import type { Step } from '../engine.ts';
+import { agentFolder, agentName } from './members.ts';
+import type { DirectorSpec } from './schema.ts';
+
+/** Longest that a director is given to take in an override, or to find a server healthy again. */
+const answerMs = 15_000;
+
+/** Sh: waits until `condition` holds, looking 20 times a second; false when `ms` have passed. */
+const until = (condition: string, ms: number): string =>
+  `i=0; while ! { ${condition}; }; do i=$((i+1)); [ $i -gt ${Math.ceil(ms / 50)} ] && break; sleep 0.05; done; ${condition}`;
+
+/** Sh: writes (or removes, where `line` is undefined) a server's override and has the agent read it. */
+export function overrideScript(folder: string, server: string, line: string | undefined): string {
+  const file = quote(`${folder}/overrides/${server}`);
+  const draft = quote(`${folder}/overrides/.${server}.tmp`);
+  const change =
+    line === undefined
+      ? `rm -f ${file}`
+      : `mkdir -p ${quote(`${folder}/overrides`)} && echo ${quote(line)} > ${draft} && mv ${draft} ${file}`;
+  return `${change} && s6-svc -h ${quote(`${folder}/service`)}`;
+}
+
+/** A server's lines in the agent's status that hold (or, with `not`, lack) what is asked. */
+const lines = (server: string): string => `grep -F ${quote(`"server":"${server}"`)} status.jsonl 2>/dev/null`;
+
+/** Sh condition: the agent shows the override (or none) for the server in every virtual service. */
+export function overrideShown(server: string, line: string | undefined): string {
+  if (line === undefined) return `! ${lines(server)} | grep -q '"override":'`;
+  return `${lines(server)} | grep -qF ${quote(`"override":"${line}"`)} && ! ${lines(server)} | grep -vqF ${quote(`"override":"${line}"`)}`;
+}
+
+/**
+ * Takes a real server out of this director's traffic: no new connection from now on; where this host owns the VIP,
+ * wait for its connections to end, at most `drainMs`. What has not ended by then is the member's own to end well.
+ */
+export function drainStep(service: Service<DirectorSpec>, cluster: Cluster, host: string, server: string, drainMs: number): Step {
+  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  return {
+    id: `drain ${server} at ${host}`,
+    verb: 'drain',
+    target: server,
+    host,
+    service: service.name,
+    why: `no new connection; up to ${drainMs / 1000} s for those that it has`,
+    needs: [],
+    do: {
+      kind: 'script',
+      script: `cd ${quote(folder)} || exit 1
+${overrideScript(folder, server, 'drain')} || exit 1
+${until(overrideShown(server, 'drain'), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
+if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(`! ${lines(server)} | grep -qv '"active":0,'`, drainMs)}; fi
+true`,
+      timeoutMs: answerMs + drainMs + 5_000,
+    },
+  };
+}
+
+/** Puts a real server back and waits until the director's own checks have found it healthy. */
+export function undrainStep(service: Service<DirectorSpec>, cluster: Cluster, host: string, server: string, why: string): Step {
+  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  return {
+    id: `undrain ${server} at ${host}`,
+    verb: 'undrain',
+    target: server,
+    host,
+    service: service.name,
+    why,
+    needs: [],
+    do: {
+      kind: 'script',
+      script: `cd ${quote(folder)} || exit 1
+${overrideScript(folder, server, undefined)} || exit 1
+${until(`${overrideShown(server, undefined)} && ! ${lines(server)} | grep -qv '"up":true'`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
+      timeoutMs: answerMs + 5_000,
+    },
+  };
+}

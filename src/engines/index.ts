@@ -1,0 +1,15 @@
+import { app } from './app/index.ts';
+import { director } from './director/index.ts';
+import type { Engine } from './engine.ts';
+
+const engineOf = (type: string): Engine => {
+  const engine = engines[type];
+  if (!engine) throw new Error(`there is no engine ${type}`);
+  return engine;
+};
+
+/** Every type that a service may have. A new engine is a folder beside this file, and a line here. */
+export const engines: Record<string, Engine> = {
+  app: app(engineOf),
+  director: director(engineOf),
+};

@@ -1,0 +1,30 @@
+import { installScript, missingPackages } from '../src/hosts/packages.ts';
+import { machine } from '../src/hosts/machine.ts';
+
+// Everything that a lab test runs, beyond what Node brings; installed as `phalanx up` would, no service started.
+const packages = [
+  'conntrack',
+  'conntrackd',
+  'curl',
+  'haproxy',
+  'iproute2',
+  'iputils-arping',
+  'iputils-ping',
+  'keepalived',
+  'nftables',
+  'procps',
+  'redis-server',
+  'redis-tools',
+  's6',
+];
+
+const missing = await missingPackages(packages);
+if (missing.length === 0) console.log('all there');
+else {
+  console.log(`installing ${missing.join(', ')}`);
+  const { exit, stderr } = await machine.run(installScript(missing), { timeoutMs: 900_000 });
+  if (exit !== 0) {
+    console.error(stderr);
+    process.exitCode = 1;
+  }
+}
