@@ -2,9 +2,11 @@ import { isIPv6 } from 'node:net';
 import type { AgentConfig, Connections, Listen, Plane, RealServer, ServerState, Table } from '../tables.ts';
 import { HaproxySocket } from './haproxy-socket.ts';
 
-/** Connections that one haproxy carries; each needs two open files, so its member needs `haproxyFiles`. */
-const maxConnections = 20_000;
-export const haproxyFiles = 2 * maxConnections + 1000;
+/**
+ * Open files, two for each connection, that haproxy takes at most: it makes its own limit of connections of those that
+ * its member is given, and a limit above them would keep it from starting.
+ */
+const openFiles = 200_000;
 
 /** The runtime socket in the member's own folder, which is haproxy's working folder. */
 export const haproxySocketName = 'haproxy.sock';
@@ -50,7 +52,7 @@ export function haproxyConfig(config: AgentConfig): string {
   const lines = [
     `# ${config.cluster}/${config.service} on ${config.host}: written by phalanx, changed by its agent over ${haproxySocketName}`,
     'global',
-    `  maxconn ${maxConnections}`,
+    `  fd-hard-limit ${openFiles}`,
     `  stats socket unix@${haproxySocketName} mode 600 level admin`,
     '  stats timeout 1d',
     '  log stdout format raw local0 notice',

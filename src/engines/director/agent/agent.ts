@@ -1,0 +1,454 @@
+import { createHash } from 'node:crypto';
+import { type FSWatcher, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Checker, targetKey } from '../../../check/checker.ts';
+import type { AgentConfig, Connections, Flow, PlaneName, Table } from '../tables.ts';
+import { held } from './addresses.ts';
+import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
+import { type DynamicWeights, effectiveWeight, placeKey, placesOf, tablesOf, targetOf } from './desired.ts';
+import { type Follow, follows } from './follow.ts';
+import { type Overrides, overrideText, readOverrides } from './overrides.ts';
+import { type AgentStatus, lastHealth, type ServerStatus, statusText, writeStatus } from './status.ts';
+import { pullFlows, serveFlows } from './sync.ts';
+
+/** Changes that arrive together are one transaction, milliseconds. */
+const coalesce = 3;
+/** How long the first results may take before tables are made of what is known. */
+const patience = 250;
+/** Between readings of the connections: for weights that follow them, and for the status alone. */
+const followMs = 250;
+const showMs = 1000;
+/** A reading, or a status, that takes long is not repeated before this many times its duration. */
+const share = 10;
+const syncMs = 30_000;
+const syncRetryMs = 2000;
+
+/** The file that keepalived watches (weight 0): '0' once this host has tables, '1' while it has none and must not own the VIP. */
+export const fitFile = 'fit';
+
+/** A director's agent: checks the servers, keeps the planes' tables as they shall be, and says how things are. */
+export class Agent {
+  readonly #folder: string;
+  readonly #makers: Partial<Record<PlaneName, PlaneMaker>>;
+  readonly #since = Math.round(Date.now() / 1000);
+  readonly #checker: Checker;
+  readonly #known: Map<string, boolean>;
+  readonly #follow: Follow;
+
+  #config!: AgentConfig;
+  #hash = '';
+  #overrides: Overrides = { byServer: new Map(), errors: [] };
+  #errors: string[] = [];
+  #carriers = new Map<PlaneName, Carrier>();
+  #choices = new Map<string, Choice>();
+  #dynamic: DynamicWeights = new Map();
+  #connections = new Map<string, Connections>();
+  #revision = 0;
+  /** Places whose connections have been ended since they were last up. */
+  #reset = new Set<string>();
+  #peers = new Map<string, number | string>();
+
+  #due: NodeJS.Timeout | undefined;
+  #applying = false;
+  #again = false;
+  #retry: NodeJS.Timeout | undefined;
+  #showing: NodeJS.Timeout | undefined;
+  #shown = Number.NEGATIVE_INFINITY;
+  #showCost = 0;
+  #timers = new Set<NodeJS.Timeout>();
+  #watcher: FSWatcher | undefined;
+  #server: { close(): void } | undefined;
+  #stopped = false;
+  readonly #settling: Promise<void>;
+  #settle: () => void = () => {};
+  #fit = false;
+
+  /** `folder` holds agent.json; `makers` are the planes in the order in which `auto` prefers them. Throws when agent.json cannot be read. */
+  constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>, follow: Follow) {
+    this.#folder = folder;
+    this.#makers = makers;
+    this.#follow = follow;
+    this.#known = lastHealth(folder, Date.now());
+    this.#checker = new Checker(() => this.#change());
+    this.#settling = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#read();
+  }
+
+  async start(): Promise<void> {
+    try {
+      writeFileSync(join(this.#folder, fitFile), '1\n', { flag: 'wx' });
+    } catch {
+      // It is there: tables may be, too.
+    }
+    this.#watch();
+    this.#overrides = readOverrides(this.#folder);
+    this.#setTargets();
+    await this.#choose();
+    this.#serve();
+    // What the kernel holds now goes on until it is known what shall be.
+    await Promise.race([this.#settling, this.#sleep(patience)]);
+    this.#settle();
+    this.#known.clear();
+    await this.#apply();
+    this.#loop(() => this.#count());
+    this.#loop(() => this.#sync());
+    this.#loop(async () => {
+      this.#show();
+      return showMs;
+    });
+  }
+
+  /** Reads agent.json and the overrides again. A damaged file changes nothing but the status. */
+  async reload(): Promise<void> {
+    const before = this.#hash;
+    const old = this.#config;
+    try {
+      this.#read();
+      this.#errors = [];
+    } catch (error) {
+      this.#errors = [(error as Error).message];
+    }
+    this.#overrides = readOverrides(this.#folder);
+    if (this.#hash !== before) {
+      this.#setTargets();
+      await this.#choose();
+      if (old.address !== this.#config.address || old.syncPort !== this.#config.syncPort) this.#serve();
+    }
+    this.#change();
+  }
+
+  /** Ends the agent; the tables stay, and packets go on. */
+  stop(): void {
+    this.#stopped = true;
+    this.#checker.close();
+    this.#watcher?.close();
+    this.#server?.close();
+    for (const timer of [...this.#timers, this.#due, this.#retry, this.#showing]) clearTimeout(timer);
+    for (const carrier of this.#carriers.values()) carrier.plane.release?.();
+  }
+
+  /** Removes the tables of every plane. */
+  async clear(): Promise<void> {
+    this.#stopped = true;
+    writeFileSync(join(this.#folder, fitFile), '1\n');
+    for (const make of Object.values(this.#makers)) await make(this.#config, this.#folder).close();
+  }
+
+  #read(): void {
+    const path = join(this.#folder, 'agent.json');
+    const text = readFileSync(path, 'utf8');
+    try {
+      this.#config = JSON.parse(text) as AgentConfig;
+    } catch (error) {
+      throw new Error(`${path}: ${(error as Error).message}: run phalanx up to write it again`);
+    }
+    this.#hash = createHash('sha256').update(text).digest('hex');
+  }
+
+  #watch(): void {
+    const place = join(this.#folder, 'overrides');
+    mkdirSync(place, { recursive: true });
+    this.#watcher = watch(place, () => {
+      this.#overrides = readOverrides(this.#folder);
+      this.#change();
+    });
+    this.#watcher.on('error', () => this.#watcher?.close());
+  }
+
+  #setTargets(): void {
+    const places = [...placesOf(this.#config)];
+    const known = new Map<string, boolean>();
+    for (const place of places) {
+      const before = this.#known.get(placeKey(place.listen.name, place.server.name, place.sorry));
+      if (before !== undefined) known.set(targetKey(targetOf(place)), before);
+    }
+    this.#checker.set(places.map(targetOf), (target) => known.get(targetKey(target)));
+    if (this.#checker.settled) this.#settle();
+  }
+
+  /** Opens the planes that this configuration needs and lets go of the others. */
+  async #choose(): Promise<void> {
+    const old = this.#carriers;
+    const carriers = new Map<PlaneName, Carrier>();
+    const broken = new Map<PlaneName, string>();
+    const auto = this.#config.listens.some((listen) => listen.plane === 'auto');
+    for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
+      const carrier = new Carrier(make(this.#config, this.#folder));
+      carrier.applied = old.get(name)?.applied ?? false;
+      carriers.set(name, carrier);
+      if (!auto && !this.#config.listens.some((listen) => listen.plane === name)) continue;
+      try {
+        await carrier.open();
+      } catch (error) {
+        carrier.error = (error as Error).message;
+        broken.set(name, carrier.error);
+      }
+    }
+    for (const carrier of old.values()) carrier.plane.release?.();
+    this.#carriers = carriers;
+    this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken);
+    const used = new Set([...this.#choices.values()].map((choice) => choice.plane));
+    for (const [name, carrier] of carriers) {
+      if (used.has(name)) continue;
+      carriers.delete(name);
+      // Tables of an earlier configuration would still take packets.
+      await carrier.plane.close().catch(() => {});
+    }
+  }
+
+  #change(): void {
+    if (this.#checker.settled) this.#settle();
+    if (this.#revision === 0 || this.#stopped) return;
+    this.#due ??= setTimeout(() => {
+      this.#due = undefined;
+      void this.#apply();
+    }, coalesce);
+  }
+
+  async #apply(): Promise<void> {
+    if (this.#applying) {
+      this.#again = true;
+      return;
+    }
+    this.#applying = true;
+    do {
+      this.#again = false;
+      await this.#applyOnce();
+    } while (this.#again && !this.#stopped);
+    this.#applying = false;
+    this.#show();
+  }
+
+  async #applyOnce(): Promise<void> {
+    const tables = tablesOf(
+      this.#config,
+      (target) => this.#checker.health(target),
+      this.#overrides.byServer,
+      this.#dynamic,
+    );
+    let pause = 0;
+    for (const [name, carrier] of this.#carriers) {
+      const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
+      if (await carrier.apply(mine)) await this.#resetDead(carrier, mine);
+      else pause = Math.max(pause, carrier.pause);
+    }
+    this.#revision++;
+    const fit = [...this.#carriers.values()].every((carrier) => carrier.applied);
+    if (fit) this.#declareFit();
+    clearTimeout(this.#retry);
+    if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
+  }
+
+  /** A dead server's clients are told at once rather than left to wait. */
+  async #resetDead(carrier: Carrier, tables: Table[]): Promise<void> {
+    for (const { listen, servers } of tables) {
+      for (const { server, up, sorry } of servers) {
+        const key = placeKey(listen.name, server.name, sorry);
+        if (up) this.#reset.delete(key);
+        else if (!this.#reset.has(key)) {
+          this.#reset.add(key);
+          await carrier.plane.reset(listen.name, server.name).catch((error: Error) => {
+            carrier.error = error.message;
+          });
+        }
+      }
+    }
+  }
+
+  #declareFit(): void {
+    if (this.#fit) return;
+    this.#fit = true;
+    writeFileSync(join(this.#folder, fitFile), '0\n');
+  }
+
+  /** Reads the connections; gives the time until the next reading. */
+  async #count(): Promise<number> {
+    const started = performance.now();
+    const all = new Map<string, Connections>();
+    let following = false;
+    const dynamic: DynamicWeights = new Map();
+    for (const [name, carrier] of this.#carriers) {
+      let counts: Connections[];
+      try {
+        counts = await carrier.plane.connections();
+      } catch {
+        continue; // `apply` says what is wrong with it.
+      }
+      for (const c of counts) all.set(`${c.listen} ${c.server}`, c);
+      for (const listen of this.#config.listens) {
+        if (this.#choices.get(listen.name)?.plane !== name) continue;
+        if (!follows(listen, name)) continue;
+        following = true;
+        const states = tablesOf(
+          { ...this.#config, listens: [listen] },
+          (target) => this.#checker.health(target),
+          this.#overrides.byServer,
+        );
+        dynamic.set(listen.name, this.#follow(states[0]!, counts));
+      }
+    }
+    this.#connections = all;
+    const before = this.#dynamic;
+    this.#dynamic = dynamic;
+    if (following && !sameWeights(before, dynamic)) this.#change();
+    return Math.max(following ? followMs : showMs, (performance.now() - started) * share);
+  }
+
+  /** Writes the status now, or as soon as its cost allows. */
+  #show(): void {
+    if (this.#stopped || this.#showing) return;
+    const wait = this.#shown + this.#showCost * share - performance.now();
+    if (wait > 0) {
+      this.#showing = setTimeout(() => {
+        this.#showing = undefined;
+        this.#show();
+      }, wait);
+      return;
+    }
+    const started = performance.now();
+    try {
+      writeStatus(this.#folder, statusText(this.#agentStatus(started), this.#serverStatus()));
+    } catch (error) {
+      console.error(`status: ${(error as Error).message}`);
+    }
+    this.#shown = performance.now();
+    this.#showCost = this.#shown - started;
+  }
+
+  #agentStatus(now: number): AgentStatus {
+    const planes: AgentStatus['planes'] = {};
+    for (const [listen, { plane, why }] of this.#choices) {
+      const error = plane && this.#carriers.get(plane)?.error;
+      planes[listen] = { plane: plane ?? 'none', why, ...(error ? { error } : {}) };
+    }
+    const peers: AgentStatus['peers'] = {};
+    for (const { host } of this.#config.peers) {
+      const last = this.#peers.get(host) ?? 'not yet';
+      peers[host] = typeof last === 'number' ? Math.round(now - last) : last;
+    }
+    return {
+      pid: process.pid,
+      since: this.#since,
+      host: this.#config.host,
+      planes,
+      vips: held(this.#config.vips),
+      peers,
+      revision: this.#revision,
+      config: this.#hash,
+      rss: process.memoryUsage.rss(),
+      errors: [...this.#errors, ...this.#overrides.errors],
+    };
+  }
+
+  #serverStatus(): ServerStatus[] {
+    const rows: ServerStatus[] = [];
+    for (const place of placesOf(this.#config)) {
+      const { listen, server, sorry } = place;
+      const override = this.#overrides.byServer.get(server.name);
+      const health = this.#checker.health(targetOf(place));
+      const counts = this.#connections.get(`${listen.name} ${server.name}`);
+      const plane = this.#choices.get(listen.name)?.plane;
+      rows.push({
+        listen: listen.name,
+        server: server.name,
+        address: server.address,
+        port: server.port ?? null,
+        weight: server.weight,
+        effective: effectiveWeight(server, override),
+        ...(override ? { override: overrideText(override) } : {}),
+        up: health?.up === true,
+        ...(health?.why ? { why: health.why } : {}),
+        sorry,
+        active: counts?.active ?? 0,
+        inactive: counts?.inactive ?? 0,
+        approximate: plane !== undefined && follows(listen, plane),
+      });
+    }
+    return rows;
+  }
+
+  #serve(): void {
+    this.#server?.close();
+    if (this.#config.peers.length === 0) return;
+    this.#server = serveFlows(
+      { address: this.#config.address, port: this.#config.syncPort },
+      () => this.#secret(),
+      async () => {
+        if (!this.#owner()) return [];
+        const flows: Flow[] = [];
+        for (const { plane } of this.#carriers.values()) {
+          for (const flow of (await plane.flows?.()) ?? []) flows.push(flow);
+        }
+        return flows;
+      },
+      (address) => {
+        const peer = this.#config.peers.find((p) => p.address === address);
+        if (peer) this.#peers.set(peer.host, performance.now());
+      },
+    );
+  }
+
+  #secret(): Buffer {
+    return readFileSync(join(this.#folder, 'sync.secret'));
+  }
+
+  #owner(): boolean {
+    return Object.values(held(this.#config.vips)).includes(true);
+  }
+
+  /** Takes the owner's established flows; gives the time until the next exchange. */
+  async #sync(): Promise<number> {
+    if (this.#owner() || this.#config.peers.length === 0) return syncRetryMs;
+    let wait = syncMs;
+    await Promise.all(
+      this.#config.peers.map(async (peer) => {
+        try {
+          const at = { address: peer.address, port: this.#config.syncPort };
+          const flows = await pullFlows(at, this.#config.address, this.#secret());
+          for (const { plane } of this.#carriers.values()) await plane.adopt?.(flows);
+          this.#peers.set(peer.host, performance.now());
+        } catch (error) {
+          this.#peers.set(peer.host, (error as Error).message);
+          wait = syncRetryMs;
+        }
+      }),
+    );
+    return wait;
+  }
+
+  /** Runs something again and again; it gives the milliseconds until its next run. */
+  #loop(run: () => Promise<number>): void {
+    const next = async () => {
+      const wait = await run();
+      if (this.#stopped) return;
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        void next();
+      }, wait);
+      this.#timers.add(timer);
+    };
+    void next();
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        resolve();
+      }, ms);
+      this.#timers.add(timer);
+    });
+  }
+}
+
+function sameWeights(a: DynamicWeights, b: DynamicWeights): boolean {
+  if (a.size !== b.size) return false;
+  for (const [listen, weights] of a) {
+    const other = b.get(listen);
+    if (other?.size !== weights.size) return false;
+    for (const [server, weight] of weights) if (other.get(server) !== weight) return false;
+  }
+  return true;
+}

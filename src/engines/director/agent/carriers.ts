@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import { HaproxyPlane, haproxyRefuses, haproxySocketName } from '../planes/haproxy.ts';
+import type { AgentConfig, Listen, Plane, PlaneName, Table } from '../tables.ts';
+
+/** Makes a plane for a configuration; `folder` is the agent's. */
+export type PlaneMaker = (config: AgentConfig, folder: string) => Plane;
+
+/** The planes that this agent knows, in the order in which `auto` prefers them. */
+export const planeMakers: Partial<Record<PlaneName, PlaneMaker>> = {
+  // haproxy is a member of its own, whose folder is beside the agent's.
+  haproxy: (config, folder) =>
+    new HaproxyPlane(
+      config,
+      join(folder, '..', `${config.service}.haproxy@${config.host}`, haproxySocketName),
+    ),
+};
+
+const firstRetry = 100;
+const slowestRetry = 1000;
+
+/** A plane in use: opened once, tried again with growing pauses when it fails, its last error kept for the status. */
+export class Carrier {
+  readonly plane: Plane;
+  error: string | undefined;
+  /** Whether its tables have been made as they shall be at least once. */
+  applied = false;
+  /** Milliseconds to wait before the next try, after a failure. */
+  pause = 0;
+  #opened = false;
+
+  constructor(plane: Plane) {
+    this.plane = plane;
+  }
+
+  async open(): Promise<void> {
+    if (this.#opened) return;
+    await this.plane.open();
+    this.#opened = true;
+  }
+
+  /** True when the tables are as they shall be; otherwise `error` and `pause` say what now. */
+  async apply(tables: Table[]): Promise<boolean> {
+    try {
+      await this.open();
+      await this.plane.apply(tables);
+      this.error = undefined;
+      this.pause = 0;
+      this.applied = true;
+      return true;
+    } catch (error) {
+      this.error = (error as Error).message;
+      this.pause = Math.min(slowestRetry, Math.max(firstRetry, this.pause * 2));
+      return false;
+    }
+  }
+}
+
+export interface Choice {
+  plane: PlaneName | undefined;
+  why: string;
+}
+
+/**
+ * The plane of each listen, and why. `broken` says of a plane why this host cannot carry it: `auto` takes the first
+ * that it can. A plane that the file names is taken at its word.
+ */
+export function choosePlanes(
+  listens: Listen[],
+  known: PlaneName[],
+  broken: Map<PlaneName, string>,
+): Map<string, Choice> {
+  const choices = new Map<string, Choice>();
+  for (const listen of listens) {
+    if (listen.plane !== 'auto') {
+      const plane = known.includes(listen.plane) ? listen.plane : undefined;
+      choices.set(listen.name, {
+        plane,
+        why: plane
+          ? 'the file says so'
+          : `this version has no plane ${listen.plane}: use nftables or haproxy`,
+      });
+      continue;
+    }
+    const reasons: string[] = [];
+    let plane: PlaneName | undefined;
+    for (const name of known) {
+      const no = broken.get(name) ?? (name === 'haproxy' ? haproxyRefuses(listen) : undefined);
+      if (no) {
+        reasons.push(`${name}: ${no}`);
+        continue;
+      }
+      plane = name;
+      break;
+    }
+    const why = reasons.length > 0 ? reasons.join('; ') : 'the first that this host offers';
+    choices.set(listen.name, { plane, why });
+  }
+  return choices;
+}

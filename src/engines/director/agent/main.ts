@@ -1,0 +1,32 @@
+import { Agent } from './agent.ts';
+import { planeMakers } from './carriers.ts';
+
+/**
+ * The agent's process: `node agent.mjs FOLDER` runs it, `node agent.mjs FOLDER --clear` removes the planes' tables.
+ * SIGHUP reads agent.json and the overrides again; SIGTERM ends it and leaves the tables.
+ */
+async function main(): Promise<void> {
+  const [folder, option] = process.argv.slice(2);
+  if (!folder || (option !== undefined && option !== '--clear')) {
+    console.error('usage: node agent.mjs FOLDER [--clear]');
+    process.exit(2);
+  }
+  const agent = new Agent(folder, planeMakers, () => new Map());
+  if (option === '--clear') return agent.clear();
+  const end = () => {
+    agent.stop();
+    process.exit(0);
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  let reloading = agent.start();
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => agent.reload()).catch((error: Error) => console.error(error.message));
+  });
+  await reloading;
+}
+
+main().catch((error: Error) => {
+  console.error(error.message);
+  process.exit(1);
+});
