@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { type FSWatcher, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checker, targetKey } from '../../../check/checker.ts';
-import type { AgentConfig, Connections, Flow, PlaneName, Table } from '../tables.ts';
+import type { AgentConfig, Connections, Flow, Listen, PlaneName, Table } from '../tables.ts';
 import { held } from './addresses.ts';
 import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
-import { type DynamicWeights, effectiveWeight, placeKey, placesOf, tablesOf, targetOf } from './desired.ts';
-import { type Follow, follows } from './follow.ts';
+import { effectiveWeight, placeKey, placesOf, tablesOf, targetOf } from './desired.ts';
+import { followed, follows } from './follow.ts';
 import { type Overrides, overrideText, readOverrides } from './overrides.ts';
 import { type AgentStatus, lastHealth, type ServerStatus, statusText, writeStatus } from './status.ts';
 import { pullFlows, serveFlows } from './sync.ts';
@@ -33,7 +33,6 @@ export class Agent {
   readonly #since = Math.round(Date.now() / 1000);
   readonly #checker: Checker;
   readonly #known: Map<string, boolean>;
-  readonly #follow: Follow;
 
   #config!: AgentConfig;
   #hash = '';
@@ -41,7 +40,6 @@ export class Agent {
   #errors: string[] = [];
   #carriers = new Map<PlaneName, Carrier>();
   #choices = new Map<string, Choice>();
-  #dynamic: DynamicWeights = new Map();
   #connections = new Map<string, Connections>();
   #revision = 0;
   /** Places whose connections have been ended since they were last up. */
@@ -64,10 +62,9 @@ export class Agent {
   #fit = false;
 
   /** `folder` holds agent.json; `makers` are the planes in the order in which `auto` prefers them. Throws when agent.json cannot be read. */
-  constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>, follow: Follow) {
+  constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>) {
     this.#folder = folder;
     this.#makers = makers;
-    this.#follow = follow;
     this.#known = lastHealth(folder, Date.now());
     this.#checker = new Checker(() => this.#change());
     this.#settling = new Promise((resolve) => {
@@ -222,12 +219,7 @@ export class Agent {
   }
 
   async #applyOnce(): Promise<void> {
-    const tables = tablesOf(
-      this.#config,
-      (target) => this.#checker.health(target),
-      this.#overrides.byServer,
-      this.#dynamic,
-    );
+    const tables = this.#tables();
     let pause = 0;
     for (const [name, carrier] of this.#carriers) {
       const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
@@ -239,6 +231,15 @@ export class Agent {
     if (fit) this.#declareFit();
     clearTimeout(this.#retry);
     if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
+  }
+
+  #tables(): Table[] {
+    const tables = tablesOf(this.#config, (target) => this.#checker.health(target), this.#overrides.byServer);
+    return tables.map((table) => (this.#follows(table.listen) ? followed(table, this.#connections) : table));
+  }
+
+  #follows(listen: Listen): boolean {
+    return follows(listen, this.#choices.get(listen.name)?.plane);
   }
 
   /** A dead server's clients are told at once rather than left to wait. */
@@ -266,33 +267,15 @@ export class Agent {
   /** Reads the connections; gives the time until the next reading. */
   async #count(): Promise<number> {
     const started = performance.now();
-    const all = new Map<string, Connections>();
-    let following = false;
-    const dynamic: DynamicWeights = new Map();
-    for (const [name, carrier] of this.#carriers) {
-      let counts: Connections[];
-      try {
-        counts = await carrier.plane.connections();
-      } catch {
-        continue; // `apply` says what is wrong with it.
-      }
-      for (const c of counts) all.set(`${c.listen} ${c.server}`, c);
-      for (const listen of this.#config.listens) {
-        if (this.#choices.get(listen.name)?.plane !== name) continue;
-        if (!follows(listen, name)) continue;
-        following = true;
-        const states = tablesOf(
-          { ...this.#config, listens: [listen] },
-          (target) => this.#checker.health(target),
-          this.#overrides.byServer,
-        );
-        dynamic.set(listen.name, this.#follow(states[0]!, counts));
-      }
+    const counts = new Map<string, Connections>();
+    for (const carrier of this.#carriers.values()) {
+      // `apply` says what is wrong with a plane that does not answer.
+      for (const c of await carrier.plane.connections().catch(() => []))
+        counts.set(`${c.listen} ${c.server}`, c);
     }
-    this.#connections = all;
-    const before = this.#dynamic;
-    this.#dynamic = dynamic;
-    if (following && !sameWeights(before, dynamic)) this.#change();
+    this.#connections = counts;
+    const following = this.#config.listens.some((listen) => this.#follows(listen));
+    if (following) this.#change();
     return Math.max(following ? followMs : showMs, (performance.now() - started) * share);
   }
 
@@ -349,7 +332,6 @@ export class Agent {
       const override = this.#overrides.byServer.get(server.name);
       const health = this.#checker.health(targetOf(place));
       const counts = this.#connections.get(`${listen.name} ${server.name}`);
-      const plane = this.#choices.get(listen.name)?.plane;
       rows.push({
         listen: listen.name,
         server: server.name,
@@ -363,7 +345,7 @@ export class Agent {
         sorry,
         active: counts?.active ?? 0,
         inactive: counts?.inactive ?? 0,
-        approximate: plane !== undefined && follows(listen, plane),
+        approximate: this.#follows(listen),
       });
     }
     return rows;
@@ -441,14 +423,4 @@ export class Agent {
       this.#timers.add(timer);
     });
   }
-}
-
-function sameWeights(a: DynamicWeights, b: DynamicWeights): boolean {
-  if (a.size !== b.size) return false;
-  for (const [listen, weights] of a) {
-    const other = b.get(listen);
-    if (other?.size !== weights.size) return false;
-    for (const [server, weight] of weights) if (other.get(server) !== weight) return false;
-  }
-  return true;
 }

@@ -42,25 +42,19 @@ export function effectiveWeight(server: RealServer, override: Override | undefin
   return override.kind === 'drain' ? 0 : override.weight;
 }
 
-/** Weights that follow the connections, by listen and server, where the plane has no such scheduler of its own. */
-export type DynamicWeights = Map<string, Map<string, number>>;
-
 /** The virtual services as they shall be now. A server of which nothing is known yet is not up. */
 export function tablesOf(
   config: AgentConfig,
   health: (target: Target) => Health | undefined,
   overrides: Map<string, Override>,
-  dynamic: DynamicWeights = new Map(),
 ): Table[] {
   const tables = new Map<string, Table>();
   for (const listen of config.listens) tables.set(listen.name, { listen, servers: [] });
   for (const place of placesOf(config)) {
     const { listen, server, sorry } = place;
-    const effective = effectiveWeight(server, overrides.get(server.name));
-    const followed = sorry || effective === 0 ? undefined : dynamic.get(listen.name)?.get(server.name);
     const state: ServerState = {
       server,
-      weight: followed ?? effective,
+      weight: effectiveWeight(server, overrides.get(server.name)),
       up: health(targetOf(place))?.up === true,
       sorry,
     };

@@ -11,7 +11,7 @@ async function main(): Promise<void> {
     console.error('usage: node agent.mjs FOLDER [--clear]');
     process.exit(2);
   }
-  const agent = new Agent(folder, planeMakers, () => new Map());
+  const agent = new Agent(folder, planeMakers);
   if (option === '--clear') return agent.clear();
   const end = () => {
     agent.stop();
