@@ -22,7 +22,9 @@ export async function logs(
     );
   const path = `${logFolder(member, cluster.hosts[member.host]!.root)}/current`;
   // A lab host's files lie on this machine, so its log can be read also while the host is off.
-  const tail = spawn('tail', ['-n', options.lines, ...(options.follow ? ['-F'] : []), path], { stdio: 'inherit' });
+  const tail = spawn('tail', ['-n', options.lines, ...(options.follow ? ['-F'] : []), path], {
+    stdio: 'inherit',
+  });
   return new Promise((resolve, reject) => {
     tail.on('error', reject);
     tail.on('close', (exit) => resolve(exit ?? 0));

@@ -3,6 +3,9 @@ import { FileErrors } from '../file/read.ts';
 import { UserError } from './error.ts';
 import { red } from './paint.ts';
 
+// Meant for this process only; see the launcher.
+delete process.env['NODE_COMPILE_CACHE'];
+
 interface Common {
   file?: string;
   json?: boolean;
@@ -35,12 +38,13 @@ command('up [file]', 'plan, show the plan, carry it out; goes on where an interr
     exit(await up(file ?? options.file, options));
   });
 
-command('plan [file]', 'what up would do and why, changing nothing (exit status 2: there are changes)').action(
-  async (file: string | undefined, options: Common) => {
-    const { planCommand } = await import('./plan.ts');
-    exit(await planCommand(file ?? options.file, options));
-  },
-);
+command(
+  'plan [file]',
+  'what up would do and why, changing nothing (exit status 2: there are changes)',
+).action(async (file: string | undefined, options: Common) => {
+  const { planCommand } = await import('./plan.ts');
+  exit(await planCommand(file ?? options.file, options));
+});
 
 command('status [file]', "every member's live role and health (exit status 3: degraded)").action(
   async (file: string | undefined, options: Common) => {
@@ -56,12 +60,13 @@ command('down [file]', 'stop the cluster and remove everything of it but its dat
     exit(await down(file ?? options.file, options));
   });
 
-command('weight <server> <weight>', "set a real server's weight now, at every director ('file': as the file says; 'drain': no new connections)").action(
-  async (server: string, weight: string, options: Common) => {
-    const { weightCommand } = await import('./weight.ts');
-    exit(await weightCommand(options.file, server, weight));
-  },
-);
+command(
+  'weight <server> <weight>',
+  "set a real server's weight now, at every director ('file': as the file says; 'drain': no new connections)",
+).action(async (server: string, weight: string, options: Common) => {
+  const { weightCommand } = await import('./weight.ts');
+  exit(await weightCommand(options.file, server, weight));
+});
 
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')
@@ -97,6 +102,9 @@ try {
   } else {
     console.error(`${red('phalanx')}: ${(error as Error).message}`);
     if (process.env['PHALANX_DEBUG']) console.error(error);
-    else console.error('  this is a defect of Phalanx or of the machine; PHALANX_DEBUG=1 shows where it happened');
+    else
+      console.error(
+        '  this is a defect of Phalanx or of the machine; PHALANX_DEBUG=1 shows where it happened',
+      );
   }
 }

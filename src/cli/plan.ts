@@ -41,7 +41,8 @@ export async function planCommand(file: string | undefined, options: { json?: bo
   const session = await openSession(file);
   const { steps } = await planNow(session);
   if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
-  else if (steps.length === 0) console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
+  else if (steps.length === 0)
+    console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
   else console.log(planLines(session.cluster, steps).join('\n'));
   return steps.length === 0 ? 0 : 2;
 }

@@ -34,7 +34,12 @@ export async function openSession(named: string | undefined): Promise<Session> {
   const root = needRoot();
   if (root) throw new UserError(root);
 
-  const first = readClusterFile(path, engines, { home: stateHome(), addresses: {}, secrets: {}, releases: {} });
+  const first = readClusterFile(path, engines, {
+    home: stateHome(),
+    addresses: {},
+    secrets: {},
+    releases: {},
+  });
   const home = first.home;
   const kept = readKept(home);
   const names = Object.values(first.services).flatMap((service) =>
@@ -42,13 +47,21 @@ export async function openSession(named: string | undefined): Promise<Session> {
   );
   const secrets = withSecrets(kept.secrets, names);
   const releases = releasesOf(first);
-  const cluster = readClusterFile(path, engines, { home: stateHome(), addresses: kept.addresses, secrets, releases });
+  const cluster = readClusterFile(path, engines, {
+    home: stateHome(),
+    addresses: kept.addresses,
+    secrets,
+    releases,
+  });
   if (Object.values(cluster.services).some((service) => service.type === 'director'))
     cluster.programs = { agent: readFileSync((await bundleAgent()).path, 'utf8') };
   const addresses = Object.fromEntries(
     Object.values(cluster.hosts)
       .filter((host) => host.kind === 'lab')
-      .map((host) => [host.name, { address: host.address, ...(host.address6 ? { address6: host.address6 } : {}) }]),
+      .map((host) => [
+        host.name,
+        { address: host.address, ...(host.address6 ? { address6: host.address6 } : {}) },
+      ]),
   );
   return {
     cluster,

@@ -51,7 +51,9 @@ function merge(processes: StatusRow[], live: StatusRow[]): StatusRow[] {
     const engine = said.get(`${row.service} ${row.name}`);
     if (!engine) return row;
     said.delete(`${row.service} ${row.name}`);
-    return row.health === 'ok' ? { ...engine, facts: { ...engine.facts, ...row.facts } } : { ...engine, ...row };
+    return row.health === 'ok'
+      ? { ...engine, facts: { ...engine.facts, ...row.facts } }
+      : { ...engine, ...row };
   });
   return [...merged, ...said.values()];
 }

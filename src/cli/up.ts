@@ -30,8 +30,10 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     const made = await planNow(session);
     const steps = permitted(made, options.allowDataLoss ?? []);
     if (steps.length === 0) {
-      if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
-      else console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
+      if (options.json)
+        console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
+      else
+        console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
       return made.steps.length === 0 ? 0 : 1;
     }
     if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
@@ -59,13 +61,17 @@ function tellInterrupted(journalPath: string): void {
   const cut = interrupted(journalPath);
   if (!cut) return;
   console.log(
-    dim(`the last ${cut.command} (${cut.at}) was cut short after ${cut.done} of ${cut.of} steps; going on from what is there`),
+    dim(
+      `the last ${cut.command} (${cut.at}) was cut short after ${cut.done} of ${cut.of} steps; going on from what is there`,
+    ),
   );
 }
 
 /** The steps that may be done: those that destroy data only where it was allowed by name, and none that need them. */
 function permitted(made: Plan, allowed: string[]): Step[] {
-  const refused = made.steps.filter((step) => step.destroys !== undefined && !allowed.includes(step.destroys));
+  const refused = made.steps.filter(
+    (step) => step.destroys !== undefined && !allowed.includes(step.destroys),
+  );
   if (refused.length === 0) return made.steps;
   for (const step of refused)
     console.error(
@@ -88,7 +94,9 @@ async function agreed(steps: Step[], options: UpOptions): Promise<boolean> {
   const grave = steps.filter((step) => step.verb === 'install' || step.destroys !== undefined);
   if (grave.length === 0 || options.yes || options.json || !process.stdin.isTTY) return true;
   const ask = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await ask.question(`${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on? [y/N] `);
+  const answer = await ask.question(
+    `${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on? [y/N] `,
+  );
   ask.close();
   return /^y(es)?$/i.test(answer.trim());
 }
@@ -104,7 +112,9 @@ export async function carryOut(
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(130);
-    console.error('\nstopping after the steps that are under way (again: leave at once); run up again to go on');
+    console.error(
+      '\nstopping after the steps that are under way (again: leave at once); run up again to go on',
+    );
     stop.abort();
   };
   process.on('SIGINT', onSignal);
@@ -134,7 +144,8 @@ function tellOutcome(session: Session, outcome: Outcome, ms: number, json: boole
   const failed = outcome.failed.length + outcome.held.length > 0;
   const state = outcome.stopped ? 'stopped' : failed ? 'failed' : 'done';
   if (json) {
-    const named = (list: { step: Step; why: string }[]) => list.map(({ step, why }) => ({ step: step.id, why }));
+    const named = (list: { step: Step; why: string }[]) =>
+      list.map(({ step, why }) => ({ step: step.id, why }));
     console.log(
       JSON.stringify({
         outcome: state,
@@ -157,7 +168,9 @@ function tellOutcome(session: Session, outcome: Outcome, ms: number, json: boole
     ...(outcome.held.length > 0 ? [yellow(`${outcome.held.length} held`)] : []),
     ...(outcome.skipped.length > 0 ? [`${outcome.skipped.length} not tried`] : []),
   ];
-  console.log(`${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; mend it and run up again`);
+  console.log(
+    `${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; mend it and run up again`,
+  );
   return 1;
 }
 

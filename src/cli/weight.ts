@@ -1,6 +1,6 @@
-import { overrideScript, overrideShown } from '../engines/director/turn.ts';
-import { agentFolder } from '../engines/director/members.ts';
 import { wantedMembers } from '../cluster/plan.ts';
+import { agentFolder } from '../engines/director/members.ts';
+import { overrideScript, overrideShown } from '../engines/director/turn.ts';
 import { engines } from '../engines/index.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { quote } from '../hosts/shell.ts';
@@ -13,17 +13,26 @@ function lineOf(weight: string): string | undefined {
   if (weight === 'file') return undefined;
   if (weight === 'drain') return 'drain';
   if (/^\d{1,5}$/.test(weight) && Number(weight) <= 65_535) return `weight ${Number(weight)}`;
-  throw new UserError(`"${weight}" is no weight`, "a weight is a whole number from 0 to 65535, or 'drain', or 'file'");
+  throw new UserError(
+    `"${weight}" is no weight`,
+    "a weight is a whole number from 0 to 65535, or 'drain', or 'file'",
+  );
 }
 
 /** `phalanx weight SERVER N`: at run time, at every director that fronts the server; stays until `weight SERVER file`. */
-export async function weightCommand(file: string | undefined, server: string, weight: string): Promise<number> {
+export async function weightCommand(
+  file: string | undefined,
+  server: string,
+  weight: string,
+): Promise<number> {
   const line = lineOf(weight);
   const { cluster, reach } = await openSession(file);
   const member = wantedMembers(cluster, engines).find((one) => one.name === server);
-  if (!member) throw new UserError(`cluster ${cluster.name} has no member ${server}`, 'phalanx status lists them');
+  if (!member)
+    throw new UserError(`cluster ${cluster.name} has no member ${server}`, 'phalanx status lists them');
   const directors = Object.values(cluster.services).filter(
-    (service) => service.type === 'director' && engines['director']!.around!(service, cluster, member).before.length > 0,
+    (service) =>
+      service.type === 'director' && engines['director']!.around!(service, cluster, member).before.length > 0,
   );
   if (directors.length === 0) throw new UserError(`no director stands in front of ${server}`);
   const places = directors.flatMap((service) => service.hosts.map((host) => ({ service, host })));
@@ -46,6 +55,8 @@ until { ${overrideShown(server, line)}; }; do i=$((i+1)); [ $i -gt 250 ] && { ec
   const failed = failures.filter((failure) => failure !== undefined);
   for (const failure of failed) console.error(`${red('not changed')} at ${failure}`);
   if (failed.length < places.length)
-    console.log(`${bold(server)}: ${line ?? 'weight as in the file'}, live at ${places.length - failed.length} of ${places.length} directors`);
+    console.log(
+      `${bold(server)}: ${line ?? 'weight as in the file'}, live at ${places.length - failed.length} of ${places.length} directors`,
+    );
   return failed.length === 0 ? 0 : 1;
 }

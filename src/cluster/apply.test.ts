@@ -38,7 +38,14 @@ async function run(steps: Step[], signal = new AbortController().signal) {
   const path = join(mkdtempSync(join(tmpdir(), 'apply-')), 'journal.jsonl');
   const journal = new Journal(path);
   journal.write({ event: 'begin', command: 'up', steps: steps.map((step) => step.id) });
-  const outcome = await apply(steps, { cluster, engines: {}, reach, journal, signal, onProgress: (p) => seen.push(p) });
+  const outcome = await apply(steps, {
+    cluster,
+    engines: {},
+    reach,
+    journal,
+    signal,
+    onProgress: (p) => seen.push(p),
+  });
   return { outcome, trips, seen, path };
 }
 

@@ -61,7 +61,8 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     const now = states.get(step.id);
     if (now !== undefined && now !== 'start') return;
     states.set(step.id, state);
-    if (state !== 'skipped') context.journal.write({ event: 'step', step: step.id, state, ...(why ? { why } : {}) });
+    if (state !== 'skipped')
+      context.journal.write({ event: 'step', step: step.id, state, ...(why ? { why } : {}) });
     if (state === 'done') outcome.done.push(step);
     else outcome[state].push({ step, why });
     const ms = startedAt.has(step.id) ? performance.now() - startedAt.get(step.id)! : undefined;
@@ -99,7 +100,10 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
       script: step.do.kind === 'script' ? step.do.script : '',
       needs: needs(step).filter((id) => byId.has(id)),
     }));
-    const timeoutMs = chosen.reduce((sum, step) => sum + (step.do.kind === 'script' ? step.do.timeoutMs : 0), 0);
+    const timeoutMs = chosen.reduce(
+      (sum, step) => sum + (step.do.kind === 'script' ? step.do.timeoutMs : 0),
+      0,
+    );
     // Reserve the whole batch now; each step's own start comes from the host.
     for (const step of chosen) states.set(step.id, 'start');
     const onLine = (line: unknown): void => {
@@ -111,12 +115,17 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
         begin(step);
       } else if (state === 'done') end(step, 'done');
       else if (state === 'failed') end(step, 'failed', stderr?.trim() || 'failed without a word');
-      else if (state === 'skipped') end(step, 'skipped', `waits for ${needs(step).find((need) => states.get(need) !== 'done')}`);
+      else if (state === 'skipped')
+        end(step, 'skipped', `waits for ${needs(step).find((need) => states.get(need) !== 'done')}`);
     };
     try {
       const result = await context.reach.host(host).run(stepScript(fragments), { timeoutMs, onLine });
       for (const step of chosen)
-        end(step, 'failed', `the host ended the script early (exit ${result.exit}): ${result.stderr.trim().slice(-300)}`);
+        end(
+          step,
+          'failed',
+          `the host ended the script early (exit ${result.exit}): ${result.stderr.trim().slice(-300)}`,
+        );
     } catch (error) {
       for (const step of chosen) end(step, 'failed', (error as Error).message);
     }
@@ -186,7 +195,9 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
   if (step.do.kind !== 'ready') return;
   const { member, address, port, check, timeoutMs } = step.do;
   const service = context.cluster.services[step.service!]!;
-  const found = context.engines[service.type]!.members(service, context.cluster).find((one) => one.name === member);
+  const found = context.engines[service.type]!.members(service, context.cluster).find(
+    (one) => one.name === member,
+  );
   const host = context.cluster.hosts[found!.host]!;
   const deadline = performance.now() + timeoutMs;
   let why = 'no answer yet';
@@ -194,7 +205,9 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
     if (check.kind === 'script') {
       const run = await context.reach
         .host(host.name)
-        .run(`ADDRESS='${address}' PORT='${port}'; export ADDRESS PORT\n${check.command}`, { timeoutMs: check.timeoutMs })
+        .run(`ADDRESS='${address}' PORT='${port}'; export ADDRESS PORT\n${check.command}`, {
+          timeoutMs: check.timeoutMs,
+        })
         .catch((error: Error) => ({ exit: 1, stderr: error.message, text: '' }));
       if (run.exit === 0) return;
       why = (run.stderr || run.text).trim() || `exit ${run.exit}`;

@@ -8,7 +8,14 @@ import { dirname } from 'node:path';
  */
 export type JournalLine =
   | { at: string; run: string; event: 'begin'; command: string; steps: string[] }
-  | { at: string; run: string; event: 'step'; step: string; state: 'start' | 'done' | 'failed' | 'held'; why?: string }
+  | {
+      at: string;
+      run: string;
+      event: 'step';
+      step: string;
+      state: 'start' | 'done' | 'failed' | 'held';
+      why?: string;
+    }
   | { at: string; run: string; event: 'end'; outcome: 'done' | 'failed' | 'stopped' };
 
 type Entry = JournalLine extends infer L ? (L extends unknown ? Omit<L, 'at' | 'run'> : never) : never;
@@ -50,6 +57,8 @@ export function interrupted(path: string): Interrupted | undefined {
     });
   const begin = lines.findLast((line) => line.event === 'begin');
   if (!begin || lines.some((line) => line.run === begin.run && line.event === 'end')) return undefined;
-  const done = lines.filter((line) => line.run === begin.run && line.event === 'step' && line.state === 'done').length;
+  const done = lines.filter(
+    (line) => line.run === begin.run && line.event === 'step' && line.state === 'done',
+  ).length;
   return { command: begin.command, at: begin.at, done, of: begin.steps.length };
 }

@@ -65,7 +65,12 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
     const why = state?.present ? 'not running' : 'new';
     step('start', why, startFragment(member, host.root), 30_000);
   } else if (stale) {
-    step('restart', 'runs with what it was started with before', restartFragment(member, host.root), member.stop.timeoutMs + 30_000);
+    step(
+      'restart',
+      'runs with what it was started with before',
+      restartFragment(member, host.root),
+      member.stop.timeoutMs + 30_000,
+    );
   } else if (changed.some((file) => file.onChange === 'hup')) {
     const names = changed.filter((file) => file.onChange === 'hup').map((file) => file.path);
     step('reload', `to take in ${names.join(', ')}`, hupFragment(member, host.root));
@@ -91,31 +96,31 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
   return steps;
 }
 
-/** Takes a member that the file no longer has off its host; its data stays unless `purge`. */
+type Leaving = Pick<Member, 'name' | 'stop' | 'data'>;
+
+/** What can be said of a member that the file no longer has: it is stopped as most are, and what looks like data stays. */
+export const unknownMember = (name: string): Leaving => ({
+  name,
+  stop: { signal: 'TERM', timeoutMs: 10_000 },
+  data: ['data'],
+});
+
+/** Stops a member and takes its files off its host; its data stays unless `purge`. */
 export function removeSteps(
-  state: MemberState,
+  member: Leaving,
+  host: string,
   root: string,
-  why: string,
-  options: { purge: boolean; data: string[] },
+  { why, purge }: { why: string; purge: boolean },
 ): Step[] {
-  const known = { name: state.name, stop: { signal: 'TERM' as const, timeoutMs: 10_000 }, data: options.data };
-  const stop: Step = {
-    id: `stop ${state.name}`,
-    verb: 'stop',
-    target: state.name,
-    host: state.host,
+  const step = (verb: string, script: string, timeoutMs: number, needs: string[]): Step => ({
+    id: `${verb} ${member.name}`,
+    verb,
+    target: member.name,
+    host,
     why,
-    needs: [],
-    do: { kind: 'script', script: stopFragment(known, root), timeoutMs: 40_000 },
-  };
-  const remove: Step = {
-    id: `remove ${state.name}`,
-    verb: 'remove',
-    target: state.name,
-    host: state.host,
-    why,
-    needs: [stop.id],
-    do: { kind: 'script', script: removeFragment(known, root, { purge: options.purge }), timeoutMs: 30_000 },
-  };
-  return [stop, remove];
+    needs,
+    do: { kind: 'script', script, timeoutMs },
+  });
+  const stop = step('stop', stopFragment(member, root), member.stop.timeoutMs + 20_000, []);
+  return [stop, step('remove', removeFragment(member, root, { purge }), 30_000, [stop.id])];
 }

@@ -3,7 +3,7 @@ import { sideBySide } from '../engines/rolling.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
-import { memberSteps, removeSteps } from './members.ts';
+import { memberSteps, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
 import { settingSteps } from './settings.ts';
 
@@ -15,7 +15,9 @@ export interface Plan {
 
 /** Every member that the file asks for. */
 export function wantedMembers(cluster: Cluster, engines: Engines): Member[] {
-  return Object.values(cluster.services).flatMap((service) => engines[service.type]!.members(service, cluster));
+  return Object.values(cluster.services).flatMap((service) =>
+    engines[service.type]!.members(service, cluster),
+  );
 }
 
 /**
@@ -50,7 +52,8 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     for (const host of hosts) hostReady.set(host, [...(hostReady.get(host) ?? []), step.id]);
   }
   if (observed.missingPackages.length > 0)
-    for (const host of Object.keys(cluster.hosts)) hostReady.set(host, [...(hostReady.get(host) ?? []), 'install packages']);
+    for (const host of Object.keys(cluster.hosts))
+      hostReady.set(host, [...(hostReady.get(host) ?? []), 'install packages']);
 
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings];
@@ -61,12 +64,17 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const members = engine.members(service, cluster);
     const base: BasePlan = {
       members,
-      observed: new Map(members.flatMap((member) => {
-        const state = observed.members.get(member.name);
-        return state ? [[member.name, state] as const] : [];
-      })),
+      observed: new Map(
+        members.flatMap((member) => {
+          const state = observed.members.get(member.name);
+          return state ? [[member.name, state] as const] : [];
+        }),
+      ),
       byMember: new Map(
-        members.map((member) => [member.name, memberSteps(member, observed.members.get(member.name), cluster)]),
+        members.map((member) => [
+          member.name,
+          memberSteps(member, observed.members.get(member.name), cluster),
+        ]),
       ),
       around: (member) => {
         const before: Step[] = [];
@@ -95,9 +103,15 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const followed = idsOf(engines[service.type]!.follows?.(service) ?? []);
     for (const step of stepsOf.get(service.name)!) {
       const starts = step.verb === 'start' || step.verb === 'restart';
-      const settledHere = settled.filter((setting) => setting.host === step.host).map((setting) => setting.id);
+      const settledHere = settled
+        .filter((setting) => setting.host === step.host)
+        .map((setting) => setting.id);
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
-      const before = starts ? used : step.verb === 'serve' ? [...followed, ...settled.map((one) => one.id)] : [];
+      const before = starts
+        ? used
+        : step.verb === 'serve'
+          ? [...followed, ...settled.map((one) => one.id)]
+          : [];
       work.push({
         ...step,
         needs: starts ? [...step.needs, ...settledHere] : step.needs,
@@ -110,7 +124,13 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   for (const state of observed.members.values()) {
     if (!state.present || wanted.has(state.name)) continue;
     const root = cluster.hosts[state.host]?.root;
-    if (root) work.push(...removeSteps(state, root, 'the file no longer has it', { purge: false, data: ['data', 'log'] }));
+    if (root)
+      work.push(
+        ...removeSteps(unknownMember(state.name), state.host, root, {
+          why: 'the file no longer has it',
+          purge: false,
+        }),
+      );
   }
 
   for (const step of work) {

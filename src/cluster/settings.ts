@@ -17,7 +17,8 @@ export function settingSteps(
 ): Step[] {
   const steps: Step[] = [];
   for (const setting of wanted) {
-    if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title)) continue;
+    if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title))
+      continue;
     const folder = `${cluster.hosts[setting.host]!.root}/settings`;
     const memo = `${setting.title}\n${setting.undo}\n`;
     steps.push({

@@ -18,7 +18,9 @@ function readJson<T>(path: string, otherwise: T): T {
     return JSON.parse(readFileSync(path, 'utf8')) as T;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return otherwise;
-    throw new Error(`${path} cannot be read: ${(error as Error).message}. Mend it or restore it from a copy; nothing was changed`);
+    throw new Error(
+      `${path} cannot be read: ${(error as Error).message}. Mend it or restore it from a copy; nothing was changed`,
+    );
   }
 }
 

@@ -8,6 +8,7 @@ import type { Reach } from '../hosts/host.ts';
  * observe.ts, plan.ts and later drill.ts; rendering and planning are functions of values, only `observe` and
  * `perform` touch the world.
  */
+// biome-ignore lint/suspicious/noExplicitAny: the registry holds engines of every kind side by side
 export interface Engine<Spec = any, Live = any> {
   type: string;
   /** Its part of the user's file, without `type`, `hosts` and `uses`, which every service has. Strict, with `.describe()` on every key. */
@@ -27,7 +28,13 @@ export interface Engine<Spec = any, Live = any> {
   /** Steps beyond keeping members' processes as rendered: form, heal, change, roll. `base` are the generic steps (write, start, ...) already planned for this service's members, which the engine may reorder, gate or extend. Pure. Default: base. */
   plan?(service: Service<Spec>, cluster: Cluster, live: Live | undefined, base: BasePlan): Step[];
   /** Carries out the engine's own steps (Step.do.kind === 'engine'). Safe to repeat. Throws StepFailed or StepHeld. */
-  perform?(action: EngineAction, service: Service<Spec>, cluster: Cluster, reach: Reach, say: (line: string) => void): Promise<void>;
+  perform?(
+    action: EngineAction,
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    say: (line: string) => void,
+  ): Promise<void>;
   /** Environment that a service which `uses` this one is given: { URL: 'redis://...' } becomes CART_URL. */
   address?(service: Service<Spec>, cluster: Cluster): Record<string, string>;
   /** Lines of `phalanx status`. */

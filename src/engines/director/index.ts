@@ -19,7 +19,9 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     'keepalived',
     'nftables',
     ...(service.spec.listen.some((listen) => listen.plane === 'haproxy') ? ['haproxy'] : []),
-    ...(service.spec.listen.some((listen) => listen.forward === 'fullnat') ? ['conntrackd', 'conntrack'] : []),
+    ...(service.spec.listen.some((listen) => listen.forward === 'fullnat')
+      ? ['conntrackd', 'conntrack']
+      : []),
   ],
   secrets: () => ['sync'],
   members: (service, cluster) => directorMembers(service, cluster, engineOf),
@@ -45,7 +47,9 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     const drainMs = (cluster.services[member.service]!.spec as { drain?: number }).drain ?? 5_000;
     return {
       before: service.hosts.map((host) => drainStep(service, cluster, host, member.name, drainMs)),
-      after: service.hosts.map((host) => undrainStep(service, cluster, host, member.name, 'its check passes again')),
+      after: service.hosts.map((host) =>
+        undrainStep(service, cluster, host, member.name, 'its check passes again'),
+      ),
     };
   },
 });

@@ -40,10 +40,19 @@ export function agentConfig(
 }
 
 /** Per director host: keepalived for the VIP, the agent, haproxy and conntrackd where a virtual service needs them. */
-export function directorMembers(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): Member[] {
+export function directorMembers(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  engineOf: EngineOf,
+): Member[] {
   return service.hosts.flatMap((host): Member[] => {
     const config = agentConfig(service, cluster, host, engineOf);
-    const member = (part: string, command: string, files: MemberFile[], extra: Partial<Member> = {}): Member => ({
+    const member = (
+      part: string,
+      command: string,
+      files: MemberFile[],
+      extra: Partial<Member> = {},
+    ): Member => ({
       name: `${service.name}.${part}@${host}`,
       service: service.name,
       part,
@@ -72,7 +81,12 @@ export function directorMembers(service: Service<DirectorSpec>, cluster: Cluster
         },
       ]),
       member('vrrp', keepalivedCommand, [
-        { path: 'keepalived.conf', content: keepalivedConfig(vrrpOf(service, cluster, host)), mode: 0o644, onChange: 'hup' },
+        {
+          path: 'keepalived.conf',
+          content: keepalivedConfig(vrrpOf(service, cluster, host)),
+          mode: 0o644,
+          onChange: 'hup',
+        },
       ]),
     ];
     if (config.listens.some((listen) => listen.plane === 'haproxy'))
@@ -89,7 +103,10 @@ export function directorMembers(service: Service<DirectorSpec>, cluster: Cluster
           },
         ),
       );
-    if (config.listens.some((listen) => listen.forward === 'fullnat' && listen.plane === 'nftables') && config.peers.length > 0)
+    if (
+      config.listens.some((listen) => listen.forward === 'fullnat' && listen.plane === 'nftables') &&
+      config.peers.length > 0
+    )
       parts.push(
         member('conntrackd', 'conntrackd -C conntrackd.conf', [
           { path: 'conntrackd.conf', content: conntrackdConfig(config), mode: 0o644, onChange: 'restart' },

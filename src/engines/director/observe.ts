@@ -1,6 +1,6 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
-import { quote } from '../../hosts/shell.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
+import { quote } from '../../hosts/shell.ts';
 import type { AgentStatus, ServerStatus } from './agent/status.ts';
 import { agentFolder } from './members.ts';
 import type { DirectorSpec } from './schema.ts';

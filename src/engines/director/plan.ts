@@ -1,7 +1,7 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
-import { type BasePlan, type EngineAction, StepFailed, type Step } from '../engine.ts';
-import { rolling } from '../rolling.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
+import { rolling } from '../rolling.ts';
 import { type DirectorsLive, observeDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
 import { undrainStep } from './turn.ts';
@@ -20,7 +20,9 @@ export function planDirectors(
   const members = [...base.members].sort((a, b) => ownsVip(a.host) - ownsVip(b.host));
   const steps = rolling({ ...base, members });
   for (const [host, found] of Object.entries(live ?? {})) {
-    const drained = new Set(found.servers.filter((server) => server.override === 'drain').map((server) => server.server));
+    const drained = new Set(
+      found.servers.filter((server) => server.override === 'drain').map((server) => server.server),
+    );
     for (const server of drained)
       steps.push(undrainStep(service, cluster, host, server, 'left out by a change that was cut short'));
   }
@@ -71,7 +73,8 @@ export async function performDirector(
     const reasons = notServing(service, await observeDirectors(service, cluster, reach));
     if (reasons.length === 0) return;
     say(reasons[0]!);
-    if (performance.now() > deadline) throw new StepFailed(`${reasons.join('; ')}. See phalanx status and phalanx logs`);
+    if (performance.now() > deadline)
+      throw new StepFailed(`${reasons.join('; ')}. See phalanx status and phalanx logs`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -10,7 +10,11 @@ import type { Listen, RealServer } from './tables.ts';
  * (LVS-HOWTO, "LVS-NAT" and "The ARP problem"): real servers of `nat` send replies back through the director, those of
  * `dr` hold the VIP without answering ARP for it.
  */
-export function directorSettings(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): HostSetting[] {
+export function directorSettings(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  engineOf: EngineOf,
+): HostSetting[] {
   const listens = listensOf(service, cluster, engineOf).filter((listen) => listen.plane !== 'haproxy');
   const behind = (forward: Listen['forward']): Map<string, { server: RealServer; listen: Listen }[]> => {
     const found = new Map<string, { server: RealServer; listen: Listen }[]>();
@@ -49,7 +53,10 @@ function sysctls(host: string, service: string, title: string, wanted: [string, 
     .map(([key]) => `[ -e '${saved}${key}' ] || cat /proc/sys/${key.replaceAll('.', '/')} > '${saved}${key}'`)
     .join('\n');
   const undo = wanted
-    .map(([key]) => `[ -e '${saved}${key}' ] && cat '${saved}${key}' > /proc/sys/${key.replaceAll('.', '/')} && rm -f '${saved}${key}'`)
+    .map(
+      ([key]) =>
+        `[ -e '${saved}${key}' ] && cat '${saved}${key}' > /proc/sys/${key.replaceAll('.', '/')} && rm -f '${saved}${key}'`,
+    )
     .join('\n');
   return {
     host,
@@ -87,7 +94,9 @@ function vipOnLoopback(host: string, service: string, vip: string): HostSetting 
     host,
     service,
     title: `VIP ${vip} on lo, not answered for`,
-    check: [`ip -o addr show dev lo to ${prefix} | grep -q .`, ...(quiet.check ? [quiet.check] : [])].join(' && '),
+    check: [`ip -o addr show dev lo to ${prefix} | grep -q .`, ...(quiet.check ? [quiet.check] : [])].join(
+      ' && ',
+    ),
     // Silence first: the address must never be answered for, not even for a moment.
     apply: `${quiet.apply}\nip -o addr show dev lo to ${prefix} | grep -q . || ip addr add ${prefix} dev lo${flags}`,
     undo: `ip addr del ${prefix} dev lo 2>/dev/null\n${quiet.undo}`,

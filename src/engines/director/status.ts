@@ -20,7 +20,12 @@ function vipRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusRow
       owners.length === 0
         ? 'no director holds it'
         : 'two owners at once: they do not see each other; look at the link between them';
-    return { ...row, health: owners.length === 0 ? 'down' : 'degraded', facts: { owner: owners.join(' and ') || 'none' }, why };
+    return {
+      ...row,
+      health: owners.length === 0 ? 'down' : 'degraded',
+      facts: { owner: owners.join(' and ') || 'none' },
+      why,
+    };
   });
 }
 
@@ -32,7 +37,9 @@ function agentRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusR
         plane.error ? [`${listen}: ${plane.error}`] : [],
       ),
     ];
-    const why = found.unreachable ?? (found.agent ? errors[0] : 'its status is old: it has stopped or hangs; packets go on by its tables');
+    const why =
+      found.unreachable ??
+      (found.agent ? errors[0] : 'its status is old: it has stopped or hangs; packets go on by its tables');
     return {
       service: service.name,
       name: agentName(service.name, host),
@@ -46,11 +53,15 @@ function agentRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusR
 }
 
 function serverRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusRow[] {
-  const owner = Object.values(live).find((found) => found.holds.length > 0 && found.agent) ?? Object.values(live).find((found) => found.agent);
+  const owner =
+    Object.values(live).find((found) => found.holds.length > 0 && found.agent) ??
+    Object.values(live).find((found) => found.agent);
   if (!owner) return [];
   return service.spec.listen.flatMap((listen) => {
     const name = listenName(listen);
-    return owner.servers.filter((server) => server.listen === name).map((server) => serverRow(service, server, owner, listen));
+    return owner.servers
+      .filter((server) => server.listen === name)
+      .map((server) => serverRow(service, server, owner, listen));
   });
 }
 
@@ -69,11 +80,18 @@ function serverRow(
     role: server.sorry ? 'sorry server' : 'real server',
     health: server.up ? 'ok' : 'down',
     facts: {
-      weight: server.effective === server.weight ? String(server.weight) : `${server.effective} (file: ${server.weight})`,
+      weight:
+        server.effective === server.weight
+          ? String(server.weight)
+          : `${server.effective} (file: ${server.weight})`,
       active: String(server.active),
       closing: String(server.inactive),
       by: `${how} ${listen.scheduler}${server.approximate ? ' (approximate)' : ''}`,
     },
-    ...(server.up ? (server.override ? { why: server.override === 'drain' ? 'being drained' : `set by hand: ${server.override}` } : {}) : { why: server.why ?? 'not checked yet' }),
+    ...(server.up
+      ? server.override
+        ? { why: server.override === 'drain' ? 'being drained' : `set by hand: ${server.override}` }
+        : {}
+      : { why: server.why ?? 'not checked yet' }),
   };
 }

@@ -104,6 +104,10 @@ export interface Flow {
   family: 4 | 6;
   /** Milliseconds until it is forgotten. */
   remainingMs: number;
+  /** Which VIP, where the director has several of one family; absent: every one of the family. */
+  vip?: string;
+  /** The port that the client asked for, where the listen has a range. */
+  port?: number;
 }
 
 /**

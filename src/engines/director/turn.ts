@@ -35,7 +35,13 @@ export function overrideShown(server: string, line: string | undefined): string 
  * Takes a real server out of this director's traffic: no new connection from now on; where this host owns the VIP,
  * wait for its connections to end, at most `drainMs`. What has not ended by then is the member's own to end well.
  */
-export function drainStep(service: Service<DirectorSpec>, cluster: Cluster, host: string, server: string, drainMs: number): Step {
+export function drainStep(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  server: string,
+  drainMs: number,
+): Step {
   const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
   return {
     id: `drain ${server} at ${host}`,
@@ -58,7 +64,13 @@ true`,
 }
 
 /** Puts a real server back and waits until the director's own checks have found it healthy. */
-export function undrainStep(service: Service<DirectorSpec>, cluster: Cluster, host: string, server: string, why: string): Step {
+export function undrainStep(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  server: string,
+  why: string,
+): Step {
   const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
   return {
     id: `undrain ${server} at ${host}`,

@@ -1,0 +1,154 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { get, load, TestCluster, until } from './cluster.ts';
+
+const shop = resolve(import.meta.dirname, '../../examples/shop');
+const vip = '10.91.7.100';
+
+const yaml = (command = 'node server.ts', extra = ''): string => `
+cluster: spine
+hosts: { lb1: {}, lb2: {}, app1: {}, app2: {}, app3: {} }
+services:
+  web:
+    type: app
+    hosts: [app1, app2, app3]
+    release: shop
+    command: ${command}
+    port: 8080
+    check: { http: /healthz, interval: 100ms, timeout: 500ms }
+    drain: 1s
+    start: 6s
+  front:
+    type: director
+    hosts: [lb1, lb2]
+    vip: ${vip}
+    listen:
+      - { port: 80, to: web, scheduler: rr, forward: nat }
+${extra}`;
+
+const cluster = new TestCluster(yaml());
+cpSync(shop, join(cluster.folder, 'shop'), { recursive: true });
+
+const shell = (script: string): string => execFileSync('sh', ['-c', script], { encoding: 'utf8' });
+/** Everything of the machine that a cluster could leave behind. */
+const traces = (): string =>
+  shell(
+    `ip netns list | grep spine; ip -o link | grep -i spine; grep -l spine /proc/[0-9]*/cmdline 2>/dev/null | grep -v /$$/ | while read f; do tr '\\0' ' ' < $f | grep -v 'vitest\\|phalanx-test' ; done; mount | grep spine; true`,
+  ).trim();
+const inHost = (host: string, script: string): string =>
+  shell(`ip netns exec phalanx.spine.${host} sh -c '${script}'`);
+const member = (host: string): string => `/var/lib/phalanx/spine/hosts/${host}/members`;
+
+beforeAll(async () => {
+  await cluster.run(['down', '--purge']);
+});
+afterAll(() => cluster.remove());
+
+describe('the spine', () => {
+  it('up builds it from nothing, and a client is served by every member through the VIP', async () => {
+    const out = await cluster.must('up');
+    expect(out).toContain('cluster spine is up');
+    const seen = new Set<string>();
+    for (let i = 0; i < 9; i++) seen.add((await get(`http://${vip}/who`)).body);
+    expect(seen.size).toBe(3);
+    const { health, rows } = await cluster.status();
+    expect(rows.filter((row) => row.health !== 'ok')).toEqual([]);
+    expect(health).toBe('healthy');
+  });
+
+  it('up again: nothing to do', async () => {
+    expect(await cluster.must('up')).toContain('nothing to do');
+    expect((await cluster.run(['plan'])).exit).toBe(0);
+  });
+
+  it('a member that is down is the only thing that is repaired', async () => {
+    const dead = `${member('app2')}/web@app2/service`;
+    const others = shell(
+      `cat ${member('app1')}/web@app1/running; s6-svstat -o pid ${member('app1')}/web@app1/service`,
+    );
+    shell(`s6-svc -d -wD -T 10000 ${dead}`);
+    const plan = JSON.parse((await cluster.run(['plan', '--json'])).out) as { steps: { id: string }[] };
+    expect(plan.steps.map((step) => step.id)).toEqual(['write web@app2', 'start web@app2', 'ready web@app2']);
+    await cluster.must('up');
+    expect(
+      shell(`cat ${member('app1')}/web@app1/running; s6-svstat -o pid ${member('app1')}/web@app1/service`),
+    ).toBe(others);
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('changing the command under load loses no request', async () => {
+    cluster.write(yaml('node server.ts --changed'));
+    const clients = load(`http://${vip}/who`, 8);
+    const out = await cluster.must('up');
+    const { ok, failures, answers } = await clients.stop();
+    expect(out).toContain('restart web@app3');
+    expect(failures).toEqual([]);
+    expect(ok).toBeGreaterThan(500);
+    expect(answers.size).toBe(3);
+  });
+
+  it('a first member that fails stops the roll, the others keep serving, and the mended file finishes it', async () => {
+    cluster.write(yaml('node missing.ts'));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/FAILED ready web@app1.*not ready/);
+    expect(out).toContain('missing.ts');
+    const served = new Set<string>();
+    for (let i = 0; i < 6; i++) served.add((await get(`http://${vip}/who`)).body);
+    expect([...served].sort()).toEqual(['{"member":"web@app2"}\n', '{"member":"web@app3"}\n']);
+    cluster.write(yaml('node server.ts --mended'));
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('a cut cable moves the VIP, clients are served again, and mending it leaves one owner', async () => {
+    const owner = (await cluster.status()).rows.find((row) => row.role === 'VIP')!.facts['owner']!;
+    const other = owner === 'lb1' ? 'lb2' : 'lb1';
+    shell(`ip -n phalanx.spine link set ${owner} down`);
+    await until(
+      'the other director serves',
+      async () => (await get(`http://${vip}/who`, { timeoutMs: 300 })).status === 200,
+    );
+    expect(inHost(other, `ip -o addr show to ${vip}`)).toContain(vip);
+    shell(`ip -n phalanx.spine link set ${owner} up`);
+    await until('one owner again', async () => {
+      const row = (await cluster.status()).rows.find((one) => one.role === 'VIP')!;
+      return row.health === 'ok';
+    });
+  });
+
+  it('a host that was powered off is booted and filled again by up', async () => {
+    shell(`kill -9 $(cat /var/lib/phalanx/spine/hosts/app3/init.pid)`);
+    await until('status tells', async () =>
+      (await cluster.status()).rows.some((row) => row.host === 'app3' && row.health === 'down'),
+    );
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('killed at any moment, the next up finishes', async () => {
+    for (let i = 0; i < 8; i++) {
+      await cluster.must('down');
+      const killAfterMs = 150 + Math.random() * 1500;
+      await cluster.run(['up'], { killAfterMs });
+      const { exit, out } = await cluster.run(['up']);
+      expect(exit, `killed after ${killAfterMs} ms: ${out}`).toBe(0);
+      expect((await get(`http://${vip}/who`)).status).toBe(200);
+      expect((await cluster.status()).health, `killed after ${killAfterMs} ms`).toBe('healthy');
+    }
+  });
+
+  it('down leaves nothing behind', async () => {
+    await cluster.must('down', '--purge');
+    expect(traces()).toBe('');
+    expect(existsSync('/var/lib/phalanx/spine')).toBe(false);
+    expect((await cluster.run(['down'])).exit).toBe(0);
+  });
+
+  it('the trace check itself sees a standing cluster', async () => {
+    await cluster.must('up');
+    expect(traces()).toContain('phalanx.spine.lb1');
+  });
+});
