@@ -42,7 +42,8 @@ export function compare(now: Verdict, before: Verdict): Comparison {
   if (!sameDrill || now.result === 'unknown' || before.result === 'unknown') outcome = 'not comparable';
   else if (lost !== null && lost !== 0) outcome = lost > 0 ? 'worse' : 'better';
   else if (steps !== 0) outcome = steps > 0 ? 'worse' : 'better';
-  else if (rto !== null && Math.abs(rto) > resolution) outcome = rto > 0 ? 'worse' : 'better';
+  else if (rto === null) outcome = 'not comparable';
+  else if (Math.abs(rto) > resolution) outcome = rto > 0 ? 'worse' : 'better';
   return {
     sameDrill,
     differs,

@@ -63,13 +63,13 @@ export class Lane {
       this.#close({ from: this.#last, to: t, open: false });
     } else this.#settle();
     this.#last = t;
-    const within = this.longest !== undefined && invoked < this.longest.to && t > this.longest.from;
-    (within ? this.#insideLatency : this.outsideLatency).add(t - invoked);
+    (this.#overlaps(invoked, t) ? this.#insideLatency : this.outsideLatency).add(t - invoked);
   }
 
-  /** fail or info. */
-  unanswered(): void {
-    this.#errors++;
+  /** fail or info. A timeout that began in the gap belongs to it, whenever the client gave up. */
+  unanswered(invoked: number, t: number): void {
+    if (this.#overlaps(invoked, t)) this.insideErrors++;
+    else this.#errors++;
   }
 
   /** The history ends at `t`. Operations without an answer since the last acknowledgement mean that the gap never closed. */
@@ -83,6 +83,10 @@ export class Lane {
     const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
     if (usual === null) return null;
     return this.longest === undefined ? 0 : Math.max(0, this.longest.to - this.longest.from - usual);
+  }
+
+  #overlaps(from: number, to: number): boolean {
+    return this.longest !== undefined && from < this.longest.to && to > this.longest.from;
   }
 
   #close(gap: Gap): void {

@@ -252,7 +252,7 @@ export class Analysis {
     }
     if (type === 'fail') this.#counts.failed++;
     else this.#counts.unknown++;
-    lane?.unanswered();
+    lane?.unanswered(op.t, this.#t);
     this.#timeline.unanswered(this.#t);
   }
 

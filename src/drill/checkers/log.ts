@@ -67,13 +67,13 @@ export class LogChecker implements Checker {
         if (element.fate === fate.ok && element.held === 0) {
           const { line, client } = written.elements.orderOf(value);
           const head = this.#heads.get(`${element.group} ${client}`);
-          if (judged && head !== undefined && line < head.line) gaps.add(() => `${value}`);
+          if (head !== undefined && line < head.line) gaps.add(() => `${value}`);
         }
         if (this.#polls > 0 && element.fate === fate.ok && element.held > 0 && element.given === 0)
           unconsumed.add(() => `${value}`);
       },
     );
-    if (gaps.count > 0)
+    if (judged && gaps.count > 0)
       notes.push(`of the lost, ${gaps.count} leave a gap with later records behind it: ${list(gaps)}`);
     if (this.#redelivered.count > 0)
       notes.push(
