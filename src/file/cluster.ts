@@ -25,6 +25,8 @@ export interface HostEntry {
   address: string;
   /** Present when any VIP of the cluster is IPv6. */
   address6?: string;
+  /** The interface that carries the cluster's network; a lab host has only eth0. */
+  device?: string;
   /** Folder on the host below which everything of this cluster lives, e.g. /var/lib/phalanx/shop/hosts/lb1. */
   root: string;
 }

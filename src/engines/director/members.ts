@@ -1,11 +1,11 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
-import { conntrackdConfig } from './conntrackd.ts';
+import { type Conntrackd, conntrackdConfig } from './conntrackd.ts';
 import { type EngineOf, listensOf } from './listens.ts';
-import { haproxyCommand, haproxyConfig, haproxyFiles } from './planes/haproxy.ts';
+import { haproxyCommand, haproxyConfig } from './planes/haproxy.ts';
 import type { DirectorSpec } from './schema.ts';
 import type { AgentConfig } from './tables.ts';
-import { keepalivedCommand, keepalivedConfig } from './vrrp.ts';
+import { keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
 
 export const agentName = (service: string, host: string): string => `${service}.agent@${host}`;
 
@@ -96,7 +96,6 @@ export function directorMembers(
           haproxyCommand,
           [{ path: 'haproxy.cfg', content: haproxyConfig(config), mode: 0o644, onChange: 'restart' }],
           {
-            limits: { openFiles: haproxyFiles },
             ports: config.listens
               .filter((listen) => listen.plane === 'haproxy')
               .map((listen) => ({ proto: 'tcp', port: listen.ports[0] })),
@@ -105,29 +104,54 @@ export function directorMembers(
       );
     if (
       config.listens.some((listen) => listen.forward === 'fullnat' && listen.plane === 'nftables') &&
-      config.peers.length > 0
+      config.peers.length === 1
     )
       parts.push(
         member('conntrackd', 'conntrackd -C conntrackd.conf', [
-          { path: 'conntrackd.conf', content: conntrackdConfig(config), mode: 0o644, onChange: 'restart' },
+          {
+            path: 'conntrackd.conf',
+            content: conntrackdConfig(conntrackdOf(service, cluster, host)),
+            mode: 0o644,
+            onChange: 'restart',
+          },
         ]),
       );
     return parts;
   });
 }
 
-function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string) {
+/** The interface of the cluster's network on the host. */
+const deviceOf = (cluster: Cluster, host: string): string => cluster.hosts[host]!.device ?? 'eth0';
+
+function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Vrrp {
+  const { spec } = service;
   const addressOf = (name: string): string => cluster.hosts[name]!.address;
+  const peers = service.hosts.filter((name) => name !== host).map(addressOf);
   return {
     cluster: cluster.name,
     service: service.name,
     host,
     hosts: service.hosts,
-    vips: service.spec.vip,
+    vips: spec.vip,
     address: addressOf(host),
-    advertMs: service.spec.advert,
-    preempt: service.spec.preempt,
-    unicast: service.spec.unicast,
-    peers: service.hosts.filter((name) => name !== host).map(addressOf),
+    device: deviceOf(cluster, host),
+    advertMs: spec.advert,
+    preempt: spec.preempt,
+    ...(spec.unicast ? { unicast: peers } : {}),
+    fit: `${agentFolder(cluster.hosts[host]!.root, service.name, host)}/fit`,
+  };
+}
+
+/** Port of conntrackd's own protocol (its manual's example), between the two directors. */
+const conntrackdPort = 3780;
+
+function conntrackdOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Conntrackd {
+  const peer = service.hosts.find((name) => name !== host)!;
+  return {
+    address: cluster.hosts[host]!.address,
+    peer: cluster.hosts[peer]!.address,
+    port: conntrackdPort,
+    device: deviceOf(cluster, host),
+    vips: service.spec.vip,
   };
 }

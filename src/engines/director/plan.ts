@@ -51,7 +51,8 @@ export function notServing(service: Service<DirectorSpec>, live: DirectorsLive):
   for (const [host, found] of Object.entries(live).filter(([, one]) => one.holds.length > 0)) {
     if (!found.agent) reasons.push(`the agent on ${host} does not answer`);
     for (const [listen, plane] of Object.entries(found.agent?.planes ?? {})) {
-      if (plane.error) reasons.push(`${listen} on ${host}: ${plane.error}`);
+      if (plane.plane === 'none' || plane.error)
+        reasons.push(`${listen} on ${host}: ${plane.error ?? plane.why}`);
       const own = found.servers.filter((server) => server.listen === listen);
       if (own.length > 0 && !own.some((server) => server.up && (server.effective > 0 || server.sorry)))
         reasons.push(`${listen} on ${host}: no real server is healthy (${own[0]!.why ?? 'not checked yet'})`);

@@ -34,7 +34,7 @@ function agentRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusR
     const errors = [
       ...(found.agent?.errors ?? []),
       ...Object.entries(found.agent?.planes ?? {}).flatMap(([listen, plane]) =>
-        plane.error ? [`${listen}: ${plane.error}`] : [],
+        plane.error || plane.plane === 'none' ? [`${listen}: ${plane.error ?? plane.why}`] : [],
       ),
     ];
     const why =

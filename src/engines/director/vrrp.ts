@@ -63,6 +63,7 @@ export function keepalivedConfig(vrrp: Vrrp): string {
     '  vrrp_priority -20',
     '  vrrp_rt_priority 50',
     '  vrrp_rlimit_rttime 1000000',
+    '  max_auto_priority -1',
     '  vrrp_no_swap',
     // One announcement may be lost; three in a row and three more a second later are not.
     '  vrrp_garp_master_repeat 3',
@@ -114,5 +115,10 @@ function block(name: string, vips: string[], device: string): string[] {
   ];
 }
 
-/** Runs keepalived in the foreground, VRRP alone, logging to standard output, its pid files beside its configuration. */
-export const keepalivedCommand = 'keepalived -n -l -D -G -P -f keepalived.conf -p keepalived.pid -r vrrp.pid';
+/**
+ * Runs keepalived in the foreground, VRRP alone, logging to standard output, in its member's folder. A pid file that a killed one
+ * left is removed first: in a pid namespace of its own the number in it is soon somebody's again, often its own, and
+ * keepalived would refuse to start ("daemon is already running").
+ */
+export const keepalivedCommand =
+  "sh -c 'rm -f keepalived.pid vrrp.pid; exec keepalived -n -l -D -G -P -f keepalived.conf -p keepalived.pid -r vrrp.pid'";
