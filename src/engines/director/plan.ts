@@ -70,10 +70,12 @@ export async function performDirector(
   say: (line: string) => void,
 ): Promise<void> {
   const deadline = performance.now() + Number(action.args['timeoutMs']);
+  let said: string | undefined;
   for (;;) {
     const reasons = notServing(service, await observeDirectors(service, cluster, reach));
     if (reasons.length === 0) return;
-    say(reasons[0]!);
+    if (reasons[0] !== said) say(reasons[0]!);
+    said = reasons[0];
     if (performance.now() > deadline)
       throw new StepFailed(`${reasons.join('; ')}. See phalanx status and phalanx logs`);
     await new Promise((resolve) => setTimeout(resolve, 100));

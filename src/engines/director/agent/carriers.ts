@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { HaproxyPlane, haproxyRefuses, haproxySocketName } from '../planes/haproxy.ts';
+import { NftablesPlane } from '../planes/nftables.ts';
 import type { AgentConfig, Listen, Plane, PlaneName, Table } from '../tables.ts';
 
 /** Makes a plane for a configuration; `folder` is the agent's. */
@@ -7,6 +8,7 @@ export type PlaneMaker = (config: AgentConfig, folder: string) => Plane;
 
 /** The planes that this agent knows, in the order in which `auto` prefers them. */
 export const planeMakers: Partial<Record<PlaneName, PlaneMaker>> = {
+  nftables: (config) => new NftablesPlane(config, (line) => console.log(line)),
   // haproxy is a member of its own, whose folder is beside the agent's.
   haproxy: (config, folder) =>
     new HaproxyPlane(
