@@ -17,7 +17,7 @@ export interface Vrrp {
   advertMs: number;
   /** Whether a director of higher priority takes the VIPs back when it returns. */
   preempt: boolean;
-  /** The other directors' addresses, for networks without multicast; undefined: multicast. */
+  /** The other directors' addresses, for networks without multicast; undefined: multicast. These and `address` are IPv6 when every VIP is. */
   unicast?: string[];
   /** 1 to 255; the same on all directors, and no other's on this network. Default: `vridOf`. */
   vrid?: number;
@@ -43,16 +43,18 @@ const advertised = 20;
 
 /**
  * keepalived.conf for one director, of VRRP alone: one instance, so that all VIPs, of both families, move in one
- * transition. The instance speaks IPv4, whose adverts cannot name IPv6 addresses: those are `excluded`, which keeps
- * them out of the adverts and moves them all the same. Written for keepalived 2.2.7; see keepalived.conf(5).
+ * transition. With an IPv4 VIP the instance speaks IPv4, whose adverts cannot name IPv6 addresses: those are `excluded`,
+ * which keeps them out of the adverts and moves them all the same. Without one it speaks IPv6. Written for keepalived 2.2.7; see keepalived.conf(5).
  */
 export function keepalivedConfig(vrrp: Vrrp): string {
   const { advertMs, device } = vrrp;
   if (advertMs < 10 || advertMs > 40_950 || advertMs % 10 !== 0)
     throw new Error(`advert of ${advertMs} ms: VRRP version 3 takes multiples of 10 ms, from 10 to 40950`);
   const v4 = vrrp.vips.filter((vip) => !isIPv6(vip));
-  const told = v4.slice(0, advertised);
-  const untold = [...v4.slice(advertised), ...vrrp.vips.filter((vip) => isIPv6(vip))];
+  const v6 = vrrp.vips.filter((vip) => isIPv6(vip));
+  const ordered = [...v4, ...v6];
+  const told = (v4.length > 0 ? v4 : v6).slice(0, advertised);
+  const untold = ordered.slice(told.length);
   const id = `${vrrp.cluster}_${vrrp.service}`.replace(/[^A-Za-z0-9_]/g, '_');
   const lines = [
     `# ${vrrp.cluster}/${vrrp.service} on ${vrrp.host}: written by phalanx`,
