@@ -18,7 +18,7 @@ import { FileErrors, type Mistake, mostMistakes, quote } from './mistakes.ts';
 
 /** No cluster's file comes near these; what does is generated or hostile, and would only cost time. */
 const largest = 4 * 2 ** 20;
-const mostTokens = 300_000;
+const mostTokens = 150_000;
 const mostNodes = 250_000;
 const deepest = 64;
 
@@ -61,7 +61,8 @@ export function locate(text: string, file: string): Located {
   if (broken !== -1) refuse(broken, 'a character here is not UTF-8', 'save the file as UTF-8');
 
   let tokens = 0;
-  for (const _ of new Lexer().lex(text))
+  const countable = text.length > mostTokens ? text : '';
+  for (const _ of new Lexer().lex(countable))
     if (++tokens > mostTokens)
       refuse(
         0,
@@ -84,16 +85,16 @@ export function locate(text: string, file: string): Located {
   const mistakes: Mistake[] = document.warnings
     .slice(0, mostMistakes)
     .map(({ message, pos }) => mistake(pos[0], pos[1], message.replace(/^Unresolved tag: /, 'unknown tag ')));
-  const anchors = survey(root!, mistakes, mistake);
+  const { targets, sound } = survey(root!, mistakes, mistake);
   if (!isMap(root))
     refuse(
       root!.range![0],
       `the file holds ${isSeq(root) ? 'a list' : 'one value'}, not keys`,
       'it starts with `cluster: NAME`',
     );
-  if (mistakes.some(({ message }) => fatal.has(message))) throw new FileErrors(inOrder(mistakes), text);
+  if (!sound) throw new FileErrors(inOrder(mistakes), text);
 
-  const find = finder(root as Node, anchors);
+  const find = finder(root as Node, targets);
   return {
     file,
     text,
@@ -129,7 +130,6 @@ export function inOrder(mistakes: Mistake[]): Mistake[] {
 const tooDeep = `the file is nested more than ${deepest} deep`;
 const endless = 'this alias stands inside what it stands for, which would never end';
 const explodes = `written out, the aliases of this file are more than ${mostNodes} values`;
-const fatal = new Set([tooDeep, endless, explodes]);
 
 /** Undefined when it is nested so deep that the composer's recursion ran out of stack. */
 function compose(text: string): Document.Parsed | undefined {
@@ -140,7 +140,7 @@ function compose(text: string): Document.Parsed | undefined {
       uniqueKeys: false,
       merge: true,
       schema: 'core',
-      logLevel: 'silent',
+      logLevel: 'error',
     });
   } catch (error) {
     if (error instanceof RangeError) return undefined;
@@ -159,51 +159,64 @@ function syntax(code: string, message: string): [string, string?] {
 type Say = (start: number, end: number, message: string, hint?: string) => Mistake;
 type Targets = Map<Node, Node>;
 
-/** Walks the tree once: duplicate and composite keys, depth, and how large it is with its aliases written out. Gives what each alias stands for. */
-function survey(root: Node, mistakes: Mistake[], say: Say): Targets {
+/**
+ * Walks the tree once: duplicate and composite keys, depth, and how large it is with its aliases written out. Gives what
+ * each alias stands for, and whether the tree is sound enough to become values.
+ */
+function survey(root: Node, mistakes: Mistake[], say: Say): { targets: Targets; sound: boolean } {
   const anchors = new Map<string, Node>();
   const targets: Targets = new Map();
   const sizes = new Map<Node, number>();
   const open = new Set<Node>();
-  let stopped = false;
+  let sound = true;
 
   const complain = (node: Node, message: string, hint?: string) => {
-    if (fatal.has(message)) stopped = true;
     if (mistakes.length < mostMistakes) mistakes.push(say(node.range![0], node.range![1], message, hint));
   };
+  const stop = (node: Node, message: string, hint?: string) => {
+    sound = false;
+    complain(node, message, hint);
+  };
   const walk = (node: unknown, depth: number): number => {
-    if (stopped) return 0;
+    if (!sound) return 0;
     if (isAlias(node)) {
       const target = anchors.get(node.source);
       if (target === undefined) {
-        complain(node as Node, `no anchor &${node.source} stands before this alias`);
+        stop(node as Node, `no anchor &${node.source} stands before this alias`);
         return 1;
       }
-      if (open.has(target)) complain(node as Node, endless);
+      if (open.has(target)) stop(node as Node, endless);
       targets.set(node as Node, target);
       return sizes.get(target) ?? 1;
     }
     if (!isScalar(node) && !isCollection(node)) return 1;
     if (node.anchor !== undefined) anchors.set(node.anchor, node as Node);
     if (isScalar(node)) return 1;
-    if (depth > deepest) complain(node as Node, tooDeep);
+    if (depth > deepest) stop(node as Node, tooDeep);
     open.add(node as Node);
     let size = 1;
     const keys = new Map<string, Node>();
     for (const item of node.items) {
-      if (stopped) break;
+      if (!sound) break;
       if (!isPair(item)) {
         size += walk(item, depth + 1);
       } else {
         const key = item.key as Node;
         size += walk(key, depth + 1) + walk(item.value, depth + 1);
         unique(key, keys);
+        if (isMergeKey(key)) mergeable(item.value as Node | null, key);
       }
-      if (size > mostNodes) complain((isPair(item) ? item.key : item) as Node, explodes);
+      if (size > mostNodes) stop((isPair(item) ? item.key : item) as Node, explodes);
     }
     open.delete(node as Node);
     sizes.set(node as Node, size);
     return size;
+  };
+  const mergeable = (value: Node | null, key: Node) => {
+    const resolve = (one: unknown) => (isAlias(one) ? targets.get(one as Node) : one);
+    const from = resolve(value);
+    const maps = isSeq(from) ? from.items.map(resolve) : [from];
+    if (!maps.every(isMap)) stop(value?.range ? value : key, 'only keys can be merged with <<');
   };
   const unique = (key: Node, keys: Map<string, Node>) => {
     const resolved = isAlias(key) ? targets.get(key) : key;
@@ -214,7 +227,7 @@ function survey(root: Node, mistakes: Mistake[], say: Say): Targets {
     const word = String(resolved.value);
     if (word === '__proto__') complain(key, 'no key can be called "__proto__"');
     const before = keys.get(word);
-    if (before !== undefined && word !== '<<')
+    if (before !== undefined && !isMergeKey(key))
       complain(
         key,
         `${quote(word)} stands here twice`,
@@ -223,7 +236,11 @@ function survey(root: Node, mistakes: Mistake[], say: Say): Targets {
     else keys.set(word, key);
   };
   walk(root, 1);
-  return targets;
+  return { targets, sound };
+}
+
+function isMergeKey(key: Node): boolean {
+  return isScalar(key) && key.source === '<<' && key.type === 'PLAIN';
 }
 
 /** Finds the place of a path: the value, or the key when asked; where the path ends early, the key of the last thing that is there. */
@@ -239,7 +256,7 @@ function finder(root: Node, targets: Targets) {
     for (const item of map.items as Pair<Node, Node | null>[]) {
       const key = resolve(item.key);
       const word = isScalar(key) ? String(key.value ?? '') : undefined;
-      if (isScalar(key) && key.source === '<<' && word === '<<') merged.push(item);
+      if (isMergeKey(item.key)) merged.push(item);
       else if (word !== undefined) made.set(word, item);
     }
     for (const { value } of merged) {

@@ -5,7 +5,7 @@ import { examine, unknownKey } from './issues.ts';
 import { mostMistakes, quote } from './mistakes.ts';
 import { suggestion } from './nearest.ts';
 import { common } from './schema.ts';
-import { isRecord, salvage } from './shape.ts';
+import { isRecord, salvage, shapeOf } from './shape.ts';
 
 const commonSchema = z.object(common);
 const commonKeys = ['type', ...Object.keys(common)];
@@ -37,7 +37,11 @@ export function readServices(
     problems.push(...examined.problems);
     const parts = (examined.value ?? salvage(commonSchema, shared)) as Partial<z.infer<typeof commonSchema>>;
 
-    const own = Object.fromEntries(Object.entries(value).filter(([key]) => !commonKeys.includes(key)));
+    // An engine that shapes itself by a common key (redis by its promise) has it in its own schema too.
+    const theirs = engine === undefined ? {} : shapeOf(engine.schema);
+    const own = Object.fromEntries(
+      Object.entries(value).filter(([key]) => !commonKeys.includes(key) || Object.hasOwn(theirs, key)),
+    );
     const service: Service = {
       name,
       type: engine?.type ?? '',
