@@ -1,0 +1,152 @@
+import type { Cluster } from '../../file/cluster.ts';
+import { decideReplication, follow, leaderOf } from './decide-replication.ts';
+import { at, type LiveSentinel, type RedisLive } from './live.ts';
+import { hold, type Move, move, wait } from './move.ts';
+import { quorumOf, type RedisService, sentinelSeatsOf } from './seats.ts';
+import { timingOf } from './timing.ts';
+
+/**
+ * What to do so that the sentinels watch the master that there is. They alone say who that is once they watch one: no
+ * role is changed against them, and nothing is ever RESET while anything is missing.
+ */
+export function decideSentinel(
+  service: RedisService,
+  cluster: Cluster,
+  live: RedisLive,
+  fresh: Set<string>,
+): Move[] {
+  const slow = live.members.find((member) => member.loading && !member.leaving);
+  if (slow) return [wait(slow.name, 'it is still reading its data')];
+  const watching = live.sentinels.filter((one) => one.up && one.master);
+  if (watching.length === 0) {
+    const silent = live.sentinels.filter((one) => !one.up && !fresh.has(one.name));
+    if (silent.length > 0)
+      return [
+        wait(
+          service.name,
+          `${silent.map((one) => one.name).join(', ')} may know the master, and do not answer`,
+        ),
+      ];
+    const leader = leaderOf(service, live, fresh);
+    if ('moves' in leader) return leader.moves;
+    const roles = decideReplication(service, cluster, live, fresh);
+    return [
+      ...roles,
+      ...monitors(
+        service,
+        cluster,
+        live,
+        leader.master.name,
+        fresh,
+        roles.map((one) => one.id),
+      ),
+    ];
+  }
+
+  const named = watching.reduce((best, one) => (one.master!.epoch > best.master!.epoch ? one : best)).master!;
+  const master = live.members.find((member) => at(member) === at(named));
+  if (!master)
+    return [hold(service.name, `the sentinels watch ${at(named)}, which is no member of ${service.name}`)];
+  if (watching.some((one) => /failover_in_progress|force_failover/.test(one.master!.flags)))
+    return [wait(service.name, 'a failover is under way')];
+  if (!master.up)
+    return [
+      wait(
+        service.name,
+        `the master ${master.name} does not answer (${master.why}), and the sentinels have not replaced it yet`,
+      ),
+    ];
+  if (master.role !== 'master')
+    return [wait(service.name, `${master.name} is named by the sentinels and not yet a master`)];
+  const ahead = live.members.find(
+    (member) =>
+      member.up &&
+      member.role === 'replica' &&
+      !member.linkUp &&
+      (member.keys ?? 0) > 0 &&
+      (master.keys ?? 0) === 0,
+  );
+  if (ahead)
+    return [
+      hold(
+        service.name,
+        `the master ${master.name} is empty and ${ahead.name} holds ${ahead.keys} keys: phalanx switchover ${service.name} --to ${ahead.name}`,
+      ),
+    ];
+  const roles = follow(service, cluster, live, master, fresh);
+  return [
+    ...roles,
+    ...monitors(service, cluster, live, master.name, fresh, []),
+    ...tunes(service, watching),
+    ...strangers(service, cluster, live),
+  ];
+}
+
+/** Sentinels that watch nothing yet are told the master of this moment. */
+function monitors(
+  service: RedisService,
+  cluster: Cluster,
+  live: RedisLive,
+  master: string,
+  fresh: Set<string>,
+  needs: string[],
+): Move[] {
+  const seen = new Map(live.sentinels.map((one) => [one.name, one]));
+  return sentinelSeatsOf(service, cluster)
+    .filter(({ name }) => (seen.get(name)?.up && !seen.get(name)!.master) || fresh.has(name))
+    .map(({ name }) =>
+      move(
+        'watch',
+        name,
+        `watches nothing yet: ${master} is the master`,
+        { name: 'monitor', args: { sentinel: name, master } },
+        { needs },
+      ),
+    );
+}
+
+function tunes(service: RedisService, watching: LiveSentinel[]): Move[] {
+  const timing = timingOf(service.spec);
+  return watching.flatMap((one) => {
+    const { quorum, downAfter, failoverTimeout } = one.master!;
+    const differs = [
+      quorum === quorumOf(service) ? '' : `quorum ${quorum} -> ${quorumOf(service)}`,
+      downAfter === timing.downAfter ? '' : `down-after ${downAfter} ms -> ${timing.downAfter} ms`,
+      failoverTimeout === timing.failoverTimeout
+        ? ''
+        : `failover-timeout ${failoverTimeout} ms -> ${timing.failoverTimeout} ms`,
+    ].filter((text) => text !== '');
+    return differs.length === 0
+      ? []
+      : [move('set', one.name, differs.join(', '), { name: 'tune', args: { sentinel: one.name } })];
+  });
+}
+
+/** Sentinels and replicas that the file no longer has, dead, but still counted: one sentinel after the other forgets them. */
+function strangers(service: RedisService, cluster: Cluster, live: RedisLive): Move[] {
+  const sentinels = new Set(sentinelSeatsOf(service, cluster).map(at));
+  const members = new Set(live.members.filter((member) => !member.leaving).map(at));
+  const dead = (one: { flags: string }): boolean => /s_down|disconnected/.test(one.flags);
+  const moves: Move[] = [];
+  for (const one of live.sentinels.filter((sentinel) => sentinel.up && sentinel.master)) {
+    const gone = [
+      ...one.sentinels!.filter((other) => !sentinels.has(at(other)) && dead(other)),
+      ...one.replicas!.filter((other) => !members.has(at(other)) && dead(other)),
+    ];
+    if (gone.length === 0) continue;
+    // Forgetting takes a sentinel's memory for a moment: the next one waits until this one knows everybody again.
+    const needs = moves.length > 0 ? [moves.at(-1)!.id] : [];
+    moves.push(
+      move(
+        'forget on',
+        one.name,
+        `${gone.map(at).join(', ')} left and still counts`,
+        { name: 'forget-strangers', args: { sentinel: one.name } },
+        { needs },
+      ),
+    );
+  }
+  // With a sentinel or a member missing it cannot be told who is gone for good and who comes back.
+  const whole = live.sentinels.every((one) => one.up) && live.members.every((one) => one.up || one.leaving);
+  return whole ? moves : [];
+}

@@ -1,0 +1,141 @@
+import type { Redis } from 'ioredis';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import { answerMs, type Dial, dialer, using, within } from './client.ts';
+import { fromInfo, pairs, parseInfo } from './info.ts';
+import { at, type LiveMember, type LiveSentinel, type RedisLive } from './live.ts';
+import { parseNodes } from './nodes.ts';
+import { type RedisService, type Seat, seatAt, seatsOf, sentinelSeatsOf } from './seats.ts';
+
+/**
+ * Asks every member and sentinel of the service, all at once, and then those members that only the others know of: ones
+ * that the file no longer has. Takes two rounds of at most 3 s each, however many are dead or frozen.
+ */
+export async function observeRedis(
+  service: RedisService,
+  cluster: Cluster,
+  reach: Reach,
+): Promise<RedisLive> {
+  const dial = dialer(service, cluster, reach);
+  const seats = seatsOf(service, cluster);
+  const [members, sentinels] = await Promise.all([
+    Promise.all(seats.map((seat) => observeMember(dial, seat))),
+    Promise.all(sentinelSeatsOf(service, cluster).map((seat) => observeSentinel(dial, seat, service.name))),
+  ]);
+  const known = new Set(seats.map(at));
+  const others = new Map<string, Seat>();
+  for (const place of mentioned(members)) {
+    const seat = known.has(at(place)) ? undefined : seatAt(service, cluster, place.address, place.port);
+    if (seat) others.set(seat.name, seat);
+  }
+  const leaving = await Promise.all([...others.values()].map((seat) => observeMember(dial, seat)));
+  return { members: [...members, ...leaving.map((member) => ({ ...member, leaving: true }))], sentinels };
+}
+
+/** Every address that a member names as one of its kind. */
+function mentioned(members: LiveMember[]): { address: string; port: number }[] {
+  return members.flatMap((member) => [
+    ...(member.nodes ?? []),
+    ...(member.followers ?? []),
+    ...(member.upstream ? [member.upstream] : []),
+  ]);
+}
+
+async function observeMember(dial: Dial, seat: Seat): Promise<LiveMember> {
+  const found: LiveMember = {
+    name: seat.name,
+    host: seat.host,
+    address: seat.address,
+    port: seat.port,
+    up: false,
+  };
+  try {
+    return { ...found, ...(await within(using(dial, seat, facts), 2 * answerMs)), up: true };
+  } catch (error) {
+    return { ...found, why: reason(error) };
+  }
+}
+
+async function facts(redis: Redis): Promise<Partial<LiveMember>> {
+  // One flight: the answers belong to one moment, and it costs one round trip.
+  const [info, config, users, nodes, state] = await Promise.all([
+    redis.info('all'),
+    redis.config('GET', '*'),
+    redis.call('ACL', 'LIST') as Promise<string[]>,
+    redis.call('CLUSTER', 'NODES').catch(ignoreDisabled) as Promise<string | undefined>,
+    redis.call('CLUSTER', 'INFO').catch(ignoreDisabled) as Promise<string | undefined>,
+  ]);
+  return {
+    ...fromInfo(parseInfo(info)),
+    config: pairs(config),
+    users,
+    ...(nodes === undefined ? {} : { nodes: parseNodes(nodes) }),
+    ...(state === undefined ? {} : { clusterState: parseInfo(state)['cluster_state'] ?? '' }),
+  };
+}
+
+function ignoreDisabled(error: Error): undefined {
+  if (/cluster support disabled/i.test(error.message)) return undefined;
+  throw error;
+}
+
+async function observeSentinel(dial: Dial, seat: Seat, name: string): Promise<LiveSentinel> {
+  const found: LiveSentinel = {
+    name: seat.name,
+    host: seat.host,
+    address: seat.address,
+    port: seat.port,
+    up: false,
+  };
+  try {
+    const seen = await within(
+      using(dial, seat, (redis) => sentinelFacts(redis, name)),
+      2 * answerMs,
+    );
+    return { ...found, ...seen, up: true };
+  } catch (error) {
+    return { ...found, why: reason(error) };
+  }
+}
+
+async function sentinelFacts(redis: Redis, name: string): Promise<Partial<LiveSentinel>> {
+  const ask = (what: string) => redis.call('SENTINEL', what, name);
+  try {
+    const [master, sentinels, replicas] = await Promise.all([
+      ask('MASTER'),
+      ask('SENTINELS'),
+      ask('REPLICAS'),
+    ]);
+    const of = pairs(master);
+    const peers = (list: unknown) =>
+      (list as unknown[]).map(pairs).map((one) => ({
+        address: one['ip'] ?? '',
+        port: Number(one['port']),
+        flags: one['flags'] ?? '',
+        id: one['runid'] ?? '',
+      }));
+    return {
+      master: {
+        address: of['ip'] ?? '',
+        port: Number(of['port']),
+        flags: of['flags'] ?? '',
+        epoch: Number(of['config-epoch']),
+        quorum: Number(of['quorum']),
+        downAfter: Number(of['down-after-milliseconds']),
+        failoverTimeout: Number(of['failover-timeout']),
+      },
+      sentinels: peers(sentinels),
+      replicas: peers(replicas),
+    };
+  } catch (error) {
+    if (/No such master/i.test((error as Error).message)) return {};
+    throw error;
+  }
+}
+
+function reason(error: unknown): string {
+  const { message, code } = error as Error & { code?: string };
+  if (code === 'ECONNREFUSED') return 'nothing listens';
+  if (/timed out|ETIMEDOUT|no answer/i.test(message)) return `no answer within ${answerMs} ms`;
+  return message || String(error);
+}

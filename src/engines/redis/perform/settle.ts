@@ -1,0 +1,41 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StepFailed, StepHeld } from '../../engine.ts';
+import { blocks } from '../move.ts';
+import { decide } from '../plan.ts';
+import { perform } from './perform.ts';
+import type { World } from './world.ts';
+
+/**
+ * Takes the plan's own decisions over what is seen now, and again over what comes of them, until there is nothing to do. A cluster that only
+ * started again is left as it is.
+ */
+export async function settle(world: World): Promise<void> {
+  let until = performance.now() + 60_000;
+  let last = '';
+  for (let rounds = 0; ; ) {
+    const moves = decide(world.service, world.cluster, await world.observe(), new Set());
+    if (moves.length === 0) return;
+    const blocked = moves.filter(blocks);
+    const text = blocked.map((one) => `${one.target}: ${one.why}`).join('; ');
+    if (blocked.some((one) => one.action.name === 'wait')) {
+      if (text !== last) until = performance.now() + 60_000;
+      last = text;
+      if (performance.now() > until) throw new StepHeld(`held after 60 s: ${text}`);
+      await sleep(100);
+      continue;
+    }
+    const destroys = moves.find((one) => one.destroys !== undefined);
+    if (destroys)
+      throw new StepHeld(
+        `${destroys.target}: ${destroys.why}. Run up again with --allow-data-loss ${destroys.destroys}`,
+      );
+    const doable = moves.filter((one) => !blocks(one));
+    if (doable.length === 0) throw new StepHeld(text);
+    if (++rounds > 8)
+      throw new StepFailed(`still not settled after 8 rounds: ${doable.map((one) => one.id).join(', ')}`);
+    for (const one of doable) {
+      world.say(`${one.verb} ${one.target}: ${one.why}`);
+      await perform(world, one.action);
+    }
+  }
+}

@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import type { Cluster } from '../../file/cluster.ts';
+import type { BasePlan, Member, Step } from '../engine.ts';
+import { chain, sideBySide } from '../rolling.ts';
+import { decideCluster } from './decide-cluster.ts';
+import { decideReplication } from './decide-replication.ts';
+import { decideSentinel } from './decide-sentinel.ts';
+import { directives, drift } from './directives.ts';
+import { at, type LiveMember, type RedisLive } from './live.ts';
+import { blocks, type Move, move, stepOf } from './move.ts';
+import { type RedisService, seatsOf } from './seats.ts';
+import { users } from './users.ts';
+
+/** What is to be done about roles, slots and sentinels, whatever the mode. Pure; [] when all is as it should be. */
+export function decide(service: RedisService, cluster: Cluster, live: RedisLive, fresh: Set<string>): Move[] {
+  const by = { replication: decideReplication, sentinel: decideSentinel, cluster: decideCluster };
+  return by[service.spec.mode](service, cluster, live, fresh);
+}
+
+/**
+ * The steps of `up` for a redis service. Members that run are changed by what was observed of them, step by step. As soon as one of them
+ * is still to be started (or nothing is known of it) its data is not known either: the plan then ends in one step,
+ * `settle`, that asks again when all are up and takes the same decisions.
+ */
+export function redisPlan(
+  service: RedisService,
+  cluster: Cluster,
+  live: RedisLive | undefined,
+  base: BasePlan,
+): Step[] {
+  const started = base.members.filter((member) => verbs(base, member).includes('start'));
+  const fresh = new Set(
+    started.filter((member) => base.observed.get(member.name)?.present === false).map((one) => one.name),
+  );
+  const steps = live ? roll(service, cluster, live, base) : sideBySide(base);
+  const settings = live ? changes(service, cluster, live, base) : [];
+  const unknown = started.some((member) => !fresh.has(member.name));
+
+  if (live && !unknown) {
+    const moves = decide(service, cluster, live, fresh);
+    const ready = new Map(
+      base.members.map((member) => [member.name, base.byMember.get(member.name)?.at(-1)?.id] as const),
+    );
+    const begun = moves.map((one) => {
+      const touched = [...fresh].filter((name) => JSON.stringify(one.action.args).includes(`"${name}"`));
+      return { ...one, needs: [...one.needs, ...touched.flatMap((name) => ready.get(name) ?? [])] };
+    });
+    // Something is changing by itself (an election, a member that loads): nothing can be said before it is over.
+    if (!begun.some((one) => one.action.name === 'wait')) {
+      const held = begun.filter(blocks).map((one) => one.id);
+      const rolls = steps.some((step) => step.verb === 'restart');
+      const roles = begun.map((one) => stepOf(service.name, one));
+      // Roles first: a restart counts on the replicas that the file wants.
+      const after = roles.map((step) => step.id);
+      return [
+        ...roles,
+        ...settings,
+        ...(rolls
+          ? steps.map((step) =>
+              step.verb === 'gate' || step.verb === 'hand over'
+                ? { ...step, needs: [...step.needs, ...(held.length > 0 ? held : after)] }
+                : step,
+            )
+          : steps),
+      ];
+    }
+  }
+
+  const loading = live?.members.find((member) => member.loading);
+  const pending = started.map((one) => one.name).filter((name) => !fresh.has(name));
+  const why =
+    pending.length === base.members.length || !live
+      ? 'once its members are up: who leads is decided by the newest data'
+      : pending.length > 0
+        ? `once ${pending.join(', ')} ${pending.length === 1 ? 'is' : 'are'} up: the live roles decide`
+        : loading
+          ? `${loading.name} is still reading its data`
+          : waitReason(service, cluster, live, fresh);
+  const settle = stepOf(service.name, move('settle', service.name, why, { name: 'settle', args: {} }));
+  settle.after = steps.map((step) => step.id);
+  return [...steps, ...settings, settle];
+}
+
+const verbs = (base: BasePlan, member: Member): string[] =>
+  (base.byMember.get(member.name) ?? []).map((step) => step.verb);
+
+function waitReason(service: RedisService, cluster: Cluster, live: RedisLive, fresh: Set<string>): string {
+  const waits = decide(service, cluster, live, fresh).filter((one) => one.action.name === 'wait');
+  return waits.map((one) => `${one.target}: ${one.why}`).join('; ');
+}
+
+const sha256 = (content: string): string => createHash('sha256').update(content).digest('hex');
+
+/** What CONFIG SET and ACL SETUSER change in running members. Their files are written by the base plan's steps. */
+function changes(service: RedisService, cluster: Cluster, live: RedisLive, base: BasePlan): Step[] {
+  const steps: Step[] = [];
+  for (const seat of seatsOf(service, cluster)) {
+    const found = live.members.find((member) => member.name === seat.name);
+    if (!found?.up || !found.config) continue;
+    const own = base.byMember.get(seat.name) ?? [];
+    // A restart reads it all anyway.
+    if (own.some((step) => step.verb === 'restart' || step.verb === 'start')) continue;
+    const write = own.filter((step) => step.verb === 'write').map((step) => step.id);
+    const differs = drift(directives(service, cluster, seat), found.config);
+    if (differs.length > 0) {
+      const shown = differs.map(({ name, from, to }) =>
+        name === 'masterauth' ? name : `${name} ${from || '""'} -> ${to || '""'}`,
+      );
+      steps.push(
+        stepOf(
+          service.name,
+          move(
+            'set',
+            seat.name,
+            `running otherwise than the file says: ${shown.join(', ')}`,
+            { name: 'config', args: { member: seat.name } },
+            { needs: write },
+          ),
+        ),
+      );
+    }
+    const file = base.members
+      .find((member) => member.name === seat.name)!
+      .files.find((one) => one.path === 'users.acl')!;
+    const onDisk = base.observed.get(seat.name)?.files['users.acl'];
+    const missing = differingUsers(service, cluster, found);
+    if (missing.length > 0 || (onDisk !== undefined && onDisk !== sha256(file.content))) {
+      const why =
+        missing.length > 0
+          ? `${missing.join(', ')} differ${missing.length === 1 ? 's' : ''} from the file`
+          : 'their rules changed';
+      steps.push(
+        stepOf(
+          service.name,
+          move(
+            'set users of',
+            seat.name,
+            why,
+            { name: 'users', args: { member: seat.name } },
+            { needs: write, id: `users ${seat.name}` },
+          ),
+        ),
+      );
+    }
+  }
+  return steps;
+}
+
+/** Users that the running member lacks, has too many, or knows by another password. */
+export function differingUsers(service: RedisService, cluster: Cluster, member: LiveMember): string[] {
+  const wanted = users(service, cluster);
+  const running = new Map(
+    (member.users ?? []).map((line) => [line.split(' ')[1] ?? '', line.split(' ')] as const),
+  );
+  const names = new Set([...Object.keys(wanted), ...running.keys()]);
+  return [...names].filter((name) => {
+    const words = running.get(name);
+    const rules = wanted[name];
+    if (!words || !rules) return true;
+    const hash = rules.find((rule) => rule.startsWith('#'));
+    return (hash !== undefined && !words.includes(hash)) || !words.includes('on');
+  });
+}
+
+/**
+ * Members that must restart go one after the other: sentinels, then replicas, then masters, which hand over first. Before each a gate:
+ * every other copy is in sync; after each: it has caught up.
+ */
+function roll(service: RedisService, _cluster: Cluster, live: RedisLive, base: BasePlan): Step[] {
+  const fresh: Step[] = [];
+  const turns: { rank: number; steps: Step[] }[] = [];
+  for (const member of base.members) {
+    const own = base.byMember.get(member.name) ?? [];
+    if (!own.some((step) => step.verb === 'restart')) {
+      fresh.push(...own);
+      continue;
+    }
+    const write = own.filter((step) => step.verb === 'write');
+    const rest = own.filter((step) => step.verb !== 'write');
+    const found = live.members.find((one) => one.name === member.name);
+    if (member.kind === 'sentinel') {
+      turns.push({ rank: 0, steps: chain([...write, ...rest]) });
+      continue;
+    }
+    const master = found?.role === 'master' && (found.followers?.length ?? 0) > 0;
+    const before = stepOf(
+      service.name,
+      master
+        ? move('hand over', member.name, 'it must restart: a replica becomes master first', {
+            name: 'yield',
+            args: { member: member.name },
+          })
+        : move('gate', member.name, 'it must restart: only while all others are in sync', {
+            name: 'yield',
+            args: { member: member.name },
+          }),
+    );
+    const after = stepOf(
+      service.name,
+      move('sync', member.name, 'until it has caught up', { name: 'sync', args: { member: member.name } }),
+    );
+    const depth = master ? 99 : chainDepth(live, found);
+    turns.push({ rank: master ? 100 : 50 - depth, steps: chain([...write, before, ...rest, after]) });
+  }
+  turns.sort((a, b) => a.rank - b.rank);
+  let last: string | undefined;
+  for (const { steps } of turns) {
+    const [first] = steps;
+    if (first && last) steps[0] = { ...first, needs: [...first.needs, last] };
+    else if (first) steps[0] = { ...first, after: fresh.map((step) => step.id) };
+    last = steps.at(-1)!.id;
+  }
+  return [...fresh, ...turns.flatMap((turn) => turn.steps)];
+}
+
+/** How many members a replica is away from its master. */
+function chainDepth(live: RedisLive, member: LiveMember | undefined): number {
+  let depth = 0;
+  for (let one = member; one?.upstream && depth < 20; depth++) {
+    const upstream = at(one.upstream);
+    one = live.members.find((other) => at(other) === upstream);
+  }
+  return depth;
+}

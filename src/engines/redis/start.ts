@@ -1,0 +1,219 @@
+import type { Cluster } from '../../file/cluster.ts';
+import {
+  minReplicasOf,
+  type RedisService,
+  replicasOf,
+  type Seat,
+  seatsOf,
+  sentinelSeatsOf,
+} from './seats.ts';
+import { timingOf } from './timing.ts';
+import { adminUser } from './users.ts';
+
+/**
+ * The script that a data member is started with.
+ *
+ * No file says who is master: a file that says it is wrong after the first failover, and a member that believes it
+ * destroys data. There are two ways for that. A former master that starts as a master takes writes that are thrown
+ * away later. A master that starts again at once after it lost its memory (persistence none, rdb) hands its empty
+ * data to its replicas before anybody has failed over. So:
+ *
+ * - redis.conf comes on standard input: Redis then has no file that Sentinel's CONFIG REWRITE could change.
+ * - Before it starts, a member that ran before asks the others who is master, and starts as that one's replica.
+ * - A member that they still call master starts as master only if its data is whole: it was stopped in order, or its
+ *   log was written by a process that died while the machine went on. (After SIGKILL the log is in the page cache; after a power cut
+ *   its last second may be missing, and replicas have it.)
+ * - Otherwise it waits until Sentinel or the cluster has promoted a replica. With nobody to promote one (mode
+ *   replication), it starts as a replica of its own replica: it refuses writes, the copy that is whole stays as it is, and
+ *   `phalanx up` promotes the newest.
+ * - If nobody answers, all were lost together. Replication mode then takes the role that the member last had; a
+ *   master starts with min-replicas-to-write 1, so it takes writes only after a replica has followed it.
+ */
+export function startScript(service: RedisService, cluster: Cluster, seat: Seat): string {
+  const { spec } = service;
+  const timing = timingOf(spec);
+  const self = `${seat.address}:${seat.port}`;
+  const at = (one: Seat): string => `${one.address}:${one.port}`;
+  const peers = seatsOf(service, cluster)
+    .map(at)
+    .filter((peer) => peer !== self);
+  const sentinels = sentinelSeatsOf(service, cluster).map(at);
+  const tls = spec.tls ? ' --tls --cacert ca.crt' : '';
+  // Long enough for a failover to have begun and ended, with its random second.
+  const patience = Math.ceil(
+    ((spec.mode === 'cluster' ? timing.nodeTimeout * 2 : timing.downAfter) + 6_000) / 1000,
+  );
+  return `#!/bin/sh
+# ${seat.name}: started by Phalanx. Why it asks before it starts: src/engines/redis/start.ts.
+set -uf
+self=${self}
+service=${service.name}
+peers='${peers.join(' ')}'
+sentinels='${sentinels.join(' ')}'
+persistence=${spec.persistence}
+replicas=${replicasOf(service)}
+patience=${patience}
+mkdir -p data || exit 1
+REDISCLI_AUTH=$(cat admin.secret) || exit 1
+export REDISCLI_AUTH
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+
+say() { echo "phalanx: $*"; }
+# What HOST:PORT answers to a command, as words; a frozen peer is given a second.
+ask() {
+  at=$1; shift
+  timeout 1 redis-cli --user ${adminUser} -h "\${at%:*}" -p "\${at##*:}"${tls} "$@" 2>/dev/null </dev/null
+}
+ask_all() { # LIST COMMAND...: the answers are in data/.answer.ADDRESS
+  list=$1; shift
+  for one in $list; do ask "$one" "$@" >"data/.answer.$one" & done
+  wait
+}
+begin() { # ARGUMENTS OF redis-server
+  rm -f data/.answer.*
+  echo "$boot" >data/.ran
+  exec redis-server - "$@" <redis.conf
+}
+follow() { # HOST:PORT
+  say "starting as a replica of $1: $2"
+  [ ${spec.mode} = replication ] && echo "$1" >data/.role
+  begin --replicaof "\${1%:*}" "\${1##*:}"
+}
+lead() { # WHY [ARGUMENTS]
+  say "starting without a master: $1"; shift
+  [ ${spec.mode} = replication ] && echo master >data/.role
+  begin "$@"
+}
+# Whether this member's own data holds every write that it acknowledged.
+whole() {
+  [ "$persistence" != none ] || return 1
+  [ -e data/redis.pid ] || return 0 # Redis removes it when it is stopped in order
+  case $persistence in aof|mixed) [ "$(cat data/.ran 2>/dev/null)" = "$boot" ] ;; *) return 1 ;; esac
+}
+# Asks the peers for their roles: who leads, who follows us, whom the others follow.
+look() {
+  leader= mine= theirs= masters=
+  ask_all "$peers" role
+  for peer in $peers; do
+    set -- $(cat "data/.answer.$peer")
+    case \${1:-} in
+      master) masters="$masters $peer"; [ $# -gt 2 ] && leader=$peer ;;
+      slave) if [ "\${2:-}:\${3:-}" = "$self" ]; then mine=$peer; else theirs=\${2:-}:\${3:-}; fi ;;
+    esac
+  done
+}
+`.concat(
+    spec.mode === 'cluster'
+      ? cluster_
+      : spec.mode === 'sentinel'
+        ? sentinel_
+        : replication_(minReplicasOf(service), replicasOf(service)),
+  );
+}
+
+/** In a cluster nodes.conf holds the role and its epoch, and Redis holds to it: all there is to do is to wait for a failover. */
+const cluster_ = `
+id=$(awk '/myself/ { print $1 }' data/nodes.conf 2>/dev/null)
+if [ -n "$id" ] && awk '/myself,master/ && NF > 8 { found = 1 } END { exit !found }' data/nodes.conf && [ "$replicas" -gt 0 ] &&
+  { [ "$persistence" = none ] || [ -e data/redis.pid ]; }; then
+  # Died as a master: wait until a replica has taken its slots.
+  waited=0
+  while :; do
+    ask_all "$peers" cluster nodes
+    owner=unknown mine=no
+    for peer in $peers; do
+      [ -s "data/.answer.$peer" ] || continue
+      # Our slots stand in field 9 and after; without any, or as a slave, we have been replaced.
+      line=$(grep "^$id " "data/.answer.$peer") || continue
+      set -- $line
+      case $3 in *slave*) owner=other; break ;; esac
+      if [ $# -lt 9 ]; then owner=other; break; fi
+      owner=self
+      grep -q "myself,slave $id " "data/.answer.$peer" && mine=yes
+    done
+    [ $owner = other ] && { say 'its slots have a new master'; break; }
+    if [ $waited -ge $((patience * 5)) ]; then
+      whole && { say 'nobody has taken its slots, and its data is whole'; break; }
+      [ $mine = no ] && { say 'nobody has taken its slots, and it has no replica that answers'; break; }
+      [ $((waited % 50)) = 0 ] && say 'waiting: its data is not whole, and its replica has not been promoted. Bring back the other masters, or run phalanx up'
+    fi
+    waited=$((waited + 1))
+    sleep 0.2
+  done
+fi
+begin
+`;
+
+const sentinel_ = `
+# The master that the sentinels name, by the newest configuration that any of them has.
+named() {
+  master= epoch=-1 known=0
+  ask_all "$sentinels" sentinel master "$service"
+  for sentinel in $sentinels; do
+    found=$(awk 'NR % 2 { key = $0; next } { v[key] = $0 } END { if (v["ip"] != "") print v["config-epoch"], v["ip"] ":" v["port"] }' "data/.answer.$sentinel")
+    [ -n "$found" ] || { grep -q 'No such master' "data/.answer.$sentinel" && known=1; continue; }
+    known=1
+    set -- $found
+    if [ "$1" -gt "$epoch" ]; then epoch=$1 master=$2; fi
+  done
+}
+[ -e data/.ran ] || { look; [ -n "$leader" ] && follow "$leader" 'it is the master'; lead 'it is new'; }
+waited=0
+while :; do
+  named
+  if [ -n "$master" ] && [ "$master" != "$self" ]; then follow "$master" 'the sentinels name it'; fi
+  if [ "$master" = "$self" ]; then
+    [ "$replicas" = 0 ] && lead 'it has no replicas'
+    [ ! -e data/redis.pid ] && whole && lead 'it was stopped in order and is still the master'
+    if [ $waited -ge $((patience * 5)) ]; then
+      whole && lead 'no replica was promoted, and its data is whole'
+      look
+      [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one'
+      lead 'no replica answers' --min-replicas-to-write 1
+    fi
+  elif [ $known = 1 ]; then
+    look
+    if [ -n "$leader" ]; then follow "$leader" 'it is the master'; fi
+    [ -z "$mine$theirs" ] && lead 'no sentinel watches it yet, and nobody follows another'
+    [ $waited -ge $((patience * 5)) ] && { if [ -n "$mine" ]; then follow "$mine" 'phalanx up is to promote one'; fi; follow "$theirs" 'others follow it'; }
+  else
+    [ $((waited % 50)) = 0 ] && say 'waiting: no sentinel answers, so nobody can say who is master'
+  fi
+  waited=$((waited + 1))
+  sleep 0.2
+done
+`;
+
+const replication_ = (minReplicas: number, replicas: number): string => `
+first=no
+[ -e data/.ran ] || first=yes
+last=$(cat data/.role 2>/dev/null)
+waited=0
+while :; do
+  look
+  if [ -n "$mine" ] && [ -z "$leader" ]; then
+    whole && lead 'its replicas follow it'
+    follow "$mine" 'its own data is not whole and that replica has more; phalanx up promotes the newest'
+  fi
+  # A chain: the member that it followed last, if that one is a replica itself.
+  if [ -n "$leader" ]; then
+    if [ -n "$last" ] && [ "$last" != master ] && [ "$last" != "$leader" ]; then
+      set -- $(cat "data/.answer.$last" 2>/dev/null)
+      [ "\${1:-}" = slave ] && [ "\${2:-}:\${3:-}" != "$self" ] && follow "$last" 'it followed it before'
+    fi
+    follow "$leader" 'it is the master'
+  fi
+  # A master without any replica is the one that it followed, or nothing is known of it.
+  case " $masters " in *" $last "*) follow "$last" 'it followed it before' ;; esac
+  [ $first = yes ] && [ -z "$theirs" ] && lead 'it is new'
+  if [ $waited -ge 10 ]; then
+    [ -n "$theirs" ] && follow "$theirs" 'the others follow it'
+    case $last in
+      '' | master) lead 'nobody answers, and it was the master' --min-replicas-to-write ${replicas > 0 ? Math.max(1, minReplicas) : 0} ;;
+      *) follow "$last" 'nobody answers, and it followed it before' ;;
+    esac
+  fi
+  waited=$((waited + 1))
+  sleep 0.5
+done
+`;

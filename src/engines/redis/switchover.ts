@@ -1,0 +1,314 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import { StepFailed, StepHeld } from '../engine.ts';
+import { parseInfo } from './info.ts';
+import { at, type LiveMember, type RedisLive } from './live.ts';
+import { newest } from './newest.ts';
+import { promote, remember } from './perform/follow.ts';
+import { gate, on, seatNamed, type World, worldOf } from './perform/world.ts';
+import type { RedisService } from './seats.ts';
+import { upstreams } from './tree.ts';
+
+export interface SwitchoverOptions {
+  /** The member that is to become master; default: the replica that is furthest. */
+  to?: string;
+  /** The shard's present master, when `to` is not given, in a cluster. */
+  from?: string;
+  /** The master does not answer and is known to be dead: take the newest replica without asking it. */
+  force?: boolean;
+  /** Give up writes that only other members hold. */
+  allowDataLoss?: boolean;
+  say?: (line: string) => void;
+}
+
+export interface SwitchoverResult {
+  from: string;
+  to: string;
+  /** Milliseconds from when writes stopped until the new master took them. */
+  ms: number;
+}
+
+/**
+ * A planned change of master that loses no write: writes stop, the replica catches up to the last byte, roles change. Throws StepHeld when a
+ * replica is too far behind or its link is down; then nothing has changed.
+ */
+export async function switchover(
+  service: RedisService,
+  cluster: Cluster,
+  reach: Reach,
+  options: SwitchoverOptions = {},
+): Promise<SwitchoverResult> {
+  return switchWith(worldOf(service, cluster, reach, options.say ?? (() => {})), options);
+}
+
+export async function switchWith(world: World, options: SwitchoverOptions): Promise<SwitchoverResult> {
+  const live = await world.observe();
+  const heir = chosen(world, live, options);
+  const master = masterOf(world, live, heir);
+  if (!master) return forced(world, live, heir, options);
+  if (master.name === heir.name) return { from: master.name, to: heir.name, ms: 0 };
+  if (!heir.linkUp)
+    throw new StepHeld(`${heir.name}: its link to ${master.name} is down, so it does not hold every write`);
+  await inStep(world, master, heir);
+  world.say(`${heir.name} takes over from ${master.name}`);
+  const mode = world.service.spec.mode;
+  const began = performance.now();
+  if (mode === 'cluster') await inCluster(world, heir);
+  else if (mode === 'sentinel') await bySentinel(world, live, master, heir);
+  else await inReplication(world, master, heir);
+  return { from: master.name, to: heir.name, ms: performance.now() - began };
+}
+
+function chosen(world: World, live: RedisLive, options: SwitchoverOptions): LiveMember {
+  const { service } = world;
+  if (options.to !== undefined) {
+    const member = live.members.find((one) => one.name === options.to);
+    if (!member)
+      throw new StepFailed(
+        `${options.to} is no member of ${service.name}: ${live.members.map((one) => one.name).join(', ')}`,
+      );
+    if (!member.up) throw new StepFailed(`${options.to} does not answer: ${member.why}`);
+    return member;
+  }
+  const masters = live.members.filter(
+    (one) => one.up && one.role === 'master' && (one.followers?.length ?? 0) > 0,
+  );
+  if (service.spec.mode === 'cluster' && options.from === undefined && masters.length > 1)
+    throw new StepFailed(
+      `${service.name} has ${masters.length} masters: say which replica is to lead with --to`,
+    );
+  const from = options.from ?? masters[0]?.name;
+  const old = live.members.find((one) => one.name === from);
+  const heirs = live.members.filter(
+    (one) =>
+      one.up &&
+      !one.leaving &&
+      one.role === 'replica' &&
+      (!old || (at(one.upstream!) === at(old) && one.linkUp)),
+  );
+  const best = heirs.sort((a, b) => (b.offset ?? 0) - (a.offset ?? 0))[0];
+  if (!best) throw new StepHeld(`${from ?? service.name} has no replica in sync that could take over`);
+  return best;
+}
+
+/** The master of the heir's shard, when it answers. */
+function masterOf(world: World, live: RedisLive, heir: LiveMember): LiveMember | undefined {
+  let one: LiveMember | undefined = heir;
+  for (let hops = 0; one?.role === 'replica' && hops < 20; hops++) {
+    const up: LiveMember = one;
+    one = live.members.find((other) => at(other) === at(up.upstream!));
+  }
+  if (one?.up && one.role === 'master') return one;
+  return world.service.spec.mode === 'cluster'
+    ? undefined
+    : live.members.find((other) => other.up && other.role === 'master');
+}
+
+/** A gate: the heir is close enough that the last bytes take no time. */
+async function inStep(world: World, master: LiveMember, heir: LiveMember): Promise<void> {
+  const behind = 1024 ** 2;
+  await gate(async () => {
+    const [a, b] = await Promise.all(
+      [master, heir].map((one) =>
+        on(world, one.name, async (redis) => parseInfo(await redis.info('replication'))),
+      ),
+    );
+    if (b!['master_link_status'] !== 'up') return `${heir.name}: its link to ${master.name} is down`;
+    const lag = Number(a!['master_repl_offset']) - Number(b!['slave_repl_offset']);
+    return lag > behind ? `${heir.name} is ${lag} bytes behind ${master.name}` : undefined;
+  }, 30_000);
+}
+
+const becomesMaster = (world: World, heir: string, ms: number): Promise<void> =>
+  gate(
+    async () => {
+      const info = await on(world, heir, async (redis) => parseInfo(await redis.info('replication')));
+      return info['role'] === 'master'
+        ? undefined
+        : `${heir} is still a replica of ${info['master_host']}:${info['master_port']}`;
+    },
+    ms,
+    10,
+  );
+
+/** CLUSTER FAILOVER: the master itself holds clients until the replica has everything. */
+async function inCluster(world: World, heir: LiveMember): Promise<void> {
+  await on(world, heir.name, (redis) => redis.call('CLUSTER', 'FAILOVER'));
+  await becomesMaster(world, heir.name, 10_000);
+  const id = heir.nodes!.find((node) => node.flags.has('myself'))!.id;
+  await gate(async () => {
+    const live = await world.observe();
+    const unaware = live.members.find(
+      (one) => one.up && one.nodes?.some((node) => node.id === id && node.flags.has('slave')),
+    );
+    return unaware ? `${unaware.name} does not know the new master ${heir.name} yet` : undefined;
+  }, 10_000);
+}
+
+/**
+ * Redis's own FAILOVER (6.2 and later): the master holds writes until the replica has the same offset, then they change roles; it takes back what it
+ * began if the replica does not follow in time. It asks for a direct replica.
+ */
+async function inReplication(world: World, master: LiveMember, heir: LiveMember): Promise<void> {
+  if (at(heir.upstream!) !== at(master)) {
+    await on(world, heir.name, (redis) => redis.call('REPLICAOF', master.address, String(master.port)));
+    await gate(async () => {
+      const info = await on(world, master.name, async (redis) => parseInfo(await redis.info('replication')));
+      const online = Object.values(info).some((value) =>
+        value.includes(`ip=${heir.address},port=${heir.port},state=online`),
+      );
+      return online ? undefined : `${heir.name} does not follow ${master.name} directly yet`;
+    }, 60_000);
+  }
+  await failover(world, master, heir);
+  await remember(world, heir.name, 'master');
+  await remember(world, master.name, at(heir));
+  await hang(world, heir.name);
+}
+
+async function failover(world: World, master: LiveMember, heir: LiveMember): Promise<void> {
+  await on(world, master.name, (redis) =>
+    redis.call('FAILOVER', 'TO', heir.address, String(heir.port), 'TIMEOUT', '5000'),
+  );
+  await becomesMaster(world, heir.name, 7_000);
+  await gate(async () => {
+    const info = await on(world, master.name, async (redis) => parseInfo(await redis.info('replication')));
+    return info['role'] === 'slave' && info['master_link_status'] === 'up'
+      ? undefined
+      : `${master.name} does not follow ${heir.name} yet`;
+  }, 20_000);
+}
+
+/** Hangs the others up at their place in the tree below the new master. */
+async function hang(world: World, master: string): Promise<void> {
+  const live = await world.observe();
+  const ups = new Map(live.members.filter((one) => one.up).map((one) => [one.name, one]));
+  for (const [name, parent] of upstreams(world.service, world.cluster, master, (one) => ups.has(one))) {
+    const member = ups.get(name);
+    const seat = seatNamed(world, parent);
+    if (!member || (member.role === 'replica' && at(member.upstream!) === at(seat))) continue;
+    await on(world, name, (redis) => redis.call('REPLICAOF', seat.address, String(seat.port)));
+    await remember(world, name, at(seat));
+  }
+}
+
+/**
+ * SENTINEL FAILOVER alone would not wait for the replica: it takes the master for dead. So the master holds writes (CLIENT PAUSE WRITE) until the heir
+ * has its offset; the priorities of the others are set to 0 for so long, which means "never promote".
+ */
+async function bySentinel(
+  world: World,
+  live: RedisLive,
+  master: LiveMember,
+  heir: LiveMember,
+): Promise<void> {
+  const sentinel = live.sentinels.find((one) => one.up && one.master && at(one.master) === at(master));
+  if (!sentinel) throw new StepHeld(`no sentinel that watches ${master.name} answers`);
+  const rivals = live.members.filter((one) => one.up && one.role === 'replica' && one.name !== heir.name);
+  const priority = (value: string): Promise<unknown> =>
+    Promise.all(
+      rivals.map((one) => on(world, one.name, (redis) => redis.config('SET', 'replica-priority', value))),
+    );
+  await priority('0');
+  try {
+    // Sentinels ask replicas for their INFO every 10 s; this makes one look now. It forgets nothing.
+    await sentinelKnows(world, sentinel.name, rivals);
+    await on(world, master.name, async (redis) => {
+      await redis.call('CLIENT', 'PAUSE', '10000', 'WRITE');
+      try {
+        await sameOffset(world, redis, heir);
+        await on(world, sentinel.name, (one) => one.call('SENTINEL', 'FAILOVER', world.service.name));
+        await becomesMaster(world, heir.name, 8_000);
+      } finally {
+        await redis.call('CLIENT', 'UNPAUSE').catch(() => {});
+      }
+    });
+  } finally {
+    await priority('100');
+  }
+  await gate(async () => {
+    const now = await world.observe();
+    const behind = now.sentinels.find((one) => one.up && one.master && at(one.master) !== at(heir));
+    if (behind) return `${behind.name} does not name ${heir.name} as master yet`;
+    if (now.sentinels.some((one) => /failover_in_progress/.test(one.master?.flags ?? '')))
+      return 'the failover is not ended yet';
+    const old = now.members.find((one) => one.name === master.name);
+    return old?.role === 'replica' && old.linkUp
+      ? undefined
+      : `${master.name} does not follow ${heir.name} yet`;
+  }, 60_000);
+}
+
+async function sentinelKnows(world: World, sentinel: string, rivals: LiveMember[]): Promise<void> {
+  if (rivals.length === 0) return;
+  await gate(
+    async () => {
+      const list = (await on(world, sentinel, (redis) =>
+        redis.call('SENTINEL', 'REPLICAS', world.service.name),
+      )) as string[][];
+      for (const one of list) {
+        const of = Object.fromEntries(one.flatMap((key, i) => (i % 2 === 0 ? [[key, one[i + 1]]] : [])));
+        const rival = rivals.find((other) => at(other) === `${of['ip']}:${of['port']}`);
+        if (rival && of['slave-priority'] !== '0')
+          return `${sentinel} has not seen yet that ${rival.name} is not to lead`;
+      }
+      return undefined;
+    },
+    15_000,
+    100,
+  );
+}
+
+async function sameOffset(world: World, master: Redis, heir: LiveMember): Promise<void> {
+  const until = performance.now() + 2_000;
+  for (;;) {
+    const wanted = Number(parseInfo(await master.info('replication'))['master_repl_offset']);
+    const info = await on(world, heir.name, async (redis) => parseInfo(await redis.info('replication')));
+    if (Number(info['slave_repl_offset']) >= wanted) return;
+    if (performance.now() > until)
+      throw new StepHeld(`${heir.name} did not catch up within 2 s while writes were held; nothing changed`);
+    await sleep(5);
+  }
+}
+
+/** The master does not answer: its replica is promoted only on the word of a person that it is dead, and only the newest. */
+async function forced(
+  world: World,
+  live: RedisLive,
+  heir: LiveMember,
+  options: SwitchoverOptions,
+): Promise<SwitchoverResult> {
+  const { service } = world;
+  if (!options.force)
+    throw new StepHeld(
+      `the master of ${heir.name} does not answer. If it is really dead: phalanx switchover ${service.name} --to ${heir.name} --force`,
+    );
+  const began = performance.now();
+  if (service.spec.mode === 'cluster') {
+    await on(world, heir.name, (redis) => redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER'));
+    await becomesMaster(world, heir.name, 10_000);
+    return { from: 'nobody', to: heir.name, ms: performance.now() - began };
+  }
+  if (service.spec.mode === 'sentinel')
+    throw new StepHeld(
+      `${service.name}: with a dead master the sentinels elect. If they do not, a majority of them is missing: phalanx status ${service.name}`,
+    );
+  const found = newest(live.members.filter((one) => one.up));
+  const best = options.to ? heir : found && 'newest' in found ? found.newest : undefined;
+  if (!best)
+    throw new StepHeld('several members hold writes that the others lack: say with --to whose are kept');
+  if (
+    options.to &&
+    found &&
+    (!('newest' in found) || found.newest.name !== heir.name) &&
+    !options.allowDataLoss
+  )
+    throw new StepHeld(
+      `${'newest' in found ? found.newest.name : 'another member'} holds newer data than ${heir.name}; --allow-data-loss ${service.name} gives it up`,
+    );
+  await promote(world, best.name);
+  await hang(world, best.name);
+  return { from: 'nobody', to: best.name, ms: performance.now() - began };
+}
