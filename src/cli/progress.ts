@@ -13,7 +13,10 @@ export function progressView(total: number, json: boolean): ProgressView {
   return process.stdout.isTTY ? live(total) : plainLines(total);
 }
 
-const marks = { done: green('done'), failed: red('FAILED'), held: yellow('HELD'), skipped: dim('skipped') };
+const marks = { done: green('done'), failed: red('FAILED'), held: yellow('HELD') };
+
+/** Steps behind a failed one are counted at the end rather than listed: the failure is what a person must see. */
+const quiet = (progress: Progress): boolean => progress.state === 'start' || progress.state === 'skipped';
 
 function endLine(progress: Progress, count: string): string {
   const mark = marks[progress.state as keyof typeof marks];
@@ -32,7 +35,7 @@ function plainLines(total: number): ProgressView {
   const next = counter(total);
   return {
     on(progress) {
-      if (progress.state === 'start') return;
+      if (quiet(progress)) return;
       if (progress.state === 'say') console.log(`      ${progress.step.id}: ${progress.detail}`);
       else console.log(endLine(progress, next()));
     },
@@ -62,6 +65,7 @@ function live(total: number): ProgressView {
         if (one) one.said = progress.detail ?? '';
       } else {
         running.delete(progress.step.id);
+        if (quiet(progress)) return;
         region.clear();
         console.log(endLine(progress, next()));
       }

@@ -1,12 +1,13 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { packRelease, releaseOf } from '../cluster/release.ts';
-import { type Kept, readKept, stateHome, withSecrets, writeKept } from '../cluster/state.ts';
+import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from '../cluster/state.ts';
 import { engines } from '../engines/index.ts';
-import type { Cluster, Service } from '../file/cluster.ts';
+import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { readClusterFile } from '../file/read.ts';
 import { bundleAgent } from '../hosts/bundle.ts';
 import type { Reach } from '../hosts/host.ts';
+import { hostRoot } from '../hosts/lab/names.ts';
 import { needRoot } from '../hosts/lab/root.ts';
 import { type Lock, lockFile } from '../hosts/lock.ts';
 import { reachOf } from '../hosts/reach.ts';
@@ -46,6 +47,12 @@ export async function openSession(named: string | undefined): Promise<Session> {
     (engines[service.type]!.secrets?.(service) ?? []).map((name) => `${service.name}/${name}`),
   );
   const secrets = withSecrets(kept.secrets, names);
+  const ids = withIds(
+    kept.ids,
+    Object.values(first.services).flatMap((service) =>
+      (engines[service.type]!.ids?.(service) ?? []).map((name) => `${service.name}/${name}`),
+    ),
+  );
   const releases = releasesOf(first);
   const cluster = readClusterFile(path, engines, {
     home: stateHome(),
@@ -53,6 +60,8 @@ export async function openSession(named: string | undefined): Promise<Session> {
     secrets,
     releases,
   });
+  cluster.ids = ids;
+  cluster.former = formerHosts(cluster, kept.addresses);
   if (Object.values(cluster.services).some((service) => service.type === 'director'))
     cluster.programs = { agent: readFileSync((await bundleAgent()).path, 'utf8') };
   const addresses = Object.fromEntries(
@@ -66,8 +75,20 @@ export async function openSession(named: string | undefined): Promise<Session> {
   return {
     cluster,
     reach: reachOf(cluster),
-    kept: { addresses: { ...kept.addresses, ...addresses }, secrets },
+    kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids },
   };
+}
+
+/** Lab hosts that once had an address of this cluster and are not in the file any more. */
+function formerHosts(cluster: Cluster, addresses: Kept['addresses']): Record<string, HostEntry> {
+  return Object.fromEntries(
+    Object.entries(addresses)
+      .filter(([name]) => !(name in cluster.hosts))
+      .map(([name, address]) => [
+        name,
+        { name, kind: 'lab' as const, ...address, root: hostRoot(cluster, name) },
+      ]),
+  );
 }
 
 function releaseFolder(service: Service, folder: string): string | undefined {

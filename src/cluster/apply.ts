@@ -221,7 +221,7 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
   }
   const tail = await context.reach
     .host(host.name)
-    .run(`tail -n 5 '${logFolder(found!, host.root)}/current'`, { timeoutMs: 3_000 })
+    .run(`tail -n 20 '${logFolder(found!, host.root)}/current' | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })
     .then((run) => run.text.trim())
     .catch(() => '');
   const log = tail ? `\nlast lines of its log:\n${tail.replace(/^/gm, '    ')}` : '';

@@ -60,8 +60,9 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
     live: {},
   };
 
+  const former = Object.values(cluster.former ?? {}).filter(({ name }) => labObserved.hosts[name]?.up);
   await Promise.all(
-    Object.values(cluster.hosts).map(async (host) => {
+    [...Object.values(cluster.hosts), ...former].map(async (host) => {
       if (host.kind === 'lab' && !labObserved.hosts[host.name]?.up) {
         observed.unreachable[host.name] = 'not up';
         return;

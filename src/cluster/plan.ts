@@ -1,5 +1,6 @@
 import type { BasePlan, Member, Step } from '../engines/engine.ts';
 import { sideBySide } from '../engines/rolling.ts';
+import { inRange, parseAddress, parseRange } from '../file/addresses.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
@@ -55,6 +56,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     for (const host of Object.keys(cluster.hosts))
       hostReady.set(host, [...(hostReady.get(host) ?? []), 'install packages']);
 
+  const leaving = leavingSteps(cluster, engines, observed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings];
 
@@ -76,6 +78,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
           memberSteps(member, observed.members.get(member.name), cluster),
         ]),
       ),
+      leaving: new Map([...leaving].filter(([name]) => serviceOf(name) === service.name)),
       around: (member) => {
         const before: Step[] = [];
         const after: Step[] = [];
@@ -120,23 +123,63 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     }
   }
 
-  const wanted = new Set(wantedMembers(cluster, engines).map((member) => member.name));
-  for (const state of observed.members.values()) {
-    if (!state.present || wanted.has(state.name)) continue;
-    const root = cluster.hosts[state.host]?.root;
-    if (root)
-      work.push(
-        ...removeSteps(unknownMember(state.name), state.host, root, {
-          why: 'the file no longer has it',
-          purge: false,
-        }),
-      );
-  }
+  const planned = new Set(work.map((step) => step.id));
+  for (const left of leaving.values()) work.push(...left.filter((step) => !planned.has(step.id)));
 
   for (const step of work) {
     const host = step.host;
     const before = host ? (hostReady.get(host) ?? []) : [];
     steps.push({ ...step, needs: [...new Set([...before, ...step.needs])] });
   }
-  return { steps, refusals: lab.refusals };
+  return { steps: formerHostsLast(cluster, steps), refusals: lab.refusals };
+}
+
+/** Steps that take members off their hosts which the file no longer has there, by member name. */
+function leavingSteps(cluster: Cluster, engines: Engines, observed: Observed): Map<string, Step[]> {
+  const wanted = new Set(wantedMembers(cluster, engines).map((member) => member.name));
+  const leaving = new Map<string, Step[]>();
+  for (const state of observed.members.values()) {
+    const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
+    if (!state.present || wanted.has(state.name) || root === undefined) continue;
+    const because = { why: 'the file no longer has it', purge: false };
+    leaving.set(state.name, removeSteps(unknownMember(state.name), state.host, root, because));
+  }
+  return leaving;
+}
+
+/** The service of a member: names are service@host or service.part@host. */
+const serviceOf = (member: string): string => /^[^.@]*/.exec(member)![0];
+
+/**
+ * A host that left the file is powered off only when the members on it have left in order, and nothing waits for that: unless
+ * its address is needed by another, or by the machine, or lies in a network that is no longer the cluster's.
+ */
+function formerHostsLast(cluster: Cluster, steps: Step[]): Step[] {
+  const taken = new Set([
+    ...Object.values(cluster.hosts).map((host) => host.address),
+    cluster.network.machine,
+  ]);
+  const range = parseRange(cluster.network.cidr);
+  const stays = (host: string): boolean => {
+    const address = cluster.former?.[host]?.address;
+    const parsed = parseAddress(address ?? '');
+    return (
+      address !== undefined &&
+      !taken.has(address) &&
+      parsed !== undefined &&
+      typeof range !== 'string' &&
+      inRange(range, parsed)
+    );
+  };
+  const last = new Set(
+    steps
+      .filter((step) => step.verb === 'remove' && step.host === undefined && stays(step.target))
+      .map((step) => step.id),
+  );
+  const early = steps.map((step) => ({ ...step, needs: step.needs.filter((id) => !last.has(id)) }));
+  return early.map((step) =>
+    last.has(step.id)
+      ? { ...step, needs: early.filter((one) => one.host === step.target).map((one) => one.id) }
+      : step,
+  );
 }

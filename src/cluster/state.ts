@@ -7,10 +7,12 @@ export const stateHome = (): string => process.env['PHALANX_HOME'] ?? '/var/lib/
 
 export type Addresses = Record<string, { address: string; address6?: string }>;
 
-/** What a cluster keeps on the control machine between runs: its addresses and its secrets. */
+/** What a cluster keeps on the control machine between runs. */
 export interface Kept {
   addresses: Addresses;
   secrets: Record<string, string>;
+  /** Numbers given for life, see Engine.ids. */
+  ids: Record<string, number>;
 }
 
 function readJson<T>(path: string, otherwise: T): T {
@@ -35,11 +37,16 @@ export function writeWhole(path: string, content: string, mode = 0o644): void {
 const paths = (home: string) => ({
   addresses: join(home, 'addresses.json'),
   secrets: join(home, 'secrets.json'),
+  ids: join(home, 'ids.json'),
 });
 
 export function readKept(home: string): Kept {
   const at = paths(home);
-  return { addresses: readJson(at.addresses, {}), secrets: readJson(at.secrets, {}) };
+  return {
+    addresses: readJson(at.addresses, {}),
+    secrets: readJson(at.secrets, {}),
+    ids: readJson(at.ids, {}),
+  };
 }
 
 /** Keeps what is new; called under the cluster's lock. */
@@ -50,6 +57,19 @@ export function writeKept(home: string, kept: Kept): void {
     writeWhole(at.addresses, `${JSON.stringify(kept.addresses, null, 2)}\n`);
   if (JSON.stringify(before.secrets) !== JSON.stringify(kept.secrets))
     writeWhole(at.secrets, `${JSON.stringify(kept.secrets, null, 2)}\n`, 0o600);
+  if (JSON.stringify(before.ids) !== JSON.stringify(kept.ids))
+    writeWhole(at.ids, `${JSON.stringify(kept.ids, null, 2)}\n`);
+}
+
+/** The numbers that are kept, with the next free one of its service for each name (`service/what`) that has none yet. */
+export function withIds(kept: Record<string, number>, names: string[]): Record<string, number> {
+  const ids = { ...kept };
+  for (const name of names) {
+    const own = `${name.slice(0, name.indexOf('/'))}/`;
+    const given = Object.entries(ids).flatMap(([other, id]) => (other.startsWith(own) ? [id] : []));
+    ids[name] ??= Math.max(0, ...given) + 1;
+  }
+  return ids;
 }
 
 /** The secrets that are kept, with a new one (32 characters, 190 bits) for each name that has none yet. */
