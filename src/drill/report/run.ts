@@ -1,0 +1,82 @@
+import type { Comparison } from '../comparison.ts';
+import type { Timeline } from '../timeline.ts';
+import type { Verdict } from '../verdict.ts';
+
+/** One drill as reports take it. */
+export interface DrillRun {
+  verdict: Verdict;
+  timeline: Timeline;
+  /** Against the last run of the same drill, where there was one. */
+  comparison?: Comparison;
+}
+
+/** 'freeze-master of cart@data1'; a run without a fault is a baseline. */
+export function faultOf({ verdict }: DrillRun): string {
+  const { fault } = verdict.drill;
+  if (fault === null) return 'no fault';
+  return fault.target === undefined ? fault.name : `${fault.name} on ${fault.target}`;
+}
+
+/** What the drill comes to in one word: the promise where there is one, else the verdict. */
+export function outcomeOf({ verdict }: DrillRun): 'kept' | 'broken' | 'valid' | 'invalid' | 'unknown' {
+  if (
+    verdict.promise.result !== null &&
+    !(verdict.result === 'invalid' && verdict.promise.result !== 'broken')
+  )
+    return verdict.promise.result;
+  return verdict.result;
+}
+
+/** How long it was away: '1.24 s', 'at least 20 s', 'not known'. */
+export function awayOf({ verdict }: DrillRun): string {
+  const { rtoMs, atLeast } = verdict.recovery;
+  if (rtoMs === null) return verdict.drill.fault === null ? '–' : 'not known';
+  return `${atLeast ? 'at least ' : ''}${duration(rtoMs)}`;
+}
+
+/** How many acknowledged writes were lost; a doubt is not a zero. */
+export function lostOf({ verdict }: DrillRun): string {
+  return verdict.lost === null ? 'not known' : count(verdict.lost);
+}
+
+/** One or two sentences for a person in a hurry. */
+export function headline(run: DrillRun): string {
+  const { verdict } = run;
+  const { rto, lostWrites } = verdict.promise;
+  let away = '';
+  if (verdict.drill.fault !== null) {
+    away = verdict.recovery.rtoMs === null ? 'How long it was away is not known' : `Away for ${awayOf(run)}`;
+    if (rto !== undefined)
+      away += `, promised ${duration(rto.promisedMs)}${rto.overMs > 0 ? `: ${duration(rto.overMs)} too long` : ''}`;
+    away += '. ';
+  }
+  const stored = Object.entries(verdict.models).filter(([model]) => model !== 'request');
+  if (stored.length === 0) {
+    const { attempted, acknowledged } = verdict.operations;
+    return `${away}${count(acknowledged)} of ${count(attempted)} requests were answered.`;
+  }
+  const writes = count(stored.reduce((sum, [, counts]) => sum + (counts['acknowledged'] ?? 0), 0));
+  const lost =
+    verdict.lost === null
+      ? `Whether any of ${writes} acknowledged writes was lost is not known`
+      : `${verdict.lost === 0 ? 'None' : count(verdict.lost)} of ${writes} acknowledged writes lost`;
+  const allowed =
+    lostWrites !== undefined && lostWrites.promised > 0
+      ? `, promised at most ${count(lostWrites.promised)}`
+      : '';
+  return `${away}${lost}${allowed}.`;
+}
+
+/** '35 ms', '1.24 s', '2 min 5 s'. */
+export function duration(ms: number): string {
+  if (ms < 10) return `${Number(ms.toFixed(1))} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${Number((ms / 1000).toPrecision(3))} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min${seconds % 60 === 0 ? '' : ` ${seconds % 60} s`}`;
+}
+
+/** 1234567 as '1,234,567', whatever the machine's language is. */
+export function count(n: number): string {
+  return String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
+}
