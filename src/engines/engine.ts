@@ -19,6 +19,11 @@ export interface Engine<Spec = any, Live = any> {
   packages(service: Service<Spec>, cluster: Cluster): string[];
   /** Names of secrets to exist before `members` is called, e.g. ['password']; found as cluster.secrets['cart/password']. */
   secrets?(service: Service<Spec>): string[];
+  /**
+   * Names of things that need a number for life, e.g. ['data1']: found as cluster.ids['locks/data1'], 1 upward within the
+   * service. A name keeps its number, also while the file does not have it, and no number is ever given to another name.
+   */
+  ids?(service: Service<Spec>): string[];
   /** Every process of the service, rendered. Pure. */
   members(service: Service<Spec>, cluster: Cluster): Member[];
   /** What every host of the service must have set beside its members (kernel settings, routes, the VIP on lo). Pure, idempotent sh; see HostSetting. */
@@ -139,6 +144,12 @@ export interface BasePlan {
   /** What was found of each member on its host. */
   observed: Map<string, MemberState>;
   members: Member[];
+  /**
+   * Steps (stop, remove) that take members of this service off hosts which the file no longer has there, by member name. An engine
+   * whose members cannot just be stopped returns them with its own steps before (`needs`); those that it does not return are
+   * done as they are. A host that left the file as well is powered off only after them.
+   */
+  leaving: Map<string, Step[]>;
   /** Steps around a member of this service (drain at the directors in front of it). */
   around(member: Member): { before: Step[]; after: Step[] };
 }

@@ -58,6 +58,10 @@ export interface Cluster {
   secrets: Record<string, string>;
   /** Releases by service name: deterministic tar content's hash and where the tar lies on the control machine. */
   releases: Record<string, { hash: string; tar: string }>;
+  /** Numbers that engines gave out for life, by name ('locks/data1'); see Engine.ids. Absent while a file is only being checked. */
+  ids?: Record<string, number>;
+  /** Lab hosts that the file no longer has, with the addresses they had: they may still be up, with members that have to leave. */
+  former?: Record<string, HostEntry>;
   /** Our own programs that hosts run, by name, whole: the director's agent. Absent while a file is only being checked. */
   programs?: Record<string, string>;
 }

@@ -8,7 +8,7 @@ import { LabHost } from './lab/lab-host.ts';
 export function reachOf(cluster: Cluster): Reach {
   const hosts = new Map<string, Host>();
   const entryOf = (name: string): HostEntry => {
-    const entry = cluster.hosts[name];
+    const entry = cluster.hosts[name] ?? cluster.former?.[name];
     if (entry === undefined) throw new Error(`${name} is not a host of cluster ${cluster.name}`);
     if (entry.kind !== 'lab')
       throw new HostUnreachable(name, 'is an ssh host, which this version cannot reach');

@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import type { Engine, Member, Step } from '../engines/engine.ts';
+import type { Cluster, HostEntry } from '../file/cluster.ts';
+import type { Engines, Observed } from './observe.ts';
+import { plan } from './plan.ts';
+import { withIds } from './state.ts';
+
+const host = (name: string, n: number): HostEntry => ({
+  name,
+  kind: 'lab',
+  address: `10.92.0.${n}`,
+  root: `/var/lib/phalanx/c/hosts/${name}`,
+});
+
+const member = (name: string): Member => ({
+  name,
+  service: name.split('@')[0]!,
+  host: name.split('@')[1]!,
+  command: 'true',
+  env: {},
+  files: [],
+  limits: {},
+  ports: [],
+  stop: { signal: 'TERM', timeoutMs: 1_000 },
+  data: [],
+  kind: 'keeper',
+});
+
+/** A service whose members must first hand over what they hold. */
+const keeper: Engine = {
+  type: 'keeper',
+  schema: z.object({}),
+  packages: () => [],
+  members: (service) => service.hosts.map((name) => member(`${service.name}@${name}`)),
+  plan: (service, _cluster, _live, base) => [
+    ...[...base.byMember.values()].flat(),
+    ...[...base.leaving].flatMap(([name, steps]): Step[] => {
+      const handOver: Step = {
+        id: `hand over ${name}`,
+        verb: 'hand over',
+        target: name,
+        service: service.name,
+        why: 'it leaves',
+        needs: [],
+        do: { kind: 'engine', service: service.name, action: { name: 'hand over', args: {} } },
+      };
+      return [handOver, ...steps.map((step) => ({ ...step, needs: [...step.needs, handOver.id] }))];
+    }),
+  ],
+};
+/** A service whose members may just be stopped. */
+const { plan: _own, ...plain } = keeper;
+const engines: Engines = { keeper, plain: { ...plain, type: 'plain' } };
+
+function cluster(type: string, hosts: string[], former: string[], range = '10.92.0.0/24'): Cluster {
+  const numbered = new Map(['h1', 'h2', 'h3', 'h4'].map((name, i) => [name, host(name, i + 11)]));
+  const pick = (names: string[]) => Object.fromEntries(names.map((name) => [name, numbered.get(name)!]));
+  return {
+    name: 'c',
+    file: '/c.yaml',
+    folder: '/',
+    home: '/var/lib/phalanx/c',
+    network: { cidr: range, prefix: 24, machine: '10.92.0.254' },
+    hosts: pick(hosts),
+    former: pick(former),
+    services: { db: { name: 'db', type, hosts, uses: [], spec: {} } },
+    secrets: {},
+    releases: {},
+  };
+}
+
+function observed(members: string[], labHosts: string[]): Observed {
+  return {
+    lab: {
+      network: { present: false, uplink: false, hostsFile: false, partitioned: false },
+      hosts: Object.fromEntries(
+        labHosts.map((name) => [
+          name,
+          { namespace: true, cable: true, up: true, frozen: false, lost: false },
+        ]),
+      ),
+    },
+    members: new Map(
+      members.map((name) => [
+        name,
+        { name, host: name.split('@')[1]!, reachable: true, present: true, running: true, files: {} },
+      ]),
+    ),
+    settings: { ok: {}, remembered: {} },
+    unreachable: {},
+    missingPackages: [],
+    live: {},
+  };
+}
+
+const find = (steps: Step[], id: string): Step => {
+  const step = steps.find((one) => one.id === id);
+  if (!step) throw new Error(`no step ${id} in ${steps.map((one) => one.id).join(', ')}`);
+  return step;
+};
+
+describe('plan', () => {
+  it('a member that left the file is stopped only after its engine has let it go', () => {
+    const { steps } = plan(cluster('keeper', ['h1', 'h2'], []), engines, observed(['db@h3'], []));
+    // h3 is in no list: nobody knows where it was.
+    expect(steps.map((step) => step.id)).not.toContain('stop db@h3');
+    const left = plan(cluster('keeper', ['h1'], ['h3']), engines, observed(['db@h1', 'db@h3'], ['h1', 'h3']));
+    expect(find(left.steps, 'stop db@h3').needs).toContain('hand over db@h3');
+    expect(left.steps.filter((step) => step.id === 'stop db@h3')).toHaveLength(1);
+  });
+
+  it('an engine that says nothing of it has it stopped as it is', () => {
+    const { steps } = plan(cluster('plain', ['h1'], ['h3']), engines, observed(['db@h3'], ['h1', 'h3']));
+    expect(find(steps, 'stop db@h3').host).toBe('h3');
+    expect(find(steps, 'remove db@h3').needs).toContain('stop db@h3');
+  });
+
+  it('a host that left the file is powered off after its members left, and nothing waits for that', () => {
+    const { steps } = plan(cluster('keeper', ['h1'], ['h3']), engines, observed(['db@h3'], ['h1', 'h3']));
+    expect(find(steps, 'remove host h3').needs).toEqual(['stop db@h3', 'remove db@h3']);
+    expect(steps.filter((step) => step.needs.includes('remove host h3'))).toEqual([]);
+  });
+
+  it('but first of all, when its address lies outside the network of the file', () => {
+    const moved = cluster('keeper', ['h1'], ['h3'], '10.93.0.0/24');
+    const { steps } = plan(moved, engines, observed(['db@h3'], ['h1', 'h3']));
+    expect(find(steps, 'remove host h3').needs).toEqual([]);
+    expect(find(steps, 'create network').needs).toContain('remove host h3');
+  });
+});
+
+describe('numbers for life', () => {
+  it('are kept through additions and returns, counted by service, and never given twice', () => {
+    const first = withIds({}, ['db/h1', 'db/h2', 'other/h1']);
+    expect(first).toEqual({ 'db/h1': 1, 'db/h2': 2, 'other/h1': 1 });
+    const grown = withIds(withIds(first, ['db/h3', 'db/h1']), ['db/h4']);
+    expect(grown).toMatchObject({ 'db/h1': 1, 'db/h3': 3, 'db/h4': 4 });
+    expect(withIds(grown, ['db/h2'])).toEqual(grown);
+  });
+});
