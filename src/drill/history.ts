@@ -109,7 +109,10 @@ export interface Completion {
 export const phases = ['planned', 'injected', 'evidence', 'healed', 'whole'] as const;
 export type Phase = (typeof phases)[number];
 
-/** `planned` is written before the fault's command is sent, so a gap shorter than the command is not missed. */
+/**
+ * `planned` is written before the fault's command is sent, so a gap shorter than the command is not missed. `fault` is
+ * unique: one that is repeated is numbered (restart#2), for each needs its own evidence.
+ */
 export interface FaultEvent {
   fault: string;
   phase: Phase;

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { canonicalJson } from './canonical.ts';
 import { compare } from './comparison.ts';
 import {
@@ -17,6 +17,9 @@ import {
 } from './history.ts';
 import { type Defect, planted } from './planted.ts';
 import { Analysis, exitOf, type Verdict, verify } from './verdict.ts';
+
+// Twenty histories each: seconds, also where both cores are busy.
+vi.setConfig({ testTimeout: 30_000 });
 
 let folder: string;
 beforeEach(() => {
@@ -332,6 +335,10 @@ test('a history that contradicts itself is refused with its line', () => {
   expect(broken(3, { i: 9, type: 'invoke', t: 4, p: 0, f: 'add', v: 9 })).toThrow(/time goes back/);
   expect(broken(3, { fault: 'x', phase: 'healed', t: 6 })).toThrow(/without having been planned/);
   expect(() => judge(lines.slice(1))).toThrow(HistoryBroken);
+  const twice = planted({ seed: 1 }).flatMap((line) =>
+    isFault(line) && line.phase === 'planned' ? [line, line] : [line],
+  );
+  expect(() => judge(twice)).toThrow(/planned a second time; number them: freeze-master#2/);
 });
 
 test('against the last run: a loss outweighs any time, noise is no change, another fault is not compared', () => {

@@ -272,7 +272,9 @@ export class Analysis {
     if (event.target !== undefined) record.target ??= event.target;
     const ms = event.t / 1000;
     if (event.phase === 'planned') {
-      record.plannedMs ??= ms;
+      if (record.plannedMs !== undefined)
+        throw this.#broken(`fault ${event.fault} is planned a second time; number them: ${event.fault}#2`);
+      record.plannedMs = ms;
       this.#window.planned(event.fault, event.t);
     } else if (event.phase === 'injected') record.injectedMs ??= ms;
     else if (event.phase === 'healed') record.healedMs = ms;

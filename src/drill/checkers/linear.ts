@@ -39,6 +39,8 @@ export class LinearSearch {
   #spent = 0;
   #states: State[] = [{ value: null, used: [] }];
   #unknown = new Map<number, Access>();
+  /** Their numbers by the value they write: thousands of timeouts must not slow down every quiet moment. */
+  #writersOf = new Map<number | null, number[]>();
   #nextUnknown = 0;
   #segment: Access[] = [];
 
@@ -64,8 +66,13 @@ export class LinearSearch {
     const segment = this.#segment;
     this.#segment = [];
     const certain = segment.filter((access) => access.returned !== Number.POSITIVE_INFINITY);
-    for (const access of segment)
-      if (access.returned === Number.POSITIVE_INFINITY) this.#unknown.set(this.#nextUnknown++, access);
+    for (const access of segment) {
+      if (access.returned !== Number.POSITIVE_INFINITY) continue;
+      const writers = this.#writersOf.get(access.value) ?? [];
+      writers.push(this.#nextUnknown);
+      this.#writersOf.set(access.value, writers);
+      this.#unknown.set(this.#nextUnknown++, access);
+    }
     this.#judge(certain, this.#useful(certain));
   }
 
@@ -73,17 +80,17 @@ export class LinearSearch {
   #useful(certain: Access[]): Map<number, Access> {
     const useful = new Map<number, Access>();
     if (this.#unknown.size === 0) return useful;
-    const seen = new Set<number | null>();
+    const seen: (number | null)[] = [];
     for (const { f, value, from } of certain) {
-      if (f === 'read') seen.add(value);
-      if (f === 'cas') seen.add(from ?? null);
+      if (f === 'read') seen.push(value);
+      if (f === 'cas') seen.push(from ?? null);
     }
-    for (let before = -1; before !== useful.size; ) {
-      before = useful.size;
-      for (const [id, access] of this.#unknown) {
-        if (useful.has(id) || !seen.has(access.value)) continue;
+    while (seen.length > 0) {
+      for (const id of this.#writersOf.get(seen.pop()!) ?? []) {
+        const access = this.#unknown.get(id);
+        if (access === undefined || useful.has(id)) continue;
         useful.set(id, access);
-        if (access.f === 'cas') seen.add(access.from ?? null);
+        if (access.f === 'cas') seen.push(access.from ?? null);
       }
     }
     return useful;

@@ -1,5 +1,5 @@
 import type { Timeline } from '../timeline.ts';
-import { text } from './junit.ts';
+import { text } from './escape.ts';
 import { count, duration } from './run.ts';
 
 const width = 920;

@@ -1,5 +1,5 @@
 import { renderChart } from './chart.ts';
-import { text } from './junit.ts';
+import { text } from './escape.ts';
 import { awayOf, count, type DrillRun, duration, faultOf, headline, lostOf, outcomeOf } from './run.ts';
 
 /** A page that stands alone: no script, nothing fetched, light and dark after the reader's system. Pure: the same runs give the same bytes. */
@@ -216,8 +216,8 @@ tbody tr:last-child > * { border-bottom: 0; }
 .badge::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 6px; border-radius: 50%; background: currentColor; }
 .good { color: var(--good); } .bad { color: var(--bad); } .doubt { color: var(--doubt); }
 section { margin-top: 32px; padding: 20px; background: var(--card); border: 1px solid var(--line); }
-figure { margin: 0 0 16px; }
-svg { display: block; width: 100%; height: auto; }
+figure { margin: 0 0 16px; overflow-x: auto; }
+svg { display: block; width: 100%; min-width: 640px; height: auto; }
 svg text { font-size: 12px; fill: var(--quiet); font-variant-numeric: tabular-nums; }
 svg .title { fill: var(--ink); font-weight: 600; }
 svg .axis { stroke: var(--quiet); } svg .grid { stroke: var(--line); }

@@ -1,4 +1,5 @@
 import { exitOf } from '../verdict.ts';
+import { text } from './escape.ts';
 import { count, type DrillRun, duration, faultOf, headline } from './run.ts';
 
 /** JUnit XML for CI: a suite per drill; a test case for the verdict and for each promise. What is unknown is an error, never a pass. */
@@ -75,14 +76,4 @@ function properties({ verdict }: DrillRun): [string, string][] {
       version,
     ]),
   ];
-}
-
-/** Escaped for text and attributes; what XML 1.0 cannot hold at all is replaced. */
-export function text(value: string): string {
-  return value
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/"/g, '&quot;');
 }
