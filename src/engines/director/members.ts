@@ -1,6 +1,6 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
-import { type Conntrackd, conntrackdConfig } from './conntrackd.ts';
+import { type Conntrackd, conntrackdCommand, conntrackdConfig } from './conntrackd.ts';
 import { type EngineOf, listensOf } from './listens.ts';
 import { haproxyCommand, haproxyConfig } from './planes/haproxy.ts';
 import type { DirectorSpec } from './schema.ts';
@@ -107,10 +107,10 @@ export function directorMembers(
       config.peers.length === 1
     )
       parts.push(
-        member('conntrackd', 'conntrackd -C conntrackd.conf', [
+        member('conntrackd', conntrackdCommand, [
           {
             path: 'conntrackd.conf',
-            content: conntrackdConfig(conntrackdOf(service, cluster, host)),
+            content: conntrackdConfig(conntrackdOf(config, service, cluster, host)),
             mode: 0o644,
             onChange: 'restart',
           },
@@ -145,13 +145,23 @@ function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string):
 /** Port of conntrackd's own protocol (its manual's example), between the two directors. */
 const conntrackdPort = 3780;
 
-function conntrackdOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Conntrackd {
+function conntrackdOf(
+  config: AgentConfig,
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+): Conntrackd {
+  const translated = config.listens.filter((listen) => listen.forward === 'fullnat');
+  const servers = translated.flatMap((listen) => [...listen.servers, ...listen.sorry]);
   const peer = service.hosts.find((name) => name !== host)!;
   return {
     address: cluster.hosts[host]!.address,
     peer: cluster.hosts[peer]!.address,
     port: conntrackdPort,
     device: deviceOf(cluster, host),
-    vips: service.spec.vip,
+    servers: [
+      ...new Set(servers.flatMap(({ address, address6 }) => (address6 ? [address, address6] : [address]))),
+    ],
+    folder: `${cluster.hosts[host]!.root}/members/${service.name}.conntrackd@${host}`,
   };
 }

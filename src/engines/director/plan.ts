@@ -2,7 +2,7 @@ import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
 import { rolling } from '../rolling.ts';
-import { type DirectorsLive, observeDirectors } from './observe.ts';
+import { type DirectorLive, type DirectorsLive, observeDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
 import { undrainStep } from './turn.ts';
 
@@ -26,8 +26,7 @@ export function planDirectors(
     for (const server of drained)
       steps.push(undrainStep(service, cluster, host, server, 'left out by a change that was cut short'));
   }
-  const serving = Object.values(live ?? {}).some((found) => found.holds.length > 0);
-  if (steps.length > 0 || !serving)
+  if (steps.length > 0 || !live || notServing(service, live).length > 0)
     steps.push({
       id: `serve ${service.name}`,
       verb: 'serve',
@@ -40,25 +39,29 @@ export function planDirectors(
   return steps;
 }
 
-/** What keeps clients from being served, a sentence each; empty when each VIP has one owner with a live agent and servers. */
+/**
+ * What keeps clients from being served, a sentence each. Every director that answers must be fit to own the VIP, not
+ * only the one that has it: it may move in the next moment.
+ */
 export function notServing(service: Service<DirectorSpec>, live: DirectorsLive): string[] {
-  const reasons: string[] = [];
-  for (const vip of service.spec.vip) {
-    const owners = Object.entries(live).filter(([, found]) => found.holds.includes(vip));
-    if (owners.length === 0) reasons.push(`nobody holds ${vip}`);
-    if (owners.length > 1) reasons.push(`${owners.map(([host]) => host).join(' and ')} both hold ${vip}`);
-  }
-  for (const [host, found] of Object.entries(live).filter(([, one]) => one.holds.length > 0)) {
-    if (!found.agent) reasons.push(`the agent on ${host} does not answer`);
-    for (const [listen, plane] of Object.entries(found.agent?.planes ?? {})) {
-      if (plane.plane === 'none' || plane.error)
-        reasons.push(`${listen} on ${host}: ${plane.error ?? plane.why}`);
-      const own = found.servers.filter((server) => server.listen === listen);
-      if (own.length > 0 && !own.some((server) => server.up && (server.effective > 0 || server.sorry)))
-        reasons.push(`${listen} on ${host}: no real server is healthy (${own[0]!.why ?? 'not checked yet'})`);
-    }
-  }
-  return reasons;
+  const reasons = service.spec.vip.flatMap((vip) => {
+    const owners = Object.keys(live).filter((host) => live[host]!.holds.includes(vip));
+    if (owners.length === 1) return [];
+    return owners.length === 0 ? [`nobody holds ${vip}`] : [`${owners.join(' and ')} both hold ${vip}`];
+  });
+  const answering = Object.entries(live).filter(([, found]) => found.unreachable === undefined);
+  return [...reasons, ...answering.flatMap(([host, found]) => unfit(host, found))];
+}
+
+function unfit(host: string, { agent, servers }: DirectorLive): string[] {
+  if (!agent) return [`the agent on ${host} does not answer`];
+  if (agent.revision === 0) return [`the agent on ${host} has not made its tables yet`];
+  return Object.entries(agent.planes).flatMap(([listen, plane]) => {
+    if (plane.plane === 'none' || plane.error) return [`${listen} on ${host}: ${plane.error ?? plane.why}`];
+    const own = servers.filter((server) => server.listen === listen);
+    if (own.length === 0 || own.some((server) => server.up && (server.effective > 0 || server.sorry))) return [];
+    return [`${listen} on ${host}: no real server is healthy (${own[0]!.why ?? 'not checked yet'})`];
+  });
 }
 
 /** Carries out `serve`: waits until clients are served. */
