@@ -39,6 +39,8 @@ export interface Located {
 
 /** Reads YAML without trusting it. Throws FileErrors, and only that, for whatever is not one small YAML mapping. */
 export function locate(text: string, file: string): Located {
+  if (isTooLarge(text.length))
+    throw new FileErrors([{ file, line: 1, column: 1, width: 1, message: tooLarge(text.length) }], '');
   const counter = new LineCounter();
   for (let at = 0; at !== -1 && at <= text.length; at = text.indexOf('\n', at) + 1 || text.length + 1)
     counter.addNewLine(at);
@@ -51,10 +53,9 @@ export function locate(text: string, file: string): Located {
     return hint === undefined ? made : { ...made, hint };
   };
   const refuse = (start: number, message: string, hint?: string): never => {
-    throw new FileErrors([mistake(start, start + 1, message, hint)], text.length > largest ? '' : text);
+    throw new FileErrors([mistake(start, start + 1, message, hint)], text);
   };
 
-  if (text.length > largest) refuse(0, tooLarge(text.length));
   const binary = text.search(/[\x00-\x08\x0b\x0c\x0e-\x1f]/);
   if (binary !== -1) refuse(binary, 'this is no text file', 'a cluster file is YAML in UTF-8');
   const broken = text.indexOf('\ufffd');

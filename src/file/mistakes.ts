@@ -37,6 +37,7 @@ function render(mistakes: Mistake[], text: string): string {
     const line = lines[mistake.line - 1]?.replace(/\r$/, '');
     return line === undefined || line.trim() === '' ? first : `${first}\n${excerpt(line, mistake)}`;
   });
+  if (mistakes.length >= mostMistakes) shown.push('There may be more: mend these first.');
   return shown.join('\n');
 }
 

@@ -21,13 +21,9 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
 }
 
 /** `did you mean "scheduler"?`, or what there is to choose from when it is short, or nothing. */
-export function suggestion(
-  word: string,
-  candidates: Iterable<string>,
-  otherwise?: string,
-): string | undefined {
+export function suggestion(word: string, candidates: Iterable<string>): string | undefined {
   const found = nearest(word, candidates);
-  return found === undefined ? otherwise : `did you mean "${found}"?`;
+  return found === undefined ? undefined : `did you mean "${found}"?`;
 }
 
 /** Damerau-Levenshtein distance in its optimal string alignment form. */

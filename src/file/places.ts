@@ -27,7 +27,7 @@ export interface Written {
   network: Root['network'];
   services: Record<string, Service>;
   existing: Record<string, HostAddresses>;
-  /** False when the file's `network` is there and wrong: then nothing is said about what lies in it. */
+  /** False when `network` or a VIP, which the network may follow from, is wrong: then nothing is said about what lies in it. */
   networkKnown: boolean;
 }
 

@@ -97,7 +97,7 @@ export function parseCluster(
     network: parts.network,
     services,
     existing: state.addresses,
-    networkKnown: !problems.some(({ path }) => path[0] === 'network'),
+    networkKnown: !problems.some(({ path }) => path[0] === 'network' || path[2] === 'vip'),
   });
   const round = cycles(services, writtenServices);
   problems.push(...inPlaces, ...round);

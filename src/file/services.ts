@@ -66,14 +66,14 @@ function engineNamed(
   if (engine !== undefined) return engine;
   const types = [...engines.keys()];
   const choice = `one of ${types.join(', ')}`;
-  if (type === undefined)
-    problems.push({ path: [...path, 'type'], message: '"type" is missing', hint: choice });
-  else
-    problems.push({
-      path: [...path, 'type'],
-      message: `no engine is called ${quote(type)}`,
-      hint: suggestion(String(type), types, choice)!,
-    });
+  const at = [...path, 'type'];
+  if (typeof type === 'string') {
+    const hint = suggestion(type, types) ?? choice;
+    problems.push({ path: at, message: `no engine is called ${quote(type)}`, hint });
+  } else {
+    const message = type === undefined ? '"type" is missing' : '"type" is a word';
+    problems.push({ path: at, message, hint: choice });
+  }
   return undefined;
 }
 

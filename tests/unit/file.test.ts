@@ -365,6 +365,23 @@ describe('each mistake is named at its place, with the right word', () => {
     );
   });
 
+  test('a wrong VIP or network is one mistake, not one for each host as well', () => {
+    const own = shop.replace('lb1: {}', 'lb1: { address: 10.77.0.9 }');
+    expectMistakes(own.replace('vip: 10.77.0.100', 'vip: §10.77.0'), /^17:10 not an address/);
+    expectMistakes(own.replace('hosts:', 'network: §10.77.0/24\nhosts:'), /^2:10 not a network/);
+  });
+
+  test('lines that end as on Windows are counted and shown like others', () => {
+    const text = shop.replace('port: 8080', 'port: 0').replaceAll('\n', '\r\n');
+    expect(said(text)).toEqual(['12:11 0 is too small: at least 1']);
+    expect(new FileErrors(mistakes(text), text).render()).not.toContain('\r');
+  });
+
+  test('types that are no word', () => {
+    for (const type of ['7', '[app]', '~'])
+      expectMistakes(shop.replace('type: app', `type: §${type}`), '"type" is a word: one of app, director');
+  });
+
   test('a network too small for its hosts', () => {
     expectMistakes(
       shop.replace('hosts:', 'network: §10.77.0.96/29\nhosts:').replace('app2: {}', 'app2: {}\n  app3: {}'),
