@@ -47,7 +47,17 @@ mkdir -p ${quote(root)}/scan ${quote(root)}/members
 : >${quote(root)}/boot.log
 # s6-svscan writes to descriptor 3 when it is ready, or dies; either way this pipe ends.
 : "$(nsenter --net=/run/netns/${ns} unshare --pid --mount --uts --ipc sh -c ${quote(outside)} outside ${quote(init)} ${quote(`${root}/scan`)} ${quote(root)})"
-if alive; then exit 0; fi
+if alive; then
+  # Each member has its supervisor before anyone may ask for it.
+  for entry in ${quote(root)}/scan/*; do
+    passes=0
+    while [ -x "$entry/run" ] && ! s6-svok "$entry" 2>/dev/null && [ $passes -lt 1000 ]; do
+      passes=$((passes + 1))
+      sleep 0.005
+    done
+  done
+  exit 0
+fi
 echo "${host.name} did not start:" "$(tail -n 5 ${quote(root)}/boot.log)" >&2
 exit 1
 `;

@@ -1,5 +1,6 @@
 import type { Cluster, HostEntry, Network } from '../../file/cluster.ts';
 import { quote } from '../shell.ts';
+import { memoryGroupsOf, removeMemoryGroups } from '../supervise/service.ts';
 import {
   bridge,
   hostNamespace,
@@ -201,7 +202,8 @@ while pids=$(left) && [ -n "$pids" ]; do
   if [ $passes -gt 1000 ]; then echo "${host}: processes do not die:" $pids >&2; exit 1; fi
   sleep 0.005
 done
-rm -f ${quote(`${root}/init.pid`)}`;
+rm -f ${quote(`${root}/init.pid`)}
+${removeMemoryGroups(`${memoryGroupsOf(root)}*`)} || :`;
 }
 
 /** Makes sure of a named network namespace; a name without one is what a killed \`ip netns add\` leaves. */

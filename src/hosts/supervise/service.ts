@@ -64,9 +64,9 @@ export function envFile(member: Member, root: string): string {
 /**
  * The service's run script. The command becomes the supervisor's direct child, in a session of its own.
  *
- * The memory limit is RLIMIT_DATA (setrlimit(2)): what a process may have of private writable memory, also mapped, since Linux 4.7.
- * RLIMIT_AS would count what node and Java merely reserve, and RLIMIT_RSS does nothing; a cgroup would count page
- * cache and all children, but there is no one place where it can be made on every machine.
+ * The memory limit is a memory cgroup's, for the process and all that it starts together; a machine where none can be made
+ * (some containers) says so in the log. No resource limit does it: RLIMIT_AS and RLIMIT_DATA (setrlimit(2)) count what node
+ * and Java merely reserve (V8's code range alone is half a gigabyte of it), RLIMIT_RSS does nothing.
  */
 export function runScript(member: Member, root: string, hash: string): string {
   const folder = memberFolder(member, root);
@@ -80,7 +80,7 @@ export function runScript(member: Member, root: string, hash: string): string {
     `echo ${hash} >running.new && mv running.new running || exit 111`,
     '. ./env',
     ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit 111`]),
-    ...(memory === undefined ? [] : [`ulimit -d ${Math.ceil(memory / 1024)} || exit 111`]),
+    ...(memory === undefined ? [] : [limitMemory(memoryGroup(member, root), memory)]),
     ...(member.cwd === undefined ? [] : [`cd ${quote(member.cwd)} || exit 111`]),
     `exec ${command}`,
     '',
@@ -93,6 +93,7 @@ export function finishScript(member: { name: string }, root: string): string {
   return `#!/bin/sh
 cd ${quote(folder)} || exit 0
 ${leftovers(folder)}
+${removeMemoryGroups(memoryGroup(member, root))}
 read -r deaths <restarts || deaths=0
 echo $((deaths + 1)) >restarts.new && mv restarts.new restarts
 exit 0
@@ -105,13 +106,45 @@ exit 0
  */
 function leftovers(folder: string): string {
   return `passes=0
-while left=$(grep -lszxF ${quote(`PHALANX_FOLDER=${folder}`)} /proc/[0-9]*/environ) && [ $passes -lt 200 ]; do
+# Not by grep's exit status: it is 2 as soon as a process ended while it looked.
+while left=$(grep -lszxF ${quote(`PHALANX_FOLDER=${folder}`)} /proc/[0-9]*/environ); [ -n "$left" ] && [ $passes -lt 200 ]; do
   for process in $left; do
     process=\${process#/proc/}
     kill -KILL "\${process%/environ}" 2>/dev/null
   done
   passes=$((passes + 1))
 done`;
+}
+
+/** The name of the member's memory cgroup: unique on the machine, since a lab's hosts share their cgroups. */
+function memoryGroup(member: { name: string }, root: string): string {
+  return `${memoryGroupsOf(root)}${member.name}`;
+}
+
+/** What the names of the memory cgroups of a host's members begin with. */
+export function memoryGroupsOf(root: string): string {
+  return `phalanx-${createHash('sha256').update(root).digest('hex').slice(0, 8)}-`;
+}
+
+/** Version 1 has a tree of its own for memory, in version 2 the root must hand the controller down (cgroups(7)). */
+function limitMemory(group: string, bytes: number): string {
+  return `limit_memory() {
+  if [ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ]; then
+    group=/sys/fs/cgroup/memory/${group} limit=memory.limit_in_bytes
+  elif grep -qsw memory /sys/fs/cgroup/cgroup.controllers; then
+    grep -qsw memory /sys/fs/cgroup/cgroup.subtree_control || echo +memory >/sys/fs/cgroup/cgroup.subtree_control || return 1
+    group=/sys/fs/cgroup/${group} limit=memory.max
+  else
+    return 1
+  fi
+  mkdir -p "$group" && echo ${bytes} >"$group/$limit" && echo 0 >"$group/cgroup.procs"
+}
+limit_memory 2>/dev/null || echo 'the memory limit of ${bytes} bytes is not in force: this machine lets no memory cgroup be made'`;
+}
+
+/** Removes the memory cgroups of that name (a shell pattern); their processes are dead. */
+export function removeMemoryGroups(pattern: string): string {
+  return `rmdir /sys/fs/cgroup/memory/${pattern} /sys/fs/cgroup/${pattern} 2>/dev/null`;
 }
 
 /** Ten files of a megabyte beside \`current\`, each line with its time. */

@@ -1,0 +1,122 @@
+import { expect, test } from 'vitest';
+import type { Cluster } from '../../file/cluster.ts';
+import { hostMark, networkMark } from './network.ts';
+import { type LabHostObserved, type LabObserved, overlap, routeRanges } from './observe.ts';
+import { planLab } from './plan.ts';
+import { needRoot } from './root.ts';
+
+const cluster: Cluster = {
+  name: 'shop',
+  file: '/shop.yaml',
+  folder: '/',
+  home: '/var/lib/phalanx/shop',
+  network: { cidr: '10.77.0.0/24', prefix: 24, machine: '10.77.0.1' },
+  hosts: Object.fromEntries(
+    ['a', 'b'].map((name, at) => [
+      name,
+      {
+        name,
+        kind: 'lab' as const,
+        address: `10.77.0.${at + 11}`,
+        root: `/var/lib/phalanx/shop/hosts/${name}`,
+      },
+    ]),
+  ),
+  services: {},
+  secrets: {},
+  releases: {},
+};
+
+const host = (name: string, more: Partial<LabHostObserved> = {}): LabHostObserved => ({
+  namespace: true,
+  mark: hostMark(cluster.hosts[name]!, cluster.network),
+  cable: true,
+  up: true,
+  init: 100,
+  frozen: false,
+  lost: false,
+  ...more,
+});
+
+const whole: LabObserved = {
+  network: {
+    present: true,
+    mark: networkMark(cluster.network),
+    uplink: true,
+    hostsFile: true,
+    partitioned: false,
+  },
+  hosts: { a: host('a'), b: host('b') },
+};
+const nothing: LabObserved = {
+  network: { present: false, uplink: false, hostsFile: false, partitioned: false },
+  hosts: {},
+};
+
+const ids = (observed: LabObserved) => planLab(cluster, observed).steps.map(({ id }) => id);
+
+test('from nothing: the network, then each host made and booted; from whole: nothing', () => {
+  const { steps } = planLab(cluster, nothing);
+  expect(steps.map(({ id, needs }) => [id, needs])).toEqual([
+    ['create network', []],
+    ['create host a', ['create network']],
+    ['boot host a', ['create network', 'create host a']],
+    ['create host b', ['create network']],
+    ['boot host b', ['create network', 'create host b']],
+  ]);
+  expect(ids(whole)).toEqual([]);
+});
+
+test('only what is wrong is done', () => {
+  const { init: _, ...off } = host('b', { up: false });
+  expect(ids({ ...whole, hosts: { a: host('a'), b: off } })).toEqual(['boot host b']);
+  const cut = host('b', { cable: false });
+  expect(ids({ ...whole, hosts: { a: host('a'), b: cut } })).toEqual(['mend host b']);
+  const frozen = host('b', { frozen: true, up: false });
+  expect(ids({ ...whole, hosts: { a: host('a'), b: frozen } })).toEqual(['mend host b']);
+  const moved = host('b', { mark: 'phalanx host b 10.77.0.99/24' });
+  expect(ids({ ...whole, hosts: { a: host('a'), b: moved } })).toEqual(['create host b', 'boot host b']);
+  expect(ids({ ...whole, network: { ...whole.network, uplink: false } })).toEqual(['create network']);
+  expect(ids({ ...whole, network: { ...whole.network, partitioned: true } })).toEqual(['mend network']);
+});
+
+test('a host that left the file goes before a new one takes its address', () => {
+  const { steps } = planLab(cluster, { ...whole, hosts: { a: host('a'), old: host('a') } });
+  expect(steps.map(({ id, needs }) => [id, needs])).toEqual([
+    ['remove host old', []],
+    ['create host b', ['remove host old']],
+    ['boot host b', ['remove host old', 'create host b']],
+  ]);
+});
+
+test('a network that is taken is refused with what to do', () => {
+  const taken = { cidr: '10.77.0.0/24', interface: 'phx-other', cluster: 'other' };
+  expect(planLab(cluster, { ...nothing, taken })).toEqual({
+    steps: [],
+    refusals: [
+      'network 10.77.0.0/24 is already used by cluster other (interface phx-other): set network: in /shop.yaml',
+    ],
+  });
+});
+
+test('ranges overlap when they share an address', () => {
+  expect(overlap('10.77.0.0/24', '10.77.0.200/32')).toBe(true);
+  expect(overlap('10.77.0.0/24', '10.0.0.0/8')).toBe(true);
+  expect(overlap('10.77.0.0/24', '10.77.1.0/24')).toBe(false);
+  expect(overlap('fd77::/64', 'fd77::1/128')).toBe(true);
+  expect(overlap('fd77::/64', '10.77.0.0/24')).toBe(false);
+});
+
+test("the kernel's routes are read, default routes stand for no network", () => {
+  const text = `Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0
+tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0
+eth0\t00004D0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+`;
+  expect(routeRanges(text)).toEqual([{ interface: 'eth0', cidr: '10.77.0.0/24' }]);
+});
+
+test('without root: one sentence that says what to do', () => {
+  expect(needRoot(0)).toBeUndefined();
+  expect(needRoot(1000)).toMatch(/needs root: run the same command with sudo/);
+});

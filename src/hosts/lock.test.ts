@@ -1,0 +1,45 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type Held, type Lock, lockFile } from './lock.ts';
+
+const path = () => join(mkdtempSync(join(tmpdir(), 'phalanx-lock-')), 'deep/er/lock');
+
+function held(answer: Lock | Held): Lock {
+  if ('heldBy' in answer) throw new Error(`held by ${answer.heldBy}`);
+  return answer;
+}
+
+test('one at a time; the second is told who; released, it is free', async () => {
+  const at = path();
+  const first = held(await lockFile(at));
+  expect(await lockFile(at)).toEqual({ heldBy: process.pid });
+  await first.release();
+  const second = held(await lockFile(at));
+  await second.release();
+});
+
+test('kill -9 of the holder frees it', async () => {
+  const at = path();
+  const holder = spawn(
+    process.execPath,
+    [
+      '-e',
+      `import(${JSON.stringify(join(import.meta.dirname, 'lock.ts'))}).then(async ({ lockFile }) => { await lockFile(${JSON.stringify(at)}); console.log('locked'); setInterval(() => {}, 1e6); })`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  await new Promise((resolve) => holder.stdout.once('data', resolve));
+  expect(await lockFile(at)).toEqual({ heldBy: holder.pid });
+  holder.kill('SIGKILL');
+  await new Promise((resolve) => holder.once('exit', resolve));
+  let answer = await lockFile(at);
+  for (let passes = 0; 'heldBy' in answer && passes < 100; passes += 1) answer = await lockFile(at);
+  await held(answer).release();
+});
+
+test('a lock that cannot be is an error that names it', async () => {
+  await expect(lockFile('/proc/none/lock')).rejects.toThrow('/proc/none');
+});

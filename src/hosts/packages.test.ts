@@ -1,0 +1,56 @@
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { machine } from './machine.ts';
+import { guard, installScript, missing, missingPackages, unguard } from './packages.ts';
+
+let policy: string;
+beforeEach(() => {
+  policy = join(mkdtempSync(join(tmpdir(), 'phalanx-policy-')), 'policy-rc.d');
+});
+const own = () => `${policy}.phalanx-own`;
+
+test('what is missing is named, in the order asked for; what is installed is not', async () => {
+  expect(await missingPackages(['phalanx-is-no-package', 'coreutils', 'no-such.thing+1', 'dpkg'])).toEqual([
+    'phalanx-is-no-package',
+    'no-such.thing+1',
+  ]);
+  expect(await missingPackages([])).toEqual([]);
+  expect(() => missing(['x; rm -rf /'])).toThrow('is no name of a Debian package');
+});
+
+test('nothing missing: apt is not even asked', async () => {
+  const { exit, stderr } = await machine.run(
+    `PATH=/usr/bin:/bin; apt-get() { exit 9; }\n${installScript(['coreutils', 'dpkg'])}`,
+  );
+  expect([exit, stderr]).toEqual([0, '']);
+});
+
+test('while it installs no service is started; afterwards there is no policy', async () => {
+  const script = `${guard(policy)}\nsh ${policy} redis-server start; echo "$?"\n${unguard(policy)}`;
+  expect((await machine.run(script)).text).toBe('101');
+  expect(existsSync(policy)).toBe(false);
+});
+
+test("the user's own policy is put back as it was, and meanwhile not asked", async () => {
+  writeFileSync(policy, '#!/bin/sh\nexit 104\n', { mode: 0o755 });
+  const script = `${guard(policy)}\n${policy} x start; echo "$?"\n${unguard(policy)}\n${policy} x start; echo "$?"`;
+  expect((await machine.run(script)).text).toBe('101\n104');
+  expect(existsSync(own())).toBe(false);
+});
+
+test('killed in the middle: the policy left behind forbids nothing, asks the own one, and the next run clears it away', async () => {
+  await machine.run(`${guard(policy)}\nkill -9 $$`);
+  expect((await machine.run(`${policy} x start; echo "$?"`)).text).toBe('0');
+  expect((await machine.run(`${guard(policy)}\n${unguard(policy)}`)).exit).toBe(0);
+  expect(existsSync(policy)).toBe(false);
+
+  writeFileSync(policy, '#!/bin/sh\nexit 104\n', { mode: 0o755 });
+  await machine.run(`${guard(policy)}\nkill -9 $$`);
+  expect((await machine.run(`${policy} x start; echo "$?"`)).text).toBe('104');
+  await machine.run(`${guard(policy)}\nkill -9 $$`);
+  await machine.run(`${guard(policy)}\n${unguard(policy)}`);
+  expect(readFileSync(policy, 'utf8')).toBe('#!/bin/sh\nexit 104\n');
+  expect(existsSync(own())).toBe(false);
+});
