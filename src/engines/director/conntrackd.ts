@@ -9,18 +9,22 @@ export interface Conntrackd {
   port: number;
   /** The interface that carries the cluster's network. */
   device: string;
-  /** Only flows to these are told of. */
-  vips: string[];
+  /** Addresses of the real servers: only flows to these are told of. */
+  servers: string[];
+  /** Absolute path of the member's folder: conntrackd takes no other paths. */
+  folder: string;
 }
 
 /**
  * conntrackd.conf for the flows of `fullnat`, whose translations live in the kernel's connection tracking of one
  * director only. Reliable (FTFW) over unicast UDP; the peer's entries go straight into the kernel, so that a takeover needs no script
- * to commit them. Paths are relative to the member's folder, which is conntrackd's working folder. See conntrackd.conf(5).
+ * to commit them. Its filter looks at a flow's first source and at who replies, never at the VIP, so that flows are chosen by their
+ * real servers. They survive only where their source is a translated address that moves as well: snat to the VIP, not
+ * masquerade. See conntrackd.conf(5).
  */
 export function conntrackdConfig(sync: Conntrackd): string {
-  const v4 = sync.vips.filter((vip) => !isIPv6(vip));
-  const v6 = sync.vips.filter((vip) => isIPv6(vip));
+  const v4 = sync.servers.filter((vip) => !isIPv6(vip));
+  const v6 = sync.servers.filter((vip) => isIPv6(vip));
   const family = isIPv6(sync.address) ? 'IPv6' : 'IPv4';
   const lines = [
     'Sync {',
@@ -43,9 +47,9 @@ export function conntrackdConfig(sync: Conntrackd): string {
     '  HashLimit 524288',
     '  LogFile Off',
     '  Syslog Off',
-    '  LockFile conntrackd.lock',
+    `  LockFile ${sync.folder}/conntrackd.lock`,
     '  UNIX {',
-    '    Path conntrackd.ctl',
+    `    Path ${sync.folder}/conntrackd.ctl`,
     '  }',
     '  NetlinkBufferSize 2097152',
     '  NetlinkBufferSizeMaxGrowth 8388608',

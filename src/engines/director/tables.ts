@@ -129,5 +129,5 @@ export interface Plane {
   /** Removes everything of this director's. */
   close(): Promise<void>;
   /** Lets go of its own sockets and children; the tables stay. */
-  release?(): void;
+  release?(): void | Promise<void>;
 }

@@ -60,6 +60,8 @@ export class Agent {
   readonly #settling: Promise<void>;
   #settle: () => void = () => {};
   #fit = false;
+  /** The configuration has changed since planes were chosen. */
+  #stale = true;
 
   /** `folder` holds agent.json; `makers` are the planes in the order in which `auto` prefers them. Throws when agent.json cannot be read. */
   constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>) {
@@ -82,8 +84,8 @@ export class Agent {
     this.#watch();
     this.#overrides = readOverrides(this.#folder);
     this.#setTargets();
-    await this.#choose();
     this.#serve();
+    await this.#choose();
     // What the kernel holds now goes on until it is known what shall be.
     await Promise.race([this.#settling, this.#sleep(patience)]);
     this.#settle();
@@ -98,7 +100,7 @@ export class Agent {
   }
 
   /** Reads agent.json and the overrides again. A damaged file changes nothing but the status. */
-  async reload(): Promise<void> {
+  reload(): void {
     const before = this.#hash;
     const old = this.#config;
     try {
@@ -110,7 +112,7 @@ export class Agent {
     this.#overrides = readOverrides(this.#folder);
     if (this.#hash !== before) {
       this.#setTargets();
-      await this.#choose();
+      this.#stale = true;
       if (old.address !== this.#config.address || old.syncPort !== this.#config.syncPort) this.#serve();
     }
     this.#change();
@@ -130,7 +132,15 @@ export class Agent {
   async clear(): Promise<void> {
     this.#stopped = true;
     writeFileSync(join(this.#folder, fitFile), '1\n');
-    for (const make of Object.values(this.#makers)) await make(this.#config, this.#folder).close();
+    for (const [name, make] of Object.entries(this.#makers)) {
+      const used = this.#config.listens.some((listen) => listen.plane === name || listen.plane === 'auto');
+      // A host that lacks a plane's tools has no tables of it either.
+      await make(this.#config, this.#folder)
+        .close()
+        .catch((error: Error) => {
+          if (used) throw error;
+        });
+    }
   }
 
   #read(): void {
@@ -167,7 +177,12 @@ export class Agent {
 
   /** Opens the planes that this configuration needs and lets go of the others. */
   async #choose(): Promise<void> {
+    this.#stale = false;
     const old = this.#carriers;
+    for (const carrier of old.values()) {
+      // What it was at when it failed is done again by its successor.
+      await Promise.resolve(carrier.plane.release?.()).catch(() => {});
+    }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
     const auto = this.#config.listens.some((listen) => listen.plane === 'auto');
@@ -183,7 +198,6 @@ export class Agent {
         broken.set(name, carrier.error);
       }
     }
-    for (const carrier of old.values()) carrier.plane.release?.();
     this.#carriers = carriers;
     this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken);
     const used = new Set([...this.#choices.values()].map((choice) => choice.plane));
@@ -219,6 +233,8 @@ export class Agent {
   }
 
   async #applyOnce(): Promise<void> {
+    // Here, so that a plane is never exchanged while it is at work.
+    if (this.#stale) await this.#choose();
     const tables = this.#tables();
     let pause = 0;
     for (const [name, carrier] of this.#carriers) {

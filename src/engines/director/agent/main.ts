@@ -19,11 +19,8 @@ async function main(): Promise<void> {
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
-  let reloading = agent.start();
-  process.on('SIGHUP', () => {
-    reloading = reloading.then(() => agent.reload()).catch((error: Error) => console.error(error.message));
-  });
-  await reloading;
+  process.on('SIGHUP', () => agent.reload());
+  await agent.start();
 }
 
 main().catch((error: Error) => {
