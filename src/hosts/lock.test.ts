@@ -1,11 +1,15 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { type Held, type Lock, lockFile } from './lock.ts';
 
-const path = () => join(mkdtempSync(join(tmpdir(), 'phalanx-lock-')), 'deep/er/lock');
+function path(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-lock-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return join(folder, 'deep/er/lock');
+}
 
 function held(answer: Lock | Held): Lock {
   if ('heldBy' in answer) throw new Error(`held by ${answer.heldBy}`);
@@ -41,5 +45,6 @@ test('kill -9 of the holder frees it', async () => {
 });
 
 test('a lock that cannot be is an error that names it', async () => {
-  await expect(lockFile('/proc/none/lock')).rejects.toThrow('/proc/none');
+  await expect(lockFile('/etc/passwd/lock')).rejects.toThrow('/etc/passwd');
+  await expect(lockFile('/etc')).rejects.toThrow('the lock /etc cannot be had');
 });

@@ -18,10 +18,10 @@ export interface Held {
  * input is open, so that kill -9 of us frees it. The file stays: removing a locked file would let two hold "it".
  * Rejects when the path cannot be written.
  */
-export function lockFile(path: string): Promise<Lock | Held> {
+export async function lockFile(path: string): Promise<Lock | Held> {
   mkdirSync(dirname(path), { recursive: true });
   // The holder's pid goes into the file, after the lock is had; \`exec\` so that no shell stays behind \`cat\`.
-  const hold = `echo ${process.pid} >${quote(path)}; echo locked; exec cat >/dev/null`;
+  const hold = `echo ${process.pid} >${quote(path)} && echo locked && exec cat >/dev/null`;
   return new Promise((resolve, reject) => {
     // flock -o would close the lock before the command: it must not be given. Detached: Ctrl-C is for us, who then release.
     const child = spawn('flock', ['-n', '-E', '75', path, 'sh', '-c', hold], {

@@ -44,23 +44,21 @@ fi
 function installWanted(): string {
   return `apt() { apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >&2; }
 apt-cache show --no-all-versions $wanted >/dev/null 2>&1 || apt update
-enabled() { [ ! -d /run/systemd/system ] || systemctl list-unit-files --state=enabled --no-legend --plain | awk '{ print $1 }' | sort; }
+# On disk, not by asking a running systemd: the machine may be one that is only booted with it later.
+enabled() { [ -z "$(command -v systemctl)" ] || systemctl --root=/ list-unit-files --state=enabled --no-legend --plain | awk '{ print $1 }'; }
 before=$(enabled)
 ${guard(policyFile)}
 installed=0
 apt install --no-install-recommends $wanted || installed=$?
 ${unguard(policyFile)}
-if [ -d /run/systemd/system ]; then
-  after=$(enabled)
-  # Only units that were not enabled before this installation: the user's own stay as they are.
-  printf '%s\\n' "$after" | while IFS= read -r unit; do
-    case "
+# Only units that were not enabled before this installation: the user's own stay as they are.
+enabled | while IFS= read -r unit; do
+  case "
 $before
 " in *"
 $unit
-"*) ;; *) [ -z "$unit" ] || systemctl disable "$unit" >&2 ;; esac
-  done
-fi
+"*) ;; *) systemctl --root=/ disable "$unit" >&2 ;; esac
+done
 [ $installed -eq 0 ] || { echo "apt-get could not install:" $wanted >&2; exit 1; }`;
 }
 
