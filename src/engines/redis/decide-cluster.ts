@@ -64,7 +64,7 @@ function form(
 ): Move[] {
   const seats = seatsOf(service, cluster);
   const here = present(service, cluster, live, fresh);
-  const missing = seats.filter((seat) => !here.includes(seat));
+  const missing = seats.filter((seat) => !here.some((one) => one.name === seat.name));
   if (missing.length > 0)
     return [
       wait(
@@ -89,7 +89,7 @@ function form(
   );
   const shared = deal(shards);
   const slots = move(
-    'give slots to',
+    'slots',
     masters.map((seat) => seat.name).join(', '),
     `${slotCount} slots, ${shards} shards`,
     {
@@ -137,7 +137,7 @@ function keep(
   for (const { slot, from, to } of group(openSlots(topo)))
     moves.push(
       move(
-        'finish moving',
+        'finish',
         `slots ${showRanges(ranges(slot))}`,
         `begun and not ended: ${nameOf(from)} to ${nameOf(to)}`,
         { name: 'migrate', args: { from: nameOf(from), to: nameOf(to), slots: ranges(slot) } },
@@ -203,7 +203,7 @@ function keep(
       .filter((seat) => !isReplica(seat.name) && !isOwner(seat.name) && !newMasters.includes(seat))
       .sort((a, b) => load(a.host) - load(b.host));
     if (!next) {
-      const silent = seats.filter((seat) => !here.includes(seat));
+      const silent = seats.filter((seat) => !here.some((one) => one.name === seat.name));
       const free =
         silent.length > 0
           ? `${silent.map((seat) => seat.name).join(', ')} do not answer`
@@ -256,7 +256,7 @@ function keep(
   ]);
   const free = [
     ...here.filter((seat) => !busy.has(seat.name)),
-    ...spare.filter((seat) => here.includes(seat)),
+    ...spare.filter((seat) => here.some((one) => one.name === seat.name)),
   ];
   const hostOf = new Map(seats.map((seat) => [seat.name, seat.host]));
   const needy = masters.map(({ name, host }) => {
@@ -410,7 +410,7 @@ function broken(service: RedisService, live: RedisLive, topo: Topology): Move[] 
       if (exact === uncovered.length)
         return [
           move(
-            'give slots to',
+            'slots',
             Object.keys(wanted).join(', '),
             `slots ${showRanges(ranges(uncovered))} have no owner yet`,
             { name: 'slots', args: { slots: wanted } },
@@ -425,7 +425,7 @@ function broken(service: RedisService, live: RedisLive, topo: Topology): Move[] 
     });
     moves.push(
       move(
-        'give slots to',
+        'slots',
         Object.keys(spread).join(', '),
         `slots ${showRanges(ranges(uncovered))} have no owner${empty ? '' : ': their keys are lost'}`,
         { name: 'slots', args: { slots: spread } },

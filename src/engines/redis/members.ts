@@ -3,7 +3,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
 import { conf, directives } from './directives.ts';
 import { type RedisService, type Seat, seatsOf, sentinelSeatsOf } from './seats.ts';
-import { startScript } from './start.ts';
+import { sentinelStart, startScript } from './start.ts';
 import { tlsFiles } from './tls.ts';
 import { sentinelUsersFile, usersFile } from './users.ts';
 
@@ -61,9 +61,8 @@ function dataMember(service: RedisService, cluster: Cluster, seat: Seat): Member
 }
 
 /**
- * sentinel.conf is Sentinel's own: it keeps its identity, the epochs and everything it found in it. What it is to watch
- * is told to the running sentinel (SENTINEL MONITOR with the master of that moment), because a file with a master in it is wrong
- * after the first failover.
+ * A sentinel is told only where to listen. What it is to watch is told to the running one (SENTINEL MONITOR with the master of that
+ * moment), because a file with a master in it is wrong after the first failover.
  */
 function sentinelMember(service: RedisService, cluster: Cluster, seat: Seat): Member {
   const { spec } = service;
@@ -87,11 +86,11 @@ function sentinelMember(service: RedisService, cluster: Cluster, seat: Seat): Me
   const content = `${conf(settings)}sentinel announce-ip ${seat.address}\nsentinel announce-port ${seat.port}\n`;
   return {
     ...common(service, seat),
-    data: ['data', 'sentinel.conf'],
     kind: 'sentinel',
-    command: 'redis-sentinel ./sentinel.conf',
+    command: './start',
     files: [
-      { path: 'sentinel.conf', content, mode: 0o600, onChange: 'engine', owned: 'engine', secret: true },
+      { path: 'start', content: sentinelStart, mode: 0o755, onChange: 'restart' },
+      { path: 'sentinel.conf', content, mode: 0o644, onChange: 'restart' },
       {
         path: 'users.acl',
         content: sentinelUsersFile(service, cluster),

@@ -111,6 +111,27 @@ look() {
   );
 }
 
+/**
+ * The script that a sentinel is started with. Its file is its memory (identity, epochs, whom it watches and all that it found), and Sentinel rewrites it: it
+ * lives in `data`. When what we say of it changes, our lines are put before the memory that it has.
+ */
+export const sentinelStart = `#!/bin/sh
+# Started by Phalanx. Why: src/engines/redis/start.ts.
+set -u
+mkdir -p data || exit 1
+if ! cmp -s sentinel.conf data/.said || ! [ -s data/sentinel.conf ]; then
+  touch data/sentinel.conf
+  {
+    cat sentinel.conf
+    grep -E '^sentinel (myid|monitor|config-epoch|leader-epoch|current-epoch|known-replica|known-sentinel|auth-user|auth-pass|down-after-milliseconds|failover-timeout|parallel-syncs|sentinel-user|sentinel-pass) ' data/sentinel.conf
+  } >data/sentinel.conf.new
+  chmod 600 data/sentinel.conf.new
+  mv data/sentinel.conf.new data/sentinel.conf
+  cp sentinel.conf data/.said
+fi
+exec redis-server data/sentinel.conf --sentinel
+`;
+
 /** In a cluster nodes.conf holds the role and its epoch, and Redis holds to it: all there is to do is to wait for a failover. */
 const cluster_ = `
 id=$(awk '/myself/ { print $1 }' data/nodes.conf 2>/dev/null)
@@ -204,7 +225,7 @@ while :; do
     follow "$leader" 'it is the master'
   fi
   # A master without any replica is the one that it followed, or nothing is known of it.
-  case " $masters " in *" $last "*) follow "$last" 'it followed it before' ;; esac
+  case " $masters " in *" \${last:-nobody} "*) follow "$last" 'it followed it before' ;; esac
   [ $first = yes ] && [ -z "$theirs" ] && lead 'it is new'
   if [ $waited -ge 10 ]; then
     [ -n "$theirs" ] && follow "$theirs" 'the others follow it'

@@ -103,7 +103,7 @@ export function sentinelUsersFile(service: RedisService, cluster: Cluster): stri
     '+client|id',
     '+client|getname',
   ];
-  const subscribes = ['+subscribe', '+psubscribe', '+unsubscribe', '+punsubscribe', '+quit', '+command'];
+  const subscribes = ['+subscribe', '+psubscribe', '+unsubscribe', '+punsubscribe', '+command'];
   const rules = [...app, ...subscribes, ...looks.map((look) => `+sentinel|${look}`)];
   return [
     `user default on ${hash('password')} ~* &* ${rules.join(' ')}\n`,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../../engine.ts';
-import { blocks } from '../move.ts';
+import { blocks, type Move } from '../move.ts';
 import { decide } from '../plan.ts';
 import { perform } from './perform.ts';
 import type { World } from './world.ts';
@@ -33,9 +33,20 @@ export async function settle(world: World): Promise<void> {
     if (doable.length === 0) throw new StepHeld(text);
     if (++rounds > 8)
       throw new StepFailed(`still not settled after 8 rounds: ${doable.map((one) => one.id).join(', ')}`);
-    for (const one of doable) {
-      world.say(`${one.verb} ${one.target}: ${one.why}`);
-      await perform(world, one.action);
-    }
+    await inOrder(world, doable);
   }
+}
+
+/** Each move as soon as those that it needs are done, side by side where they are independent. */
+async function inOrder(world: World, moves: Move[]): Promise<void> {
+  const done = new Map<string, Promise<void>>();
+  const run = async (one: Move): Promise<void> => {
+    await Promise.all(one.needs.map((id) => done.get(id)));
+    world.say(`${one.verb} ${one.target}: ${one.why}`);
+    await perform(world, one.action);
+  };
+  for (const one of moves) done.set(one.id, run(one));
+  const ends = await Promise.allSettled(done.values());
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) throw failed.reason;
 }
