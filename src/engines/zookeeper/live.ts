@@ -1,0 +1,52 @@
+import { type Ensemble, majority, votersOf } from './ensemble.ts';
+
+/** A server as it was found. */
+export interface LiveServer {
+  host: string;
+  /** serving: it is part of a majority. read-only and electing: it runs without one. silent: it does not answer. */
+  state: 'serving' | 'read-only' | 'electing' | 'silent';
+  /** Why it is silent. */
+  why?: string;
+  role?: 'leader' | 'follower' | 'observer';
+  /** Last change that it has: epoch in the upper, counter in the lower 32 bits. */
+  zxid?: bigint;
+  connections?: number;
+  outstanding?: number;
+  /** Milliseconds, mean since its start. */
+  latency?: number;
+  nodes?: number;
+  /** Of the leader: followers that have everything. */
+  synced?: number;
+  /** What it takes the ensemble to be; only servers that serve say so. */
+  ensemble?: Ensemble;
+  /** What lies on its disk; absent when its host does not answer. */
+  disk?: { epoch: number; ensemble?: Ensemble };
+}
+
+/** The ensemble as it was found. */
+export interface ZooKeeperLive {
+  /** By host: those of the file, and those that the ensemble still has. */
+  servers: Record<string, LiveServer>;
+  /** Who the members are: as the majority says, else the newest that lies on a disk. Absent: there never was an ensemble. */
+  ensemble?: Ensemble;
+  leader?: string;
+  /** Paths whose access list is not as it should be, or that are missing; absent when it could not be asked. */
+  wrong?: string[];
+}
+
+/** A disk that was part of an elected ensemble at least once. */
+export const hasData = (server: LiveServer | undefined): boolean => (server?.disk?.epoch ?? 0) > 0;
+
+/** Numbers of the voters that serve now. `idOf` gives a host's number. */
+export function servingVoters(live: ZooKeeperLive, hostOf: (id: number) => string | undefined): number[] {
+  return votersOf(live.ensemble?.servers ?? [])
+    .map(({ id }) => id)
+    .filter((id) => live.servers[hostOf(id) ?? '']?.state === 'serving');
+}
+
+/** A leader serves with the majority behind it: writes are possible. */
+export function writable(live: ZooKeeperLive, hostOf: (id: number) => string | undefined): boolean {
+  if (live.leader === undefined) return false;
+  const voters = votersOf(live.ensemble?.servers ?? []).length;
+  return servingVoters(live, hostOf).length >= majority(voters);
+}

@@ -1,0 +1,156 @@
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import { memberFolder } from '../../hosts/supervise.ts';
+import { accessLists, proof, sameAcl } from './acl.ts';
+import { withSession } from './client.ts';
+import { type Ensemble, parseEnsemble } from './ensemble.ts';
+import { hasData, type LiveServer, type ZooKeeperLive } from './live.ts';
+import { hostOf, memberName, seatsOf, type ZooKeeperService } from './seats.ts';
+import { answerMs, ask, pairs } from './words.ts';
+
+/**
+ * Asks every server of the file, all at once, then those that only the ensemble still has, then the leader for the access
+ * lists. Takes a few times `answerMs`, however many are dead or frozen.
+ */
+export async function observeZooKeeper(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+): Promise<ZooKeeperLive> {
+  const look = async (hosts: string[]): Promise<Record<string, LiveServer>> =>
+    Object.fromEntries(
+      await Promise.all(
+        hosts.map(async (host) => [host, await observeServer(service, cluster, reach, host)] as const),
+      ),
+    );
+  const servers = await look(seatsOf(service, cluster).map(({ host }) => host));
+  const others = (newest(Object.values(servers))?.servers ?? []).flatMap(({ id }) => {
+    const host = hostOf(service, cluster, id);
+    return host && !(host in servers) && (host in cluster.hosts || host in (cluster.former ?? {}))
+      ? [host]
+      : [];
+  });
+  Object.assign(servers, await look(others));
+  const ensemble = newest(Object.values(servers));
+  const leader = Object.values(servers).find(({ role }) => role === 'leader')?.host;
+  const wrong = leader === undefined ? undefined : await wrongPaths(service, cluster, reach, leader);
+  return {
+    servers,
+    ...(ensemble ? { ensemble } : {}),
+    ...(leader === undefined ? {} : { leader }),
+    ...(wrong ? { wrong } : {}),
+  };
+}
+
+/** What servers that serve say goes before what lies on disks; the newer before the older. */
+function newest(servers: LiveServer[]): Ensemble | undefined {
+  const said = servers.flatMap(({ ensemble }) => ensemble ?? []);
+  const kept = servers.flatMap((server) => (hasData(server) ? (server.disk?.ensemble ?? []) : []));
+  return (said.length > 0 ? said : kept).reduce<Ensemble | undefined>(
+    (best, one) => (best && best.version >= one.version ? best : one),
+    undefined,
+  );
+}
+
+async function observeServer(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  host: string,
+): Promise<LiveServer> {
+  const place = { host, port: service.spec.port };
+  const [disk, found] = await Promise.all([
+    diskOf(service, cluster, reach, host),
+    askAll(reach, place).catch(
+      (error: Error): Pick<LiveServer, 'state' | 'why'> => ({ state: 'silent', why: reason(error) }),
+    ),
+  ]);
+  return { host, ...found, ...(disk ? { disk } : {}) };
+}
+
+/** One word after the other: each takes a connection, and the server counts them among its clients'. */
+async function askAll(reach: Reach, place: { host: string; port: number }) {
+  const srvr = await ask(reach, place, 'srvr');
+  const mntr = await ask(reach, place, 'mntr');
+  return fromWords(srvr, mntr, await ask(reach, place, 'conf'));
+}
+
+/** What a server's answers say. A server without a majority answers each word with one sentence. */
+export function fromWords(srvr: string, mntr: string, conf: string): Omit<LiveServer, 'host' | 'disk'> {
+  const general = pairs(srvr);
+  const mode = general['Mode'];
+  if (mode === undefined) return { state: 'electing' };
+  const numbers = pairs(mntr);
+  const facts = {
+    ...(general['Zxid'] ? { zxid: BigInt(general['Zxid']) } : {}),
+    ...number('connections', general['Connections'] && String(Number(general['Connections']) - 1)),
+    ...number('outstanding', general['Outstanding']),
+    ...number('latency', numbers['zk_avg_latency']),
+    ...number('nodes', general['Node count']),
+    ...number('synced', numbers['zk_synced_followers']),
+  };
+  if (mode === 'read-only') return { state: 'read-only', ...facts };
+  const role = mode === 'leader' || mode === 'observer' ? mode : 'follower';
+  return { state: 'serving', role, ...facts, ensemble: parseEnsemble(conf) };
+}
+
+const number = (key: string, text: string | undefined): Record<string, number> =>
+  text === undefined || Number.isNaN(Number(text)) ? {} : { [key]: Number(text) };
+
+/** What lies on the server's disk; undefined when the host does not answer. */
+async function diskOf(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  host: string,
+): Promise<LiveServer['disk']> {
+  const root = (cluster.hosts[host] ?? cluster.former?.[host])!.root;
+  try {
+    const { lines } = await reach
+      .host(host)
+      .run(diskScript(memberFolder({ name: memberName(service, host) }, root)), { timeoutMs: 2 * answerMs });
+    const [line] = lines;
+    if (!line) return { epoch: 0 };
+    const version = /\.dynamic\.([0-9a-f]+)$/.exec(String(line['file']))?.[1] ?? '0';
+    const ensemble = parseEnsemble(String(line['members']), version);
+    return { epoch: Number(line['epoch']), ...(ensemble.servers.length > 0 ? { ensemble } : {}) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sh that prints what lies on the disk of the member in `folder`: {"epoch","file","members"}; nothing when nothing does. */
+function diskScript(folder: string): string {
+  return `if cd '${folder}/data' 2>/dev/null; then
+  epoch=0
+  { read -r epoch <version-2/currentEpoch; } 2>/dev/null || :
+  file=$(sed -n 's/^dynamicConfigFile=//p' zoo.cfg 2>/dev/null)
+  [ -n "$file" ] && [ -s "$file" ] || file=first.cfg
+  printf '{"epoch":%s,"file":"%s","members":"%s"}\\n' "\${epoch:-0}" "$file" "$(tr '\\n' ' ' <"$file" 2>/dev/null)"
+fi
+`;
+}
+
+async function wrongPaths(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  leader: string,
+): Promise<string[] | undefined> {
+  const wanted = Object.entries(accessLists(cluster, service));
+  try {
+    const place = { host: leader, port: service.spec.port };
+    return await withSession(reach, place, [proof(cluster, service, 'super')], answerMs, async (session) => {
+      const found = await Promise.all(wanted.map(([path]) => session.getAcl(path)));
+      return wanted.flatMap(([path, acl], i) => (sameAcl(found[i], acl) ? [] : [path]));
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why a server does not answer, in a few words. */
+export function reason(error: Error): string {
+  if (/ECONNREFUSED/.test(error.message)) return 'nothing listens';
+  return error.message.replace(/^\S+: port \d+: /, '');
+}

@@ -1,0 +1,286 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import { quote } from '../../hosts/shell.ts';
+import { diedFragment, memberFolder, startFragment, stopFragment } from '../../hosts/supervise.ts';
+import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
+import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
+import { nodeExists, type Session, withSession, ZooKeeperError } from './client.ts';
+import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
+import { hasData, servingVoters, writable, type ZooKeeperLive } from './live.ts';
+import { zooKeeperMembers } from './members.ts';
+import { fromWords, observeZooKeeper, reason } from './observe.ts';
+import { changes } from './plan.ts';
+import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
+import { ask } from './words.ts';
+
+/** How long a JVM may take to start and to be in step with its leader. */
+const readyMs = 60_000;
+/** How long a step waits for a majority before it gives up and holds. */
+const gateMs = 30_000;
+/** Longest time for one reconfiguration or one write, the followers' disks included. */
+const writeMs = 5_000;
+
+interface Work {
+  service: ZooKeeperService;
+  cluster: Cluster;
+  reach: Reach;
+  say: (line: string) => void;
+}
+
+/** Carries out the engine's own steps; each may be repeated, and does nothing where it is done already. */
+export async function performZooKeeper(
+  action: EngineAction,
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  say: (line: string) => void,
+): Promise<void> {
+  const work: Work = { service, cluster, reach, say };
+  const host = String(action.args['host']);
+  switch (action.name) {
+    case 'form':
+    case 'seed':
+      return seed(work, action.args['hosts'] as string[]);
+    case 'ready':
+      return untilServing(work, host);
+    case 'hold':
+      return untilSpared(work, host);
+    case 'add':
+    case 'change':
+      return add(work, seatOf(work, host));
+    case 'leave':
+      return leave(work, Number(action.args['id']));
+    case 'serve':
+      return serve(work);
+    default:
+      throw new StepFailed(`zookeeper knows no step ${action.name}`);
+  }
+}
+
+const seatOf = ({ service, cluster }: Work, host: string): Seat =>
+  seatsOf(service, cluster).find((seat) => seat.host === host)!;
+
+/**
+ * Tells members without data who the ensemble is. With an ensemble, also one that is down and has left its data on other
+ * hosts, they are told to be observers: an empty server must never vote, or two of them elect each other and the data of the
+ * third is thrown away. The leader gives them their vote back once they are in step. Only where no host at all has
+ * data a new ensemble is formed, and for that every host must be looked at.
+ */
+async function seed({ service, cluster, reach }: Work, hosts: string[]): Promise<void> {
+  const live = await observeZooKeeper(service, cluster, reach);
+  const seats = seatsOf(service, cluster);
+  if (!live.ensemble) {
+    const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
+    if (unknown.length > 0)
+      throw new StepFailed(
+        `the disks of ${unknown.map(({ name }) => name).join(', ')} cannot be looked at: data may be there, and a new ensemble would pass it over. Bring the hosts up and run up again`,
+      );
+  }
+  await Promise.all(
+    hosts.map(async (host) => {
+      const seat = seats.find((one) => one.host === host)!;
+      const server = live.servers[host];
+      const known = live.ensemble?.servers.some(({ id }) => id === seat.id);
+      if (server?.state === 'serving' || (known && hasData(server))) return;
+      const others = live.ensemble?.servers.filter(({ id }) => id !== seat.id) ?? seats;
+      const text = ensembleText(live.ensemble ? [...others, { ...seat, role: 'observer' }] : others);
+      const root = cluster.hosts[host]!.root;
+      const member = zooKeeperMembers(service, cluster).find(({ name }) => name === seat.name)!;
+      const { exit, stderr } = await reach.host(host).run(
+        `folder=${quote(`${memberFolder(member, root)}/data`)} text=${quote(text.trimEnd())}
+mkdir -p "$folder" || exit 1
+[ "$(cat "$folder/first.cfg" 2>/dev/null)" != "$text" ] || [ -e "$folder/version-2/currentEpoch" ] || exit 0
+running=$(s6-svstat -o up ${quote(`${root}/scan/${seat.name}`)} 2>/dev/null)
+( ${stopFragment(member, root)} ) || exit 1
+cd "$folder" || exit 1
+# What an earlier membership left: kept beside, once, and never believed again.
+if [ -e version-2 ]; then rm -rf before && mkdir before && mv version-2 before/ || exit 1; fi
+rm -f zoo.cfg zoo.cfg.dynamic.*
+printf '%s\\n' "$text" >first.cfg.new && mv first.cfg.new first.cfg || exit 1
+[ "$running" != true ] || ( ${startFragment(member, root)} )
+`,
+        { timeoutMs: member.stop.timeoutMs + 30_000 },
+      );
+      if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
+    }),
+  );
+}
+
+/** Waits until the member serves; a follower that serves is in step with its leader. */
+async function untilServing({ service, cluster, reach, say }: Work, host: string): Promise<void> {
+  const name = memberName(service, host);
+  const deadline = performance.now() + readyMs;
+  let why = '';
+  const tell = (now: string): void => {
+    if (now !== why) say(now);
+    why = now;
+  };
+  while (performance.now() < deadline) {
+    try {
+      const { state } = fromWords(await ask(reach, { host, port: service.spec.port }, 'srvr'), '', '');
+      if (state === 'serving') return;
+      tell(state === 'electing' ? 'it runs and finds no majority yet' : `it is ${state}`);
+    } catch (error) {
+      tell(reason(error as Error));
+    }
+    await wait(50);
+  }
+  const died = await reach
+    .host(host)
+    .run(diedFragment({ name }, cluster.hosts[host]!.root), { timeoutMs: 3_000 })
+    .then(({ stderr }) => stderr.trim())
+    .catch((error: Error) => error.message);
+  throw new StepFailed(`${name} does not serve after ${readyMs / 1000} s: ${why}${died ? `\n${died}` : ''}`);
+}
+
+/** Looks again and again until `blocked` names no reason; then gives what was seen. Holds when its time is over. */
+async function untilOpen(
+  work: Work,
+  what: string,
+  blocked: (live: ZooKeeperLive) => string | undefined,
+): Promise<ZooKeeperLive> {
+  const deadline = performance.now() + gateMs;
+  let said = '';
+  for (;;) {
+    const live = await observeZooKeeper(work.service, work.cluster, work.reach);
+    const blocker = blocked(live);
+    if (blocker === undefined) return live;
+    if (blocker !== said) work.say(blocker);
+    said = blocker;
+    if (performance.now() > deadline) throw new StepHeld(`${what}: ${blocker}`);
+    await wait(100);
+  }
+}
+
+/** Why the ensemble would have no majority without server `spared` (0: as it is); undefined when it would. */
+function lacks(
+  { service, cluster }: Work,
+  live: ZooKeeperLive,
+  spared: number,
+  voters: number,
+): string | undefined {
+  const byId = (id: number) => hostOf(service, cluster, id);
+  const serving = servingVoters(live, byId).filter((id) => id !== spared);
+  const needed = majority(voters);
+  const leader = live.leader === undefined ? undefined : live.servers[live.leader];
+  // The leader counts the followers that have everything; itself, unless it is the one to go.
+  const without = byId(spared);
+  const synced =
+    (leader?.synced ?? 0) +
+    (live.leader === without ? 0 : 1) -
+    (without !== undefined && live.servers[without]?.role === 'follower' ? 1 : 0);
+  if (live.leader !== undefined && serving.length >= needed && synced >= needed) return undefined;
+  const silent = votersOf(live.ensemble?.servers ?? [])
+    .filter(({ id }) => id !== spared && !serving.includes(id))
+    .map(({ id }) => {
+      const host = byId(id);
+      const found = live.servers[host ?? ''];
+      return `${host ? memberName(service, host) : `server ${id}`} ${found?.why ?? found?.state ?? 'is gone'}`;
+    });
+  const blocking = silent.length > 0 ? silent.join(', ') : 'its followers are not in step with the leader';
+  return `${needed} voters in step are needed, ${Math.min(serving.length, synced)} would be left: ${blocking}`;
+}
+
+async function untilSpared(work: Work, host: string): Promise<void> {
+  const { id, name } = seatOf(work, host);
+  await untilOpen(work, `${name} is not restarted`, (live) => {
+    if (live.servers[host]?.state !== 'serving') return undefined;
+    const voters = votersOf(live.ensemble?.servers ?? []);
+    return lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
+  });
+}
+
+async function add(work: Work, seat: Seat): Promise<void> {
+  const line = serverLine(seat);
+  const joined = (live: ZooKeeperLive): boolean =>
+    live.ensemble?.servers.some((server) => serverLine(server) === line) === true;
+  await reconfigure(work, `${seat.name} is not taken in`, { joining: line }, joined, (live) => {
+    const now = live.ensemble?.servers.find(({ id }) => id === seat.id);
+    const server = live.servers[seat.host];
+    if (!now && server?.state !== 'serving')
+      return `it is not in step with the leader (${server?.why ?? server?.state})`;
+    return lacks(work, live, 0, votersOf(live.ensemble?.servers ?? []).length);
+  });
+}
+
+async function leave(work: Work, id: number): Promise<void> {
+  const host = hostOf(work.service, work.cluster, id);
+  const name = host ? memberName(work.service, host) : `server ${id}`;
+  const gone = (live: ZooKeeperLive): boolean =>
+    live.leader !== undefined && !live.ensemble?.servers.some((server) => server.id === id);
+  await reconfigure(work, `${name} stays in the ensemble`, { leaving: String(id) }, gone, (live) => {
+    const voters = votersOf(live.ensemble?.servers ?? []);
+    const isVoter = voters.some((voter) => voter.id === id);
+    return lacks(work, live, isVoter ? id : 0, voters.length - (isVoter ? 1 : 0));
+  });
+}
+
+/** One change of the membership, through a majority of the old and of the new ensemble, until it is seen to be done. */
+async function reconfigure(
+  work: Work,
+  what: string,
+  change: { joining?: string; leaving?: string },
+  done: (live: ZooKeeperLive) => boolean,
+  blocked: (live: ZooKeeperLive) => string | undefined,
+): Promise<void> {
+  const deadline = performance.now() + gateMs;
+  for (;;) {
+    const live = await untilOpen(work, what, (seen) => (done(seen) ? undefined : blocked(seen)));
+    if (done(live)) return;
+    try {
+      await asSuper(work, live.leader!, (session) => session.reconfig(change));
+    } catch (error) {
+      // Also where the answer was lost, because the leader itself left: what counts is what is seen then.
+      work.say((error as Error).message);
+      if (performance.now() > deadline) throw new StepHeld(`${what}: ${(error as Error).message}`);
+      await wait(200);
+    }
+  }
+}
+
+const asSuper = <T>(
+  { service, cluster, reach }: Work,
+  host: string,
+  run: (session: Session) => Promise<T>,
+): Promise<T> =>
+  withSession(reach, { host, port: service.spec.port }, [proof(cluster, service, 'super')], writeMs, run);
+
+/** Makes the members and access lists what they should be, then writes and reads as the application will. */
+async function serve(work: Work): Promise<void> {
+  const { service, cluster, reach } = work;
+  const live = await untilOpen(work, `${service.name} cannot be written`, (seen) =>
+    writable(seen, (id) => hostOf(service, cluster, id))
+      ? undefined
+      : lacks(work, seen, 0, votersOf(seen.ensemble?.servers ?? []).length),
+  );
+  // Planned one by one where the ensemble could be seen before; after a start from cold disks only now.
+  for (const change of changes(service, cluster, live.ensemble!, live))
+    await (change.kind === 'leave' ? leave(work, change.id) : add(work, change.seat));
+
+  const { leader } = await untilOpen(work, `${service.name} has no leader`, (seen) =>
+    seen.leader === undefined ? 'nobody leads' : undefined,
+  );
+  await asSuper(work, leader!, async (session) => {
+    for (const [path, acl] of Object.entries(accessLists(cluster, service))) {
+      const found = await session.getAcl(path);
+      if (found === undefined) await session.create(path, Buffer.alloc(0), acl);
+      else if (!sameAcl(found, acl)) await session.setAcl(path, acl);
+    }
+  });
+
+  const app = proof(cluster, service, appUser);
+  const probe = `${chroot(service)}/phalanx-probe`;
+  const own = [{ perms: 31, scheme: 'digest', id: digest(app) }];
+  const said = Buffer.from(String(Date.now()));
+  await withSession(reach, { host: leader!, port: service.spec.port }, [app], writeMs, async (session) => {
+    await session.create(probe, said, own).catch((error: unknown) => {
+      if (!(error instanceof ZooKeeperError && error.code === nodeExists)) throw error;
+      return session.setData(probe, said);
+    });
+    await session.sync(probe);
+    const read = await session.getData(probe);
+    await session.delete(probe);
+    if (!read.equals(said)) throw new StepFailed(`${leader} gave back what was not written`);
+  });
+}

@@ -1,0 +1,173 @@
+import type { Cluster } from '../../file/cluster.ts';
+import type { BasePlan, Step } from '../engine.ts';
+import { chain } from '../rolling.ts';
+import { type Ensemble, serverLine } from './ensemble.ts';
+import { hasData, type ZooKeeperLive } from './live.ts';
+import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
+
+/** A change of who the members are: one server comes in, changes its vote or ports, or goes. */
+export type Change =
+  | { kind: 'add' | 'change'; seat: Seat; why: string }
+  | { kind: 'leave'; id: number; host: string | undefined };
+
+/**
+ * The changes that make the ensemble what the file says, in the order in which they are safe: first those that come, so
+ * that there are never fewer than before, then those that go: silent ones first, the leader last.
+ */
+export function changes(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  ensemble: Ensemble,
+  live: ZooKeeperLive | undefined,
+): Change[] {
+  const seats = seatsOf(service, cluster);
+  const coming = seats.flatMap((seat): Change[] => {
+    const now = ensemble.servers.find(({ id }) => id === seat.id);
+    if (now && serverLine(now) === serverLine(seat)) return [];
+    if (!now) return [{ kind: 'add', seat, why: `server ${seat.id} is in the file and not in the ensemble` }];
+    return [{ kind: 'change', seat, why: `now ${serverLine(now)}` }];
+  });
+  const rank = (host: string | undefined): number => {
+    const server = live?.servers[host ?? ''];
+    if (server?.state !== 'serving') return 0;
+    return server.role === 'leader' ? 2 : 1;
+  };
+  const going = ensemble.servers
+    .filter(({ id }) => !seats.some((seat) => seat.id === id))
+    .map(({ id }) => ({ kind: 'leave' as const, id, host: hostOf(service, cluster, id) }))
+    .sort((a, b) => rank(a.host) - rank(b.host));
+  return [...coming, ...going];
+}
+
+/**
+ * Members that do not run are started, side by side: that can only help. New ones, and ones that lost their disk, first
+ * learn who the ensemble is. Then, one at a time, each step only with a majority that stays: servers come in, members
+ * restart (observers, followers, the leader last), servers leave. At the end a client writes and reads. Nothing here
+ * depends on who leads but the order.
+ */
+export function planZooKeeper(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  live: ZooKeeperLive | undefined,
+  base: BasePlan,
+): Step[] {
+  const seats = seatsOf(service, cluster);
+  const ensemble = live?.ensemble;
+  const engine = (
+    verb: string,
+    target: string,
+    why: string,
+    args: Record<string, unknown>,
+    more: Partial<Step> = {},
+  ): Step => ({
+    id: `${verb} ${target}`,
+    verb,
+    target,
+    service: service.name,
+    why,
+    needs: [],
+    do: { kind: 'engine', service: service.name, action: { name: verb, args } },
+    ...more,
+  });
+  const ready = (seat: Seat): Step =>
+    engine('ready', seat.name, 'until it serves with a majority', { host: seat.host });
+
+  const steps: Step[] = [];
+  const turns: { rank: number; seat: Seat; steps: Step[] }[] = [];
+  for (const seat of seats) {
+    const own = base.byMember.get(seat.name) ?? [];
+    const server = live?.servers[seat.host];
+    const writes = own.filter((step) => step.verb === 'write');
+    const runs = own.filter((step) => step.verb !== 'write');
+    if (runs.some((step) => step.verb === 'restart') && server?.state === 'serving') {
+      const rank = server.role === 'leader' ? 2 : server.role === 'follower' ? 1 : 0;
+      const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
+      const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
+      turns.push({ rank, seat, steps: chain([...writes, gate, ...before, ...runs, ready(seat), ...after]) });
+      continue;
+    }
+    const known = ensemble?.servers.some(({ id }) => id === seat.id);
+    const blank = server?.disk !== undefined && !hasData(server);
+    const seeds: Step[] = [];
+    if (ensemble && server?.state !== 'serving' && (!known || blank || server?.disk === undefined)) {
+      const why = known
+        ? 'if its disk is empty it learns who the others are'
+        : 'it learns who the others are';
+      seeds.push(engine('seed', seat.name, why, { hosts: [seat.host] }));
+    }
+    const all = [...writes, ...seeds, ...runs];
+    steps.push(...chain(all.length > 0 ? [...all, ready(seat)] : []));
+  }
+
+  if (!ensemble) {
+    const why =
+      live === undefined
+        ? 'a new ensemble, or the one whose data is there'
+        : `a new ensemble of ${service.hosts.length}`;
+    const form = engine('form', service.name, why, { hosts: seats.map(({ host }) => host) });
+    const forming = steps.map((step) =>
+      step.verb === 'start' || step.verb === 'restart' || (step.verb === 'ready' && step.needs.length === 0)
+        ? { ...step, needs: [...step.needs, form.id] }
+        : step,
+    );
+    const writes = forming.filter((step) => step.verb === 'write');
+    const others = forming.filter((step) => step.verb !== 'write');
+    const needs = writes.map(({ id }) => id);
+    steps.splice(0, steps.length, ...writes, { ...form, needs }, ...others);
+    // Those that a killed `up` had started wait for the same.
+    for (const seat of seats)
+      if (!steps.some(({ id }) => id === `ready ${seat.name}`))
+        steps.push({ ...ready(seat), needs: [form.id] });
+  }
+
+  /** All that was planned so far, as order without dependence. */
+  const soFar = (): string[] => steps.map(({ id }) => id);
+  const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
+  const coming: Step[] = [];
+  for (const change of planned) {
+    if (change.kind === 'leave') continue;
+    const { seat, kind, why } = change;
+    const needs = steps.filter(({ id }) => id === `ready ${seat.name}`).map(({ id }) => id);
+    coming.push(engine(kind, seat.name, why, { host: seat.host }, { needs, after: soFar() }));
+  }
+  steps.push(...chain(coming));
+
+  const before = soFar();
+  turns.sort((a, b) => a.rank - b.rank);
+  let last: string | undefined;
+  for (const turn of turns) {
+    const [first, ...rest] = turn.steps;
+    steps.push({ ...first!, needs: [...first!.needs, ...(last ? [last] : [])], after: before }, ...rest);
+    last = turn.steps.at(-1)!.id;
+  }
+
+  const rolled = soFar();
+  const going: Step[] = [];
+  for (const change of planned) {
+    if (change.kind !== 'leave') continue;
+    const name = change.host ? memberName(service, change.host) : `${service.name} server ${change.id}`;
+    const needs = coming.map(({ id }) => id);
+    going.push(
+      engine('leave', name, 'the file no longer has it', { id: change.id }, { needs, after: rolled }),
+    );
+  }
+  steps.push(...chain(going));
+  for (const [name, own] of base.leaving)
+    steps.push(
+      ...own.map((step) =>
+        going.some(({ id }) => id === `leave ${name}`)
+          ? { ...step, needs: [...step.needs, `leave ${name}`] }
+          : step,
+      ),
+    );
+
+  if (steps.length > 0 || live?.wrong === undefined || live.wrong.length > 0) {
+    const why = live?.wrong?.length
+      ? `${live.wrong.join(', ')} missing or open to others; then a client writes and reads`
+      : 'until the ensemble is as the file says, and a client writes and reads';
+    const needs = steps.filter((step) => step.verb === 'form').map(({ id }) => id);
+    const after = steps.filter((step) => step.verb !== 'stop' && step.verb !== 'remove').map(({ id }) => id);
+    steps.push(engine('serve', service.name, why, {}, { needs, after }));
+  }
+  return steps;
+}
