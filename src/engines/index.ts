@@ -1,6 +1,8 @@
 import { app } from './app/index.ts';
 import { director } from './director/index.ts';
 import type { Engine } from './engine.ts';
+import { redis } from './redis/index.ts';
+import { zookeeper } from './zookeeper/index.ts';
 
 const engineOf = (type: string): Engine => {
   const engine = engines[type];
@@ -12,4 +14,6 @@ const engineOf = (type: string): Engine => {
 export const engines: Record<string, Engine> = {
   app: app(engineOf),
   director: director(engineOf),
+  zookeeper,
+  redis,
 };
