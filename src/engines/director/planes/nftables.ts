@@ -234,11 +234,9 @@ export class NftablesPlane implements Plane {
     const tracked = tables.filter(({ listen }) => listen.forward === 'fullnat');
     this.stateless = this.rosterOf(stateless, this.stateless);
     this.tracked = this.rosterOf(tracked, this.tracked);
-    const slots = (family: 'netdev' | 'inet') => (map: string) =>
-      this.current[family]?.maps.get(map)?.slots ?? [];
     return {
-      netdev: switching(table, stateless, this.stateless, around, slots('netdev')),
-      inet: tracking(table, tracked, this.tracked, slots('inet')),
+      netdev: switching(table, stateless, this.stateless, around, this.current.netdev?.maps),
+      inet: tracking(table, tracked, this.tracked, this.current.inet?.maps),
     };
   }
 

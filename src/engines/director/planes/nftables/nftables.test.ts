@@ -60,17 +60,12 @@ const around: Surroundings = {
   ],
 };
 
-function built(tables: Table[], vips = [vip], slots: (map: string) => readonly number[] = () => []): Ruleset {
-  return switching(
-    't',
-    tables,
-    roster(
-      tables.map((each) => each.listen),
-      vips,
-    ),
-    around,
-    slots,
-  )!;
+function built(tables: Table[], vips = [vip], now?: Ruleset): Ruleset {
+  const who = roster(
+    tables.map((each) => each.listen),
+    vips,
+  );
+  return switching('t', tables, who, around, now?.maps)!;
 }
 
 function rules(set: Ruleset, chain: string): string[] {
@@ -166,7 +161,7 @@ describe('rules', () => {
 
   test('fullnat leaves by the VIP and refuses on behalf of dead servers', () => {
     const of = listen({ forward: 'fullnat' });
-    const set = tracking('t', [table(of)], roster([of], [vip]), () => [])!;
+    const set = tracking('t', [table(of)], roster([of], [vip]))!;
     expect(rules(set, 'postrouting')).toEqual([
       'ct mark @ours ct status dnat ct original ip daddr 10.77.0.100 snat ip to 10.77.0.100',
     ]);
@@ -177,23 +172,13 @@ describe('rules', () => {
 describe('changes', () => {
   test('none where nothing differs', () => {
     const set = built([table(listen())]);
-    const slots = set.maps.get('slots_tcp_80_4')!.slots!;
-    expect(
-      changes(
-        found(set),
-        built([table(listen())], [vip], () => slots),
-      ),
-    ).toEqual([]);
+    expect(changes(found(set), built([table(listen())], [vip], set))).toEqual([]);
   });
 
   test('a server that dies: its mark, its slots and the chain that draws', () => {
     const of = listen();
     const before = built([table(of)]);
-    const slots = before.maps.get('slots_tcp_80_4')!.slots!;
-    const lines = changes(
-      found(before),
-      built([table(of, ['web@app2'])], [vip], () => slots),
-    );
+    const lines = changes(found(before), built([table(of, ['web@app2'])], [vip], before));
     expect(lines.filter((line) => line.startsWith('flush chain'))).toEqual([
       'flush chain netdev t pick_tcp_80_10_77_0_100',
     ]);

@@ -50,31 +50,31 @@ const closing = '60s';
 /** Seed of every hash: part of the agreement between directors. */
 const seed = '0x50484c58';
 
-/** The netdev table for every virtual service forwarded by nat or dr; undefined when there is none. `slotsNow` gives a slot map as it is. */
+/** The netdev table for every virtual service forwarded by nat or dr; undefined when there is none. `now`: its maps as they are. */
 export function switching(
   name: string,
   tables: readonly Table[],
   who: Roster,
   around: Surroundings,
-  slotsNow: (map: string) => readonly number[],
+  now: ReadonlyMap<string, Keyed> = new Map(),
 ): Ruleset | undefined {
   if (tables.length === 0) return undefined;
   const maps = new Map<string, Keyed>(who.maps);
   const chains = new Map<string, Chain>();
   // A packet may only be sent to servers in here: taking one mark out stops every connection of that server.
-  const up = new Map<string, string>();
+  const up: string[] = [];
   for (const { listen, servers } of tables) {
     const known = who.known.get(listen.name)!;
-    for (const state of servers) if (state.up) up.set(known.get(state.server.name)!.text, '');
+    for (const state of servers) if (state.up) up.push(known.get(state.server.name)!.text);
   }
-  maps.set('up', { kind: 'set', declaration: 'typeof meta mark;', elements: up });
+  maps.set('up', { kind: 'set', declaration: 'typeof meta mark;', elements: marksIn(now.get('up'), up) });
   const byName = new Map(tables.map((table) => [table.listen.name, table]));
   const rings = new Map<string, Ring>();
   for (const instance of who.instances) {
     const table = byName.get(instance.listen.name)!;
     let ring = rings.get(instance.shared);
     if (!ring) {
-      ring = ringOf(table, instance.family, who, slotsNow(`slots_${instance.shared}`));
+      ring = ringOf(table, instance, who, now);
       rings.set(instance.shared, ring);
       addRing(maps, instance.shared, ring);
     }
@@ -97,19 +97,36 @@ export function switching(
 /** Who takes new connections of a virtual service, in one family. */
 export interface Ring {
   slots: number[];
-  ready: Map<string, string>;
+  ready: ReadonlyMap<string, string>;
   sorry: boolean;
 }
 
-export function ringOf(table: Table, family: 4 | 6, who: Roster, current: readonly number[]): Ring {
+export function ringOf(
+  table: Table,
+  { family, shared }: Instance,
+  who: Roster,
+  now: ReadonlyMap<string, Keyed>,
+): Ring {
   const known = who.known.get(table.listen.name)!;
   const reachable = table.servers.filter((state) => known.get(state.server.name)![family]);
   const open = usable(reachable);
+  const current = now.get(`slots_${shared}`)?.slots ?? [];
   return {
     slots: slotTable(table.listen, reachable, (state) => known.get(state.server.name)!.mark, current),
-    ready: new Map(open.map((state) => [known.get(state.server.name)!.text, ''])),
+    ready: marksIn(
+      now.get(`ready_${shared}`),
+      open.map((state) => known.get(state.server.name)!.text),
+    ),
     sorry: open[0]?.sorry ?? false,
   };
+}
+
+/** A set of marks; the very one that is there if it is equal, which a comparison then sees at once. */
+export function marksIn(now: Keyed | undefined, marks: readonly string[]): ReadonlyMap<string, string> {
+  const { elements } = now ?? {};
+  if (elements && elements.size === marks.length && marks.every((mark) => elements.has(mark)))
+    return elements;
+  return new Map(marks.map((mark) => [mark, '']));
 }
 
 export function addRing(maps: Map<string, Keyed>, shared: string, ring: Ring): void {

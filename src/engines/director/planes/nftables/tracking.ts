@@ -13,7 +13,7 @@ export function tracking(
   name: string,
   tables: readonly Table[],
   who: Roster,
-  slotsNow: (map: string) => readonly number[],
+  now: ReadonlyMap<string, Keyed> = new Map(),
 ): Ruleset | undefined {
   if (tables.length === 0) return undefined;
   const maps = new Map<string, Keyed>();
@@ -45,7 +45,7 @@ export function tracking(
       const table = byName.get(listen.name)!;
       let ring = rings.get(instance.shared);
       if (!ring) {
-        ring = ringOf(table, family, who, slotsNow(`slots_${instance.shared}`));
+        ring = ringOf(table, instance, who, now);
         rings.set(instance.shared, ring);
         addRing(maps, instance.shared, ring);
       }
