@@ -9,7 +9,9 @@ interface Report {
 }
 
 const report = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as Report;
-const unloaded = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+const unloaded = report.testResults.filter(
+  (file) => file.status === 'failed' && file.assertionResults.length === 0,
+);
 const failed = report.numFailedTests + unloaded.length;
 console.log(`${report.numPassedTests} passed, ${failed} failed`);
 process.exitCode = failed === 0 && report.success && report.numPassedTests > 0 ? 0 : 1;

@@ -1,5 +1,5 @@
-import { installScript, missingPackages } from '../src/hosts/packages.ts';
 import { machine } from '../src/hosts/machine.ts';
+import { installScript, missingPackages } from '../src/hosts/packages.ts';
 
 // Everything that a lab test runs, beyond what Node brings; installed as `phalanx up` would, no service started.
 const packages = [

@@ -25,7 +25,8 @@ function reply(response: ServerResponse, status: number, type: string, body: str
 const server = createServer((request, response) => {
   const path = request.url?.split('?')[0];
   if (path === '/') reply(response, 200, 'text/html; charset=utf-8', page);
-  else if (path === '/healthz') reply(response, stopping ? 503 : 200, 'text/plain', stopping ? 'stopping\n' : 'ok\n');
+  else if (path === '/healthz')
+    reply(response, stopping ? 503 : 200, 'text/plain', stopping ? 'stopping\n' : 'ok\n');
   else if (path === '/who') reply(response, 200, 'application/json', `${JSON.stringify({ member })}\n`);
   else reply(response, 404, 'text/plain', 'not found\n');
 });

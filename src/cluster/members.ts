@@ -59,7 +59,7 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
   if (changed.length > 0 || stale || !running || !state?.present) {
     const unpack = release ? releaseFragment(member, host.root, release.hash, { path: release.tar }) : '';
     const why = whyWrite(changed, state, stale) || 'to be started';
-    step('write', why, `${writeFragment(member, host.root, changed, release?.hash)}\n${unpack}`);
+    step('write', why, `${unpack}\n${writeFragment(member, host.root, changed, release?.hash)}`);
   }
   if (!running) {
     const why = state?.present ? 'not running' : 'new';

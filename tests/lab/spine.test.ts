@@ -135,7 +135,10 @@ describe('the spine', () => {
       await cluster.run(['up'], { killAfterMs });
       const { exit, out } = await cluster.run(['up']);
       expect(exit, `killed after ${killAfterMs} ms: ${out}`).toBe(0);
-      expect((await get(`http://${vip}/who`)).status).toBe(200);
+      const answer = await get(`http://${vip}/who`).catch(async (error) => {
+        throw new Error(`${error}\n${out}\n${(await cluster.run(['status'])).out}`);
+      });
+      expect(answer.status).toBe(200);
       expect((await cluster.status()).health, `killed after ${killAfterMs} ms`).toBe('healthy');
     }
   });

@@ -7,7 +7,7 @@ import { held } from './addresses.ts';
 import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
 import { effectiveWeight, placeKey, placesOf, tablesOf, targetOf } from './desired.ts';
 import { followed, follows } from './follow.ts';
-import { type Overrides, overrideText, readOverrides } from './overrides.ts';
+import { type Override, type Overrides, overrideText, readOverrides } from './overrides.ts';
 import { type AgentStatus, lastHealth, type ServerStatus, statusText, writeStatus } from './status.ts';
 import { pullFlows, serveFlows } from './sync.ts';
 
@@ -42,6 +42,8 @@ export class Agent {
   #choices = new Map<string, Choice>();
   #connections = new Map<string, Connections>();
   #revision = 0;
+  /** By place: what the planes' tables say since they were last applied. */
+  #live = new Map<string, { up: boolean; effective: number; override?: string }>();
   /** Places whose connections have been ended since they were last up. */
   #reset = new Set<string>();
   #peers = new Map<string, number | string>();
@@ -211,7 +213,8 @@ export class Agent {
 
   #change(): void {
     if (this.#checker.settled) this.#settle();
-    if (this.#revision === 0 || this.#stopped) return;
+    // Until the first tables are on their way, results are only gathered; what arrives while they are being made counts.
+    if ((this.#revision === 0 && !this.#applying) || this.#stopped) return;
     this.#due ??= setTimeout(() => {
       this.#due = undefined;
       void this.#apply();
@@ -236,17 +239,34 @@ export class Agent {
     // Here, so that a plane is never exchanged while it is at work.
     if (this.#stale) await this.#choose();
     const tables = this.#tables();
+    const said = new Map(this.#overrides.byServer);
     let pause = 0;
     for (const [name, carrier] of this.#carriers) {
       const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
-      if (await carrier.apply(mine)) await this.#resetDead(carrier, mine);
-      else pause = Math.max(pause, carrier.pause);
+      if (await carrier.apply(mine)) {
+        this.#remember(mine, said);
+        await this.#resetDead(carrier, mine);
+      } else pause = Math.max(pause, carrier.pause);
     }
     this.#revision++;
     const fit = [...this.#carriers.values()].every((carrier) => carrier.applied);
     if (fit) this.#declareFit();
     clearTimeout(this.#retry);
     if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
+  }
+
+  /** Keeps what the packets now follow: the status tells of nothing that is only about to be. */
+  #remember(tables: Table[], said: Map<string, Override>): void {
+    for (const { listen, servers } of tables) {
+      for (const { server, up, sorry } of servers) {
+        const override = said.get(server.name);
+        this.#live.set(placeKey(listen.name, server.name, sorry), {
+          up,
+          effective: effectiveWeight(server, override),
+          ...(override ? { override: overrideText(override) } : {}),
+        });
+      }
+    }
   }
 
   #tables(): Table[] {
@@ -297,7 +317,8 @@ export class Agent {
 
   /** Writes the status now, or as soon as its cost allows. */
   #show(): void {
-    if (this.#stopped || this.#showing) return;
+    // Before the first tables there is nothing to tell, and what the agent before this one told is of use to the next.
+    if (this.#stopped || this.#showing || this.#revision === 0) return;
     const wait = this.#shown + this.#showCost * share - performance.now();
     if (wait > 0) {
       this.#showing = setTimeout(() => {
@@ -345,7 +366,7 @@ export class Agent {
     const rows: ServerStatus[] = [];
     for (const place of placesOf(this.#config)) {
       const { listen, server, sorry } = place;
-      const override = this.#overrides.byServer.get(server.name);
+      const live = this.#live.get(placeKey(listen.name, server.name, sorry));
       const health = this.#checker.health(targetOf(place));
       const counts = this.#connections.get(`${listen.name} ${server.name}`);
       rows.push({
@@ -354,9 +375,9 @@ export class Agent {
         address: server.address,
         port: server.port ?? null,
         weight: server.weight,
-        effective: effectiveWeight(server, override),
-        ...(override ? { override: overrideText(override) } : {}),
-        up: health?.up === true,
+        effective: live?.effective ?? server.weight,
+        ...(live?.override ? { override: live.override } : {}),
+        up: live?.up === true && health?.up === true,
         ...(health?.why ? { why: health.why } : {}),
         sorry,
         active: counts?.active ?? 0,
