@@ -74,7 +74,9 @@ export function leaderOf(
     }
   }
 
-  const found = newest(real.length > 1 ? ups.filter((member) => real.includes(member) || !member.linkUp) : ups);
+  const found = newest(
+    real.length > 1 ? ups.filter((member) => real.includes(member) || !member.linkUp) : ups,
+  );
   if (found === undefined)
     return { moves: silent.length > 0 ? [wait(service.name, `${names(silent)} do not answer`)] : [] };
   if ('rivals' in found)

@@ -3,7 +3,7 @@ import { decideReplication, follow, leaderOf } from './decide-replication.ts';
 import { at, type LiveSentinel, type RedisLive } from './live.ts';
 import { hold, type Move, move, wait } from './move.ts';
 import { quorumOf, type RedisService, sentinelSeatsOf } from './seats.ts';
-import { timingOf } from './timing.ts';
+import { downAfterOf, timingOf } from './timing.ts';
 
 /**
  * What to do so that the sentinels watch the master that there is. They alone say who that is once they watch one: no
@@ -77,7 +77,7 @@ export function decideSentinel(
   return [
     ...roles,
     ...monitors(service, cluster, live, master.name, fresh, []),
-    ...tunes(service, watching),
+    ...tunes(service, cluster, watching),
     ...strangers(service, cluster, live),
   ];
 }
@@ -105,13 +105,18 @@ function monitors(
     );
 }
 
-function tunes(service: RedisService, watching: LiveSentinel[]): Move[] {
+function tunes(service: RedisService, cluster: Cluster, watching: LiveSentinel[]): Move[] {
   const timing = timingOf(service.spec);
+  const seats = sentinelSeatsOf(service, cluster);
   return watching.flatMap((one) => {
+    const wanted = downAfterOf(
+      service.spec,
+      seats.findIndex((seat) => seat.name === one.name),
+    );
     const { quorum, downAfter, failoverTimeout } = one.master!;
     const differs = [
       quorum === quorumOf(service) ? '' : `quorum ${quorum} -> ${quorumOf(service)}`,
-      downAfter === timing.downAfter ? '' : `down-after ${downAfter} ms -> ${timing.downAfter} ms`,
+      downAfter === wanted ? '' : `down-after ${downAfter} ms -> ${wanted} ms`,
       failoverTimeout === timing.failoverTimeout
         ? ''
         : `failover-timeout ${failoverTimeout} ms -> ${timing.failoverTimeout} ms`,

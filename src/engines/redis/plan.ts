@@ -179,7 +179,11 @@ function roll(service: RedisService, _cluster: Cluster, live: RedisLive, base: B
     const rest = own.filter((step) => step.verb !== 'write');
     const found = live.members.find((one) => one.name === member.name);
     if (member.kind === 'sentinel') {
-      turns.push({ rank: 0, steps: chain([...write, ...rest]) });
+      const after = move('sync', member.name, 'until it watches the master again', {
+        name: 'sync-sentinel',
+        args: { sentinel: member.name },
+      });
+      turns.push({ rank: 0, steps: chain([...write, ...rest, stepOf(service.name, after)]) });
       continue;
     }
     const master = found?.role === 'master' && (found.followers?.length ?? 0) > 0;

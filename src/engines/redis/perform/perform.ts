@@ -5,7 +5,7 @@ import { applyConfig, applyUsers } from './config.ts';
 import { follow, promote } from './follow.ts';
 import { forget, meet } from './meet.ts';
 import { migrate } from './migrate.ts';
-import { forgetStrangers, monitor, tune } from './sentinels.ts';
+import { forgetStrangers, monitor, syncSentinel, tune } from './sentinels.ts';
 import { settle } from './settle.ts';
 import { giveSlots, replicate } from './slots.ts';
 import type { World } from './world.ts';
@@ -26,6 +26,7 @@ const actions: Record<string, (world: World, args: Args) => Promise<unknown>> = 
   yield: (world, args) => yieldPlace(world, text(args, 'member')),
   sync: (world, args) => synced(world, text(args, 'member')),
   monitor: (world, args) => monitor(world, text(args, 'sentinel'), text(args, 'master')),
+  'sync-sentinel': (world, args) => syncSentinel(world, text(args, 'sentinel')),
   tune: (world, args) => tune(world, text(args, 'sentinel')),
   'forget-strangers': (world, args) => forgetStrangers(world, text(args, 'sentinel')),
   meet: (world, args) => meet(world, list(args, 'members')),

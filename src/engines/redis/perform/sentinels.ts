@@ -1,7 +1,7 @@
 import { StepHeld } from '../../engine.ts';
 import { at } from '../live.ts';
-import { quorumOf } from '../seats.ts';
-import { timingOf } from '../timing.ts';
+import { quorumOf, sentinelSeatsOf } from '../seats.ts';
+import { downAfterOf, timingOf } from '../timing.ts';
 import { sentinelUser } from '../users.ts';
 import { gate, on, seatNamed, type World } from './world.ts';
 
@@ -9,6 +9,13 @@ import { gate, on, seatNamed, type World } from './world.ts';
 export async function monitor(world: World, sentinel: string, master: string): Promise<void> {
   const seat = seatNamed(world, master);
   const name = world.service.name;
+  // A sentinel asks a replica for its INFO when it finds it and then every 10 s. What it hears first must be good:
+  // it promotes no replica whose link it takes for down.
+  await gate(async () => {
+    const { members } = await world.observe();
+    const apart = members.find((one) => one.role === 'replica' && !one.linkUp);
+    return apart ? `${apart.name}: its link to ${at(apart.upstream!)} is down` : undefined;
+  }, 60_000);
   await on(world, sentinel, async (redis) => {
     try {
       await redis.call(
@@ -24,7 +31,29 @@ export async function monitor(world: World, sentinel: string, master: string): P
     }
   });
   await tune(world, sentinel);
+  await acquainted(world, sentinel);
+}
+
+/** Waits until a sentinel that was started again watches the master and knows the others; one that lost its memory is told the master anew. */
+export async function syncSentinel(world: World, sentinel: string): Promise<void> {
   await gate(
+    async () => {
+      const own = (await world.observe()).sentinels.find((one) => one.name === sentinel);
+      return own?.up ? undefined : `${sentinel} does not answer (${own?.why ?? 'unknown'})`;
+    },
+    20_000,
+    100,
+  );
+  const live = await world.observe();
+  if (live.sentinels.find((one) => one.name === sentinel)!.master) return acquainted(world, sentinel);
+  const named = live.sentinels.find((one) => one.master)?.master;
+  const master = live.members.find((one) => (named ? at(one) === at(named) : one.role === 'master'));
+  if (!master) throw new StepHeld(`${sentinel} watches nothing, and nobody can say who is master`);
+  await monitor(world, sentinel, master.name);
+}
+
+const acquainted = (world: World, sentinel: string): Promise<void> =>
+  gate(
     async () => {
       const found = (await world.observe()).sentinels;
       const own = found.find((one) => one.name === sentinel);
@@ -37,17 +66,17 @@ export async function monitor(world: World, sentinel: string, master: string): P
     20_000,
     200,
   );
-}
 
 /** Gives a sentinel the service's password, quorum and timing. */
 export async function tune(world: World, sentinel: string): Promise<void> {
   const { service, cluster } = world;
   const timing = timingOf(service.spec);
+  const nth = sentinelSeatsOf(service, cluster).findIndex((seat) => seat.name === sentinel);
   const set = {
     'auth-user': sentinelUser,
     'auth-pass': cluster.secrets[`${service.name}/sentinel`] ?? '',
     quorum: String(quorumOf(service)),
-    'down-after-milliseconds': String(timing.downAfter),
+    'down-after-milliseconds': String(downAfterOf(service.spec, nth)),
     'failover-timeout': String(timing.failoverTimeout),
     'parallel-syncs': '1',
   };
