@@ -1,0 +1,248 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Row, TestCluster, until } from './cluster.ts';
+import { accessOf, javaClient, writer } from './zookeeper-client.ts';
+
+const yaml = (hosts: string[], extra = ''): string => `
+cluster: zktest
+network: 10.92.40.0/24
+hosts: { data1: {}, data2: {}, data3: {}, obs1: {}${hosts.map((host) => `, ${host}: {}`).join('')} }
+services:
+  locks:
+    type: zookeeper
+    hosts: [${['data1', 'data2', 'data3', ...hosts].join(', ')}]
+    observers: [obs1]
+    timing: fast
+${extra}`;
+
+const voters = ['data1', 'data2', 'data3'];
+const cluster = new TestCluster(yaml([]));
+const shell = (script: string): string => execFileSync('sh', ['-c', script], { encoding: 'utf8' });
+const folder = (host: string): string => `/var/lib/phalanx/zktest/hosts/${host}/members/locks@${host}`;
+const pid = (host: string): string => shell(`s6-svstat -o pid ${folder(host)}/service`).trim();
+/** As a crash that the supervisor does not mend by itself. */
+const kill = (host: string): string =>
+  shell(`s6-svc -O -k ${folder(host)}/service; s6-svwait -D -t 5000 ${folder(host)}/service`);
+const access = (hosts = voters) => accessOf('zktest', 'locks', hosts);
+const rowsOf = async (): Promise<Row[]> => (await cluster.status()).rows;
+const leader = (): Promise<string> =>
+  until('somebody leads', async () => (await rowsOf()).find(({ role }) => role === 'leader')?.host);
+const planned = async (): Promise<string[]> => {
+  const { out } = await cluster.run(['plan', '--json']);
+  return (JSON.parse(out) as { steps: { id: string }[] }).steps.map(({ id }) => id);
+};
+const healthy = () => until('healthy', async () => (await cluster.status()).health === 'healthy', 30_000);
+const ids = (): Record<string, number> =>
+  JSON.parse(readFileSync('/var/lib/phalanx/zktest/ids.json', 'utf8'));
+
+beforeAll(async () => {
+  await cluster.run(['down', '--purge']);
+  await cluster.must('up');
+});
+afterAll(() => cluster.remove());
+
+describe('zookeeper', () => {
+  it('three voters and an observer: one leads, and up again has nothing to do', async () => {
+    const roles = (await rowsOf()).map(({ role }) => role).sort();
+    expect(roles).toEqual(['follower', 'follower', 'leader', 'observer']);
+    expect((await rowsOf()).find(({ host }) => host === 'obs1')!.role).toBe('observer');
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('stock clients in two languages write and read, and what one wrote the other reads', async () => {
+    const client = await writer(access());
+    const { ok, last, errors } = await client.stop();
+    expect(errors).toEqual([]);
+    expect(last).toBe(ok);
+    const said = await javaClient(access(['obs1']), [
+      `addauth digest ${access().auth}`,
+      'get /numbers',
+      'create -s /queue- first auth::cdrwa',
+      'create -e /here me auth::cdrwa',
+    ]);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+    expect(said).toMatch(/Created \/queue-\d{10}/);
+  });
+
+  it('without the password nothing can be read or made, in the app’s part or beside it', async () => {
+    const said = await javaClient(access(), ['get /numbers', 'create /evil', 'ls /']);
+    expect(said.match(/(NoAuth|Insufficient permission|Authentication is not valid)/gi)).toHaveLength(3);
+    const root = { ...access(), url: access().url.replace('/locks', '') };
+    const beside = await javaClient(root, ['create /evil', 'create /zookeeper/evil', 'ls /']);
+    expect(beside).not.toContain('Created');
+    expect(beside).toContain('[locks, zookeeper]');
+  });
+
+  it('no password and no hash of one can be seen in a command line or by other users', () => {
+    const secrets: string[] = Object.values(
+      JSON.parse(readFileSync('/var/lib/phalanx/zktest/secrets.json', 'utf8')),
+    );
+    const lines = shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
+    expect(lines).toContain('QuorumPeerMain');
+    expect(secrets.filter((secret) => lines.includes(secret))).toEqual([]);
+    expect(lines).not.toContain('super:');
+    const open = shell(`grep -rl super: ${folder('data1')} | xargs stat -c '%a %n'`)
+      .trim()
+      .split('\n');
+    expect(open.length).toBeGreaterThan(0);
+    expect(open.filter((line) => !line.startsWith('600 '))).toEqual([]);
+  });
+
+  it('the leader killed: the client goes on with its session, and up repairs the dead one alone', async () => {
+    const dead = await leader();
+    const others = ['data1', 'data2', 'data3', 'obs1'].filter((host) => host !== dead);
+    const before = others.map(pid);
+    const client = await writer(access());
+    kill(dead);
+    const seen = client.written.ok;
+    await until('writes go on', async () => client.written.ok > seen + 20);
+    expect(await leader()).not.toBe(dead);
+    const steps = await planned();
+    expect(steps).toEqual([
+      `write locks@${dead}`,
+      `start locks@${dead}`,
+      `ready locks@${dead}`,
+      'serve locks',
+    ]);
+    await cluster.must('up');
+    const { errors, sessions, states, ok, last } = await client.stop();
+    expect(errors).toEqual([]);
+    expect(states).not.toContain('LOST');
+    expect(sessions.size).toBe(1);
+    expect(last).toBe(ok);
+    expect(others.map(pid)).toEqual(before);
+  });
+
+  it('failed over, up again: nothing moves', async () => {
+    const first = await leader();
+    shell(`s6-svc -k ${folder(first)}/service`); // the supervisor starts it again
+    await until('another leads', async () => {
+      const rows = await rowsOf();
+      return rows.some(({ role, host }) => role === 'leader' && host !== first);
+    });
+    await healthy();
+    const now = await leader();
+    expect(now).not.toBe(first);
+    expect(await cluster.must('up')).toContain('nothing to do');
+    expect(await leader()).toBe(now);
+  });
+
+  it('the majority lost: status says that writes and reads stop, and who is missing; up brings it back', async () => {
+    const client = await writer(access());
+    const { last } = await client.stop();
+    kill('data1');
+    kill('data2');
+    const { exit, out } = await until('status tells', async () => {
+      const run = await cluster.run(['status', '--json']);
+      return run.out.includes('majority lost') ? run : undefined;
+    });
+    expect(exit).toBe(3);
+    const row = (JSON.parse(out) as { rows: Row[] }).rows.find(({ host }) => host === 'data3')!;
+    expect(row).toMatchObject({ role: 'electing', health: 'down' });
+    expect(row.why).toMatch(/1 of 3 voters .*locks@data1, locks@data2.*writes and reads stop/);
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+    const said = await javaClient(access(), [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+  });
+
+  it('a change rolls through, the leader last, under a client that notices no error', async () => {
+    const last = await leader();
+    cluster.write(yaml([], '    config: { snapCount: 5000 }'));
+    const order = (await planned()).filter((id) => id.startsWith('restart '));
+    expect(order).toHaveLength(4);
+    expect(order[0]).toBe('restart locks@obs1');
+    expect(order.at(-1)).toBe(`restart locks@${last}`);
+    const client = await writer(access());
+    await cluster.must('up');
+    const { errors, sessions, ok, last: stored } = await client.stop();
+    expect(errors).toEqual([]);
+    expect(sessions.size).toBe(1);
+    expect(stored).toBe(ok);
+    expect(ok).toBeGreaterThan(100);
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('grows to five and shrinks to three under a writing client; a number that was given is never given again', async () => {
+    const before = ids();
+    const pids = voters.map(pid);
+    const client = await writer(access());
+    cluster.write(yaml(['data4', 'data5'], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+    const rows = await rowsOf();
+    expect(rows.filter(({ health, role }) => health === 'ok' && role !== 'observer')).toHaveLength(5);
+    expect(ids()).toMatchObject(before);
+    cluster.write(yaml([], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+    const { errors, ok, last } = await client.stop();
+    expect(errors).toEqual([]);
+    expect(last).toBe(ok);
+    expect(voters.map(pid)).toEqual(pids);
+    expect(shell('ip netns list')).not.toContain('zktest.data4');
+    expect((await cluster.status()).rows).toHaveLength(4);
+
+    cluster.write(yaml(['data6', 'data4'], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+    const given = ids();
+    expect(given['locks/data4']).toBe(5);
+    expect(given['locks/data6']).toBe(7);
+    expect((await cluster.status()).health).toBe('healthy');
+    cluster.write(yaml([], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+  });
+
+  it('killed anywhere in a grow, the next up finishes', async () => {
+    for (const killAfterMs of [600, 1500, 2400, 3300]) {
+      cluster.write(yaml(['data4', 'data5'], '    config: { snapCount: 5000 }'));
+      await cluster.run(['up'], { killAfterMs });
+      const { exit, out } = await cluster.run(['up']);
+      expect(exit, `killed after ${killAfterMs} ms: ${out}`).toBe(0);
+      expect((await rowsOf()).filter(({ health }) => health === 'ok')).toHaveLength(6);
+      cluster.write(yaml([], '    config: { snapCount: 5000 }'));
+      await cluster.run(['up'], { killAfterMs });
+      await cluster.must('up');
+      expect((await cluster.status()).rows.filter(({ health }) => health === 'ok')).toHaveLength(4);
+    }
+  });
+
+  it('a member that lost its disk copies from the others and gets its vote back', async () => {
+    const host = (await rowsOf()).find(({ role }) => role === 'follower')!.host;
+    kill(host);
+    shell(`rm -rf ${folder(host)}/data`);
+    expect(await planned()).toContain(`seed locks@${host}`);
+    await cluster.must('up');
+    const row = (await rowsOf()).find((one) => one.host === host)!;
+    expect(row).toMatchObject({ role: 'follower', health: 'ok', facts: { myid: host.slice(4) } });
+  });
+
+  it('down keeps the data, and up again has it', async () => {
+    const client = await writer(access());
+    const { last } = await client.stop();
+    await cluster.must('down');
+    await cluster.must('up');
+    const said = await javaClient(access(), [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('down, two more hosts, up: the data is there and all five vote', async () => {
+    await cluster.must('down');
+    cluster.write(yaml(['data4', 'data5'], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+    const said = await javaClient(access(), [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(/^\d+$/m);
+    cluster.write(yaml([], '    config: { snapCount: 5000 }'));
+    await cluster.must('up');
+  });
+
+  it('two members without data never outvote the one that has it', async () => {
+    await cluster.must('down');
+    for (const host of ['data1', 'data2']) shell(`rm -rf ${folder(host)}`);
+    await cluster.run(['up'], { killAfterMs: 12_000 });
+    const rows = await rowsOf();
+    expect(rows.filter(({ role }) => role === 'electing').length).toBeGreaterThanOrEqual(3);
+    expect(rows.some(({ role }) => role === 'leader')).toBe(false);
+  });
+});
