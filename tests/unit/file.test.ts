@@ -452,29 +452,36 @@ describe('what a director cannot do', () => {
 
   test('one port of the VIP twice', () => {
     expectMistakes(
-      listen('port: 80, to: web', 'port: §75-85, to: web, forward: dr'),
+      listen('port: 80, to: web', 'port: §75-85, to: web'),
       'tcp-75-85 overlaps tcp-80, which already listens on the VIP',
     );
     expect(() => parse(listen('port: 80, to: web', 'port: 80, to: web, proto: udp'))).not.toThrow();
   });
 
-  test('nat from two virtual services to one real server, whose replies look alike', () => {
+  test('two directors that stand in front of one real server by nat', () => {
     const message =
-      'tcp-80 already sends to the same port of web by nat: replies could not be told apart: use forward fullnat or dr for one of them';
-    expectMistakes(listen('port: 80, to: web', 'port: 81, to: §web'), message);
+      'tcp-80 of front already sends to the same port of web by nat: its replies can go back through one director only: use forward fullnat or dr for one of them';
+    const second = (vip: string) =>
+      `${shop}  back: { type: director, hosts: [app1], vip: "${vip}", listen: [{ port: 1, to: §web }] }\n`;
+    expectMistakes(second('10.77.0.101'), message);
+    expect(() => parse(marked(second('fd00::1')).text)).not.toThrow();
     expect(() =>
       parse(
         listen(
           'port: 80, to: web',
-          'port: 81, to: web, forward: fullnat',
-          'port: 82, to: web, plane: haproxy',
+          'port: 81, to: web',
+          'port: 82, to: web, forward: fullnat',
+          'port: 83, to: web, plane: haproxy',
         ),
       ),
     ).not.toThrow();
-    const second = (vip: string) =>
-      `${shop}  back: { type: director, hosts: [app1], vip: "${vip}", listen: [{ port: 1, to: §web }] }\n`;
-    expectMistakes(second('10.77.0.101'), message.replace('tcp-80', 'tcp-80 of front'));
-    expect(() => parse(marked(second('fd00::1')).text)).not.toThrow();
+  });
+
+  test('a VIP that real servers hold for dr, and that they would have to answer to for nat', () => {
+    expectMistakes(
+      listen('port: 8080, to: web, forward: dr', 'port: 81, to: §web'),
+      'app1 holds the VIP for a listen with forward dr, so it cannot be reached by nat as well: use dr for both, or a director with a VIP of its own',
+    );
   });
 
   test('a service behind it that is a director or has no port', () => {

@@ -1,14 +1,18 @@
 import type { Cluster, Problem, Service } from '../../file/cluster.ts';
 import { suggestion } from '../../file/nearest.ts';
 import type { Engine } from '../engine.ts';
+import { portAt } from './listens.ts';
 import { type DirectorSpec, forwardOf, type ListenSpec, listenName } from './schema.ts';
 import type { Scheduler } from './tables.ts';
 
 type Path = (string | number)[];
 /** A listen as the file has it: parts that broke the schema are undefined, and rules about them say nothing. */
 type Written = Partial<ListenSpec>;
-/** The port of a service's members that clients use; undefined where it cannot be known (the service has mistakes). */
-type PortOf = (service: Service) => number | 'none' | undefined;
+/**
+ * The port of a service's members that clients use, or the one of that name; undefined where it cannot be known (the service has
+ * mistakes), a list of the names there are where that name is not among them.
+ */
+type PortOf = (service: Service, at?: string) => number | 'none' | string[] | undefined;
 
 /** What haproxy's `balance` can say: roundrobin, leastconn, source, and a consistent hash for mh. */
 const haproxySchedulers: readonly Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh'];
@@ -33,7 +37,12 @@ export function directorRules(
         ...weightRules(listen, path, cluster),
       ];
     });
-    return [...each, ...samePort(service), ...ambiguousReplies(service, cluster, portOf)];
+    return [
+      ...each,
+      ...samePort(service),
+      ...vipOnServers(service, cluster),
+      ...ambiguousReplies(service, cluster, portOf),
+    ];
   };
 }
 
@@ -44,20 +53,22 @@ function listensOf(service: Service): Written[] {
 
 function portsBehind(engineOf: (type: string) => Engine | undefined, cluster: Cluster): PortOf {
   const known = new Map<string, ReturnType<PortOf>>();
-  const ask: PortOf = (service) => {
+  const ask: PortOf = (service, at) => {
     try {
       const members = engineOf(service.type)?.members(service, cluster);
       if (members === undefined) return undefined;
-      const first = members.find((member) => member.ports.length > 0)?.ports[0];
-      return first === undefined ? 'none' : first.port;
+      const member = members.find((one) => one.ports.length > 0);
+      if (member === undefined) return 'none';
+      return portAt(member, at)?.port ?? member.ports.flatMap(({ name }) => name ?? []);
     } catch {
       // Its own part of the file is wrong, which is said there.
       return undefined;
     }
   };
-  return (service) => {
-    if (!known.has(service.name)) known.set(service.name, ask(service));
-    return known.get(service.name);
+  return (service, at) => {
+    const key = at === undefined ? service.name : `${service.name}.${at}`;
+    if (!known.has(key)) known.set(key, ask(service, at));
+    return known.get(key);
   };
 }
 
@@ -115,7 +126,16 @@ function targetRules(
     return say(`"${name}" is a director itself`, 'name a service whose members answer clients');
   if (key === 'sorry' && name === listen.to)
     return say(`"${name}" is already where the connections go`, 'name another service');
-  const port = portOf(target);
+  const at = key === 'to' ? listen.at : undefined;
+  const port = portOf(target, at);
+  if (Array.isArray(port))
+    return say(
+      `"${name}" has no port called "${at!.slice(0, 60)}"`,
+      port.length === 0
+        ? 'its members have one port: remove `at`'
+        : (suggestion(at!, port) ?? `one of ${port.join(', ')}`),
+      'at',
+    );
   if (port === 'none') return say(`the members of "${name}" have no port that connections could go to`);
   if (port === undefined || listen.forward !== 'dr' || listen.plane === 'haproxy') return [];
   const [first, last] = listen.port ?? [port, port];
@@ -166,6 +186,31 @@ function samePort(service: Service): Problem[] {
   });
 }
 
+/**
+ * Real servers of `dr` hold the VIP themselves. For `nat` they would have to reach the director by that same address, and
+ * `fullnat` packets come from it: neither can work on such a host.
+ */
+function vipOnServers(service: Service, cluster: Cluster): Problem[] {
+  const hostsOf = (listen: Written): string[] =>
+    [listen.to, listen.sorry].flatMap((name) =>
+      name !== undefined && Object.hasOwn(cluster.services, name) ? cluster.services[name]!.hosts : [],
+    );
+  const holds = (listen: Written): boolean => listen.plane !== 'haproxy' && forwardOf(listen) === 'dr';
+  const withVip = new Set(listensOf(service).filter(holds).flatMap(hostsOf));
+  return listensOf(service).flatMap((listen, index): Problem[] => {
+    if (listen.plane === 'haproxy' || forwardOf(listen) === 'dr') return [];
+    const host = hostsOf(listen).find((one) => withVip.has(one));
+    if (host === undefined) return [];
+    return [
+      {
+        path: ['services', service.name, 'listen', index, 'to'],
+        message: `${host} holds the VIP for a listen with forward dr, so it cannot be reached by ${forwardOf(listen)} as well`,
+        hint: 'use dr for both, or a director with a VIP of its own',
+      },
+    ];
+  });
+}
+
 interface Claim {
   director: Service;
   listen: Written;
@@ -177,8 +222,8 @@ interface Claim {
 }
 
 /**
- * The stateless NAT turns a real server's reply round by the server's address and port alone, so only one virtual
- * service of a family may stand for these. Said at the later of two, in the order of the file.
+ * A real server sends the replies of one port by way of one director's VIP, so two directors cannot both stand in front of it by
+ * nat (one director can, several times: it knows its own connections). Said at the later of two, in the order of the file.
  */
 function ambiguousReplies(service: Service, cluster: Cluster, portOf: PortOf): Problem[] {
   const earlier: Claim[] = [];
@@ -200,11 +245,10 @@ function ambiguousReplies(service: Service, cluster: Cluster, portOf: PortOf): P
     const other = near.find((one) => ambiguous(one, claim));
     add(claim);
     if (other === undefined) return [];
-    const where = other.director.name === service.name ? '' : ` of ${other.director.name}`;
     return [
       {
         path: ['services', service.name, 'listen', claim.index, claim.key],
-        message: `${listenName(other.listen as ListenSpec)}${where} already sends to the same port of ${other.target.name} by nat: replies could not be told apart`,
+        message: `${listenName(other.listen as ListenSpec)} of ${other.director.name} already sends to the same port of ${other.target.name} by nat: its replies can go back through one director only`,
         hint: 'use forward fullnat or dr for one of them',
       },
     ];
@@ -213,7 +257,7 @@ function ambiguousReplies(service: Service, cluster: Cluster, portOf: PortOf): P
 
 function ambiguous(one: Claim, other: Claim): boolean {
   if (one.listen.proto !== other.listen.proto || !overlap(one.port, other.port)) return false;
-  if (one.director === other.director && one.index === other.index) return false;
+  if (one.director === other.director) return false;
   if (![...one.families].some((family) => other.families.has(family))) return false;
   return one.target === other.target || one.target.hosts.some((host) => other.target.hosts.includes(host));
 }
@@ -231,7 +275,7 @@ function claims(director: Service, cluster: Cluster, portOf: PortOf): Claim[] {
       const name = listen[key];
       const target =
         name !== undefined && Object.hasOwn(cluster.services, name) ? cluster.services[name]! : undefined;
-      const own = target === undefined ? undefined : portOf(target);
+      const own = target === undefined ? undefined : portOf(target, key === 'to' ? listen.at : undefined);
       if (target === undefined || typeof own !== 'number') return [];
       const reaches: [number, number] = port[0] === port[1] ? [own, own] : port;
       return [{ director, listen, index, key, target, port: reaches, families: families as Set<4 | 6> }];
