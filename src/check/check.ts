@@ -1,6 +1,6 @@
 /** A health check as the file says it; durations in milliseconds. */
 export interface Check {
-  kind: 'tcp' | 'http' | 'script';
+  kind: 'tcp' | 'http' | 'amqp' | 'script';
   /** http: path of the request, e.g. /healthz. */
   path?: string;
   /** http: Host header, default the address. */

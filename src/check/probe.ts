@@ -44,8 +44,7 @@ export function startProbe(
       }),
     check.timeoutMs,
   );
-  const attempt = check.kind === 'tcp' ? tcp : check.kind === 'http' ? http : script;
-  cancel = attempt(check, address, port, finish);
+  cancel = attempts[check.kind](check, address, port, finish);
   return () => {
     open = false;
     clearTimeout(timer);
@@ -54,6 +53,8 @@ export function startProbe(
 }
 
 type Finish = (why?: string) => void;
+
+const attempts = { tcp, http, amqp, script };
 
 function tcp(_check: Check, address: string, port: number, finish: Finish): Cancel {
   return shake(address, port, (error) => finish(error && words(error)));
@@ -108,6 +109,32 @@ function http(check: Check, address: string, port: number, finish: Finish): Canc
     judged = true;
     socket.destroy();
   };
+}
+
+/**
+ * Greets as a client of AMQP 0-9-1 and wants the server's Connection.Start: a method frame on channel 0 of class 10, method 10
+ * (AMQP 0-9-1, 4.2.2 and 1.4.2.1). A broker that is paused, starting or stopping accepts no connection or says nothing;
+ * one that speaks another version answers with its own header.
+ */
+function amqp(_check: Check, address: string, port: number, finish: Finish): Cancel {
+  const socket = connect({ host: address, port, noDelay: true, autoSelectFamily: false });
+  let said = Buffer.alloc(0);
+  const judge = (why?: string) => {
+    socket.resetAndDestroy();
+    finish(why);
+  };
+  socket.once('connect', () => socket.write(Buffer.from('AMQP\0\0\x09\x01', 'latin1')));
+  socket.on('data', (chunk: Buffer) => {
+    said = Buffer.concat([said, chunk]);
+    if (said.length >= 4 && said.toString('latin1', 0, 4) === 'AMQP') judge('speaks another version of AMQP');
+    else if (said.length >= 1 && said[0] !== 1) judge('not AMQP');
+    else if (said.length >= 11)
+      judge(said.readUInt16BE(1) === 0 && said.readUInt32BE(7) === 0x000a000a ? undefined : 'not AMQP');
+  });
+  socket.once('end', () => judge('closed without an answer'));
+  socket.on('error', (error: NodeJS.ErrnoException) => finish(words(error.code ?? error.message)));
+  socket.once('close', () => finish('closed without an answer'));
+  return () => socket.destroy();
 }
 
 /** A shell command in a process group of its own, so that giving up leaves no grandchild behind. */

@@ -65,8 +65,11 @@ export interface Member {
   env: Record<string, string>;
   files: MemberFile[];
   limits: { memory?: number; openFiles?: number };
-  /** Ports it listens on (for clash checks and preflight). */
-  ports: { proto: 'tcp' | 'udp'; port: number }[];
+  /**
+   * Ports it listens on (for clash checks and preflight). The first is the one that clients use; a director reaches another by its
+   * `name` (`at:` in the file) and probes it with its `check`, where it has one.
+   */
+  ports: { proto: 'tcp' | 'udp'; port: number; name?: string; check?: Check }[];
   stop: { signal: 'TERM' | 'INT' | 'QUIT'; timeoutMs: number };
   /** How to know from outside that it serves; undefined: running is enough. */
   ready?: { check: Check; port: number; timeoutMs: number };

@@ -1,6 +1,7 @@
 import { app } from './app/index.ts';
 import { director } from './director/index.ts';
 import type { Engine } from './engine.ts';
+import { rabbitmq } from './rabbitmq/index.ts';
 import { redis } from './redis/index.ts';
 import { zookeeper } from './zookeeper/index.ts';
 
@@ -16,4 +17,5 @@ export const engines: Record<string, Engine> = {
   director: director(engineOf),
   zookeeper,
   redis,
+  rabbitmq,
 };

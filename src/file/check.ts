@@ -8,7 +8,7 @@ const statusForm = 'not a status: write for example 200 or 200-299';
 /** What is asked of a server whose file names no check: that its port accepts a connection. */
 export const defaultCheck: Check = { kind: 'tcp', intervalMs: 500, timeoutMs: 1000, rise: 1, fall: 2 };
 
-/** A health check in the file (`{ http: /healthz }`, `{ tcp: true }`, `{ script: ./check.sh }`), a `Check` after parsing. */
+/** A health check in the file (`{ http: /healthz }`, `{ tcp: true }`, `{ amqp: true }`, `{ script: ./check.sh }`), a `Check` after parsing. */
 export const check = z
   .strictObject({
     http: line
@@ -16,6 +16,10 @@ export const check = z
       .optional()
       .describe('Path asked for with GET; statuses 200 to 399 are healthy'),
     tcp: z.literal(true).optional().describe('The port accepts a connection'),
+    amqp: z
+      .literal(true)
+      .optional()
+      .describe('The server begins a conversation in AMQP 0-9-1, as RabbitMQ does'),
     script: text
       .optional()
       .describe('Shell command line, ADDRESS and PORT in its environment; exit 0 is healthy'),
@@ -34,12 +38,12 @@ export const check = z
     fall: z.int().min(1).max(1000).default(2).describe('Failures in a row before a server goes out'),
   })
   .superRefine((value, context) => {
-    const kinds = (['http', 'tcp', 'script'] as const).filter((kind) => value[kind] !== undefined);
+    const kinds = (['http', 'tcp', 'amqp', 'script'] as const).filter((kind) => value[kind] !== undefined);
     if (kinds.length > 1)
       context.addIssue({
         code: 'custom',
         path: [kinds[1]!],
-        message: `a check is one of http, tcp and script, not ${kinds.join(' and ')}`,
+        message: `a check is one of http, tcp, amqp and script, not ${kinds.join(' and ')}`,
       });
     for (const key of ['host', 'status'] as const)
       if (value[key] !== undefined && value.http === undefined)
@@ -62,7 +66,7 @@ export const check = z
       fall: value.fall,
     };
     if (value.script !== undefined) return { kind: 'script', command: value.script, ...times };
-    if (value.http === undefined) return { kind: 'tcp', ...times };
+    if (value.http === undefined) return { kind: value.amqp ? 'amqp' : 'tcp', ...times };
     const made: Check = { kind: 'http', path: value.http, ...times };
     if (value.host !== undefined) made.host = value.host;
     if (value.status !== undefined) {

@@ -41,7 +41,9 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     const fronted = service.spec.listen.some(
       (listen) =>
         listen.to === member.service &&
-        backends(cluster.services[listen.to]!, cluster, engineOf).some((one) => one.name === member.name),
+        backends(cluster.services[listen.to]!, cluster, engineOf, listen.at).some(
+          (one) => one.name === member.name,
+        ),
     );
     if (!fronted) return { before: [], after: [] };
     const drainMs = (cluster.services[member.service]!.spec as { drain?: number }).drain ?? 5_000;

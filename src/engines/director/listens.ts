@@ -11,20 +11,31 @@ const idleDefault = { tcp: 900_000, udp: 300_000 } as const;
 
 const portCheck: Check = { kind: 'tcp', intervalMs: 500, timeoutMs: 1000, rise: 1, fall: 2 };
 
-/** The members of a service that can stand behind a director: those that listen on a port. */
-export function backends(service: Service, cluster: Cluster, engineOf: EngineOf): Member[] {
+/** A member's port for clients, or the one of that name. */
+export const portAt = (member: Member, name?: string): Member['ports'][number] | undefined =>
+  name === undefined ? member.ports[0] : member.ports.find((port) => port.name === name);
+
+/** The members of a service that can stand behind a director: those that listen on a port, or on the one of that name. */
+export function backends(service: Service, cluster: Cluster, engineOf: EngineOf, at?: string): Member[] {
   return engineOf(service.type)
     .members(service, cluster)
-    .filter((member) => member.ports.length > 0);
+    .filter((member) => portAt(member, at) !== undefined);
 }
 
 /** The director's virtual services with everything an agent needs, names resolved to addresses. Pure. */
 export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): Listen[] {
   return service.spec.listen.map((listen): Listen => {
-    const servers = (to: string): RealServer[] =>
-      backends(cluster.services[to]!, cluster, engineOf).map((member) => realServer(member, listen, cluster));
+    const servers = (to: string, at?: string): RealServer[] =>
+      backends(cluster.services[to]!, cluster, engineOf, at).map((member) =>
+        realServer(member, portAt(member, at)!.port, listen, cluster),
+      );
     const to = cluster.services[listen.to]!;
-    const own = (to.spec as { check?: Check }).check;
+    const [first] = backends(to, cluster, engineOf, listen.at);
+    // A port of its own kind has a check of its own kind; the service's is for the port that clients use.
+    const own =
+      listen.at === undefined
+        ? (to.spec as { check?: Check }).check
+        : first && portAt(first, listen.at)?.check;
     return {
       name: listenName(listen),
       proto: listen.proto,
@@ -36,16 +47,15 @@ export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engi
       hashPort: listen.hash === 'port',
       persistenceMs: listen.persistence,
       idleMs: listen.idle ?? idleDefault[listen.proto],
-      servers: servers(listen.to),
+      servers: servers(listen.to, listen.at),
       sorry: listen.sorry ? servers(listen.sorry) : [],
       check: listen.check ?? own ?? portCheck,
     };
   });
 }
 
-function realServer(member: Member, listen: ListenSpec, cluster: Cluster): RealServer {
+function realServer(member: Member, port: number, listen: ListenSpec, cluster: Cluster): RealServer {
   const host = cluster.hosts[member.host]!;
-  const port = member.ports[0]!.port;
   const isRange = listen.port[0] !== listen.port[1];
   return {
     name: member.name,

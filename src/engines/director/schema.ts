@@ -46,6 +46,10 @@ const listen = z.strictObject({
   port: ports.describe('Port on the VIP, or a range: 80, "8000-8010"'),
   proto: z.enum(['tcp', 'udp']).default('tcp').describe('Protocol'),
   to: z.string().describe('Service whose members are the real servers'),
+  at: z
+    .string()
+    .optional()
+    .describe("Which of the service's ports: its name, for example management; default: the one clients use"),
   scheduler: z
     .enum(schedulers)
     .default('wlc')

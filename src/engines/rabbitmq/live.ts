@@ -1,0 +1,71 @@
+import type { Definitions } from './definitions.ts';
+
+/** A node as the management API tells of it; figures are absent while it does not run. */
+export interface NodeView {
+  name: string;
+  type: 'disc' | 'ram';
+  running: boolean;
+  /** Bytes. */
+  mem_used?: number;
+  mem_limit?: number;
+  mem_alarm?: boolean;
+  disk_free?: number;
+  disk_free_limit?: number;
+  disk_free_alarm?: boolean;
+  /** Nodes that it has been cut off from and not yet made up with. */
+  partitions?: string[];
+  connection_created?: number;
+  connection_closed?: number;
+}
+
+export interface QueueView {
+  name: string;
+  vhost: string;
+  type: string;
+  durable: boolean;
+  auto_delete: boolean;
+  exclusive?: boolean;
+  arguments: Record<string, unknown>;
+  state?: string;
+  messages?: number;
+  /** Quorum: nodes. */
+  leader?: string;
+  members?: string[];
+  online?: string[];
+  /** Classic: the node it lives on, its mirrors, and those that have everything. */
+  node?: string;
+  slave_nodes?: string[];
+  synchronised_slave_nodes?: string[];
+}
+
+/** The cluster as one of its nodes sees it. */
+export interface View {
+  /** The host whose node said so. */
+  from: string;
+  nodes: NodeView[];
+  queues: QueueView[];
+  definitions: Definitions;
+}
+
+/** What was found of one host's node. */
+export interface HostLive {
+  /** Its database folder is empty; undefined: the host did not say. */
+  blank?: boolean;
+  /** The nodes it sees, itself among them; absent when its API does not answer. */
+  nodes?: NodeView[];
+  /** Why it does not answer. */
+  why?: string;
+}
+
+export interface RabbitLive {
+  /** By host, also hosts that the service has left. */
+  hosts: Record<string, HostLive>;
+  /** Absent when no node answers. */
+  view?: View;
+}
+
+export const running = (nodes: NodeView[]): string[] =>
+  nodes.filter((node) => node.running).map((node) => node.name);
+
+/** How many of so many are a majority. */
+export const majority = (count: number): number => Math.floor(count / 2) + 1;

@@ -1,0 +1,316 @@
+import type { Cluster } from '../../file/cluster.ts';
+import { quote } from '../../hosts/shell.ts';
+import { startFragment, stopFragment } from '../../hosts/supervise.ts';
+import type { BasePlan, EngineAction, Member, Step } from '../engine.ts';
+import { rolling } from '../rolling.ts';
+import { differences } from './definitions.ts';
+import type { RabbitLive, View } from './live.ts';
+import { entryOf, hostOfNode, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
+import { againstLeaving, lacking, queueText } from './queues.ts';
+
+/**
+ * Bring nodes up, admit those without data, restart one at a time where a majority stays, make the definitions so, give
+ * quorum queues their members, and let nodes go that the file no longer has. Starts from what the cluster says of itself: nothing
+ * here depends on who leads what. Pure.
+ */
+export function planRabbit(
+  service: RabbitService,
+  cluster: Cluster,
+  live: RabbitLive | undefined,
+  base: BasePlan,
+): Step[] {
+  const plan = new Planner(service);
+  const view = live?.view;
+  const strays = straysOf(service, cluster, live);
+  const turns = rolling({
+    ...withStrays(service, cluster, base, strays, live),
+    around: (member) => {
+      const { before, after } = base.around(member);
+      return { before: [plan.gate(member), ...before], after: [plan.rejoin(member), ...after] };
+    },
+  });
+
+  const admit = plan.admit(service, live, base, strays, turns);
+  // A node that runs already, and waits to be admitted, is waited for as well.
+  for (const host of admit?.hosts ?? []) {
+    const member = base.members.find((one) => one.host === host)!;
+    if (!turns.some((step) => step.id === `ready ${member.name}`)) turns.push(readyStep(member, cluster, []));
+  }
+  const waits = (step: Step): boolean =>
+    step.verb === 'ready' && admit?.hosts.has(step.target.split('@')[1]!) === true;
+  const first = turns.findIndex(waits);
+  const steps = turns.map((step) =>
+    waits(step) ? { ...step, needs: [...step.needs, admit!.step.id] } : step,
+  );
+  if (admit) steps.splice(first < 0 ? steps.length : first, 0, admit.step);
+  const upIds = steps.map((step) => step.id);
+
+  const defined = plan.define(service, cluster, view);
+  steps.push(...defined.map((step) => ({ ...step, after: upIds })));
+  const spread = view ? plan.spread(service, cluster, view) : undefined;
+  const grownIds = [...upIds, ...defined.map((step) => step.id)];
+  if (spread) steps.push({ ...spread, after: grownIds });
+  steps.push(
+    ...leavingSteps(plan, service, cluster, view, base, [...grownIds, ...(spread ? [spread.id] : [])]),
+  );
+  return steps;
+}
+
+/** Makes the engine's own steps. */
+class Planner {
+  readonly #service: string;
+
+  constructor(service: RabbitService) {
+    this.#service = service.name;
+  }
+
+  step(verb: string, target: string, why: string, action: EngineAction, more: Partial<Step> = {}): Step {
+    return {
+      id: `${verb} ${target}`,
+      verb,
+      target,
+      service: this.#service,
+      why,
+      needs: [],
+      do: { kind: 'engine', service: this.#service, action },
+      ...more,
+    };
+  }
+
+  gate(member: Member): Step {
+    const args = { host: member.host, timeoutMs: 60_000 };
+    return this.step('gate', member.name, 'until every queue keeps its majority without it', {
+      name: 'gate',
+      args,
+    });
+  }
+
+  rejoin(member: Member): Step {
+    const args = { host: member.host, timeoutMs: 60_000 };
+    return this.step('rejoin', member.name, 'until the others see it and its queues have it online', {
+      name: 'rejoin',
+      args,
+    });
+  }
+
+  /** Only where a node is known to have no data, or may have none and is to be started. */
+  admit(
+    service: RabbitService,
+    live: RabbitLive | undefined,
+    base: BasePlan,
+    strays: string[],
+    turns: Step[],
+  ): { step: Step; hosts: Set<string> } | undefined {
+    const hosts = service.hosts.filter((host) => {
+      const blank = live?.hosts[host]?.blank;
+      const touched = (base.byMember.get(memberName(service, host)) ?? []).length > 0;
+      return blank === true || strays.includes(host) || (blank === undefined && touched);
+    });
+    if (hosts.length === 0) return undefined;
+    const why = live?.view
+      ? `${hosts.join(', ')} without data: forgotten where known before, then joined`
+      : `${hosts.join(', ')} may have no data: a new cluster if none has, else joined to those that do`;
+    // A restart begins by what was admitted before; everything else is first written.
+    const before = turns
+      .filter(
+        (step) =>
+          ['write', 'start', 'set aside'].includes(step.verb) && hosts.some((host) => step.host === host),
+      )
+      .map((step) => step.id);
+    const action = { name: 'admit', args: { hosts, timeoutMs: 90_000 } };
+    return { step: this.step('admit', service.name, why, action, { after: before }), hosts: new Set(hosts) };
+  }
+
+  define(service: RabbitService, cluster: Cluster, view: View | undefined): Step[] {
+    const action = { name: 'define', args: {} };
+    if (!view)
+      return [
+        this.step(
+          'define',
+          service.name,
+          'whatever the file says and the cluster has not: users, queues, ...',
+          action,
+        ),
+      ];
+    const changes = differences(service, cluster, view.definitions);
+    const gentle = changes.filter((change) => !change.destroys);
+    const steps: Step[] = [];
+    if (gentle.length > 0)
+      steps.push(
+        this.step('define', service.name, listed(gentle.map(({ what, why }) => `${what} ${why}`)), action),
+      );
+    for (const change of changes.filter((one) => one.destroys))
+      steps.push(
+        this.step(
+          'replace',
+          change.what,
+          change.why,
+          { name: 'replace', args: { what: change.what } },
+          {
+            id: `replace ${service.name} ${change.what}`,
+            destroys: service.name,
+          },
+        ),
+      );
+    return steps;
+  }
+
+  spread(service: RabbitService, cluster: Cluster, view: View): Step | undefined {
+    const additions = lacking(service, cluster, view);
+    if (additions.length === 0) return undefined;
+    const text = additions.map(
+      ({ queue, node }) => `${queueText(service, queue)} on ${nodeText(cluster, node)}`,
+    );
+    return this.step('spread', service.name, `members that queues lack: ${listed(text)}`, {
+      name: 'spread',
+      args: { timeoutMs: 60_000 },
+    });
+  }
+}
+
+const listed = (all: string[], most = 8): string =>
+  all.length <= most ? all.join('; ') : `${all.slice(0, most).join('; ')} and ${all.length - most} more`;
+
+/** Hosts whose node has data and is in no list of the cluster's: it was forgotten while it was away, or stands alone. */
+function straysOf(service: RabbitService, cluster: Cluster, live: RabbitLive | undefined): string[] {
+  const view = live?.view;
+  if (!view) return [];
+  const members = new Set(view.nodes.map((node) => node.name));
+  return service.hosts.filter(
+    (host) => live.hosts[host]?.blank === false && !members.has(nodeOf(service, cluster, host)),
+  );
+}
+
+/** A stray's data is set aside, on its host, before it starts again as a node without data. */
+function withStrays(
+  service: RabbitService,
+  cluster: Cluster,
+  base: BasePlan,
+  strays: string[],
+  live: RabbitLive | undefined,
+): BasePlan {
+  if (strays.length === 0) return base;
+  const byMember = new Map(base.byMember);
+  for (const host of strays) {
+    const member = base.members.find((one) => one.host === host)!;
+    const { root } = entryOf(cluster, host);
+    const aside = `${stopFragment(member, root)}
+cd ${quote(`${root}/members/${member.name}/data`)}
+mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
+    const alive = live?.hosts[host]?.nodes !== undefined;
+    const first: Step = {
+      id: `set aside ${member.name}`,
+      verb: 'set aside',
+      target: member.name,
+      host,
+      service: service.name,
+      why: alive
+        ? 'it stands alone, as a cluster of its own'
+        : 'its data is of a member that the cluster has forgotten',
+      needs: [],
+      ...(alive ? { destroys: service.name } : {}),
+      do: { kind: 'script', script: aside, timeoutMs: member.stop.timeoutMs + 30_000 },
+    };
+    const own = (base.byMember.get(member.name) ?? []).filter((step) => step.verb !== 'restart');
+    const begin: Step[] = own.some((step) => step.verb === 'start')
+      ? []
+      : [
+          {
+            ...first,
+            id: `start ${member.name}`,
+            verb: 'start',
+            why: 'stopped to set its data aside',
+            do: { kind: 'script', script: startFragment(member, root), timeoutMs: 30_000 },
+          },
+        ];
+    const rest = own.filter((step) => step.verb !== 'ready');
+    byMember.set(member.name, [
+      ...rest.filter((step) => step.verb === 'write'),
+      first,
+      ...[...rest.filter((step) => step.verb === 'start'), ...begin].map((step) => {
+        const { destroys: _, ...plain } = step;
+        return { ...plain, needs: [...new Set([...step.needs, first.id])] };
+      }),
+      readyStep(member, cluster, [`start ${member.name}`]),
+    ]);
+  }
+  return { ...base, byMember };
+}
+
+function readyStep(member: Member, cluster: Cluster, needs: string[]): Step {
+  const { check, port, timeoutMs } = member.ready!;
+  return {
+    id: `ready ${member.name}`,
+    verb: 'ready',
+    target: member.name,
+    service: member.service,
+    why: `until its ${check.kind} check passes`,
+    needs,
+    do: {
+      kind: 'ready',
+      member: member.name,
+      address: entryOf(cluster, member.host).address,
+      port,
+      check,
+      timeoutMs,
+    },
+  };
+}
+
+/** Release what the node holds, stop it, forget it, remove it: in this order, one node after the other. */
+function leavingSteps(
+  plan: Planner,
+  service: RabbitService,
+  cluster: Cluster,
+  view: View | undefined,
+  base: BasePlan,
+  before: string[],
+): Step[] {
+  const wanted = new Set(service.hosts.map((host) => nodeOf(service, cluster, host)));
+  const leaving = new Map<string, { name: string; steps: Step[] }>();
+  for (const [name, steps] of base.leaving)
+    leaving.set(nodeOf(service, cluster, name.split('@')[1]!), { name, steps });
+  for (const { name: node } of view?.nodes ?? []) {
+    if (wanted.has(node) || leaving.has(node)) continue;
+    const host = hostOfNode(cluster, node);
+    leaving.set(node, { name: host ? memberName(service, host) : node, steps: [] });
+  }
+  const out: Step[] = [];
+  let previous: string[] = [];
+  for (const [node, { name, steps }] of leaving) {
+    if (view && !view.nodes.some((one) => one.name === node)) {
+      out.push(...steps);
+      continue;
+    }
+    const against = view ? againstLeaving(service, cluster, view, node) : [];
+    const why =
+      against.length > 0
+        ? `the file no longer has it; now against it: ${listed(against)}`
+        : 'the file no longer has it: its queues first get along without it';
+    const release = plan.step(
+      'release',
+      name,
+      why,
+      { name: 'release', args: { node, timeoutMs: 15_000 } },
+      {
+        needs: previous,
+        after: before,
+      },
+    );
+    const forget = plan.step('forget', name, 'so that no majority counts it any more', {
+      name: 'forget',
+      args: { node },
+    });
+    const stop = steps.filter((step) => step.verb === 'stop');
+    const rest = steps.filter((step) => step.verb !== 'stop');
+    const [last] = stop;
+    out.push(
+      release,
+      ...stop.map((step) => ({ ...step, needs: [...step.needs, release.id] })),
+      { ...forget, needs: [last?.id ?? release.id] },
+      ...rest.map((step) => ({ ...step, needs: [...step.needs, forget.id] })),
+    );
+    previous = [forget.id];
+  }
+  return out;
+}
