@@ -50,7 +50,11 @@ export class Cart {
     const patience = { commandTimeout: 1_000, maxRetriesPerRequest: 1 };
     if (given['MODE'] === 'cluster') {
       const redisOptions = { password, ...patience };
-      const client = new Cluster(hosts, { redisOptions, slotsRefreshTimeout: 1_000, clusterRetryStrategy: () => 50 });
+      const client = new Cluster(hosts, {
+        redisOptions,
+        slotsRefreshTimeout: 1_000,
+        clusterRetryStrategy: () => 50,
+      });
       client.on('error', () => {});
       return client;
     }
@@ -67,7 +71,13 @@ export class Cart {
             failoverDetector: true,
             ...patience,
           })
-        : new Redis({ host: master.address, port: master.port, password, retryStrategy: () => 50, ...patience });
+        : new Redis({
+            host: master.address,
+            port: master.port,
+            password,
+            retryStrategy: () => 50,
+            ...patience,
+          });
     client.on('error', () => {});
     return client;
   }
@@ -95,11 +105,15 @@ export class Cart {
   /** `plan` finds nothing to do. */
   async asTheFileSays(ms = 30_000): Promise<void> {
     let last = '';
-    await until('plan finds nothing to do', async () => {
-      const { exit, out } = await this.cluster.run(['plan']);
-      last = out;
-      return exit === 0;
-    }, ms).catch((error: Error) => {
+    await until(
+      'plan finds nothing to do',
+      async () => {
+        const { exit, out } = await this.cluster.run(['plan']);
+        last = out;
+        return exit === 0;
+      },
+      ms,
+    ).catch((error: Error) => {
       throw new Error(`${error.message}\n${last}`);
     });
   }

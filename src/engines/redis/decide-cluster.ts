@@ -229,7 +229,7 @@ function keep(
     ...newMasters.map((seat) => ({
       name: seat.name,
       host: seat.host as string | undefined,
-      id: undefined as string | undefined,
+      id: nodeOf(seat.name)?.node.id,
     })),
   ];
   const want = replicasOf(service);

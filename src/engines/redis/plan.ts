@@ -29,8 +29,15 @@ export function redisPlan(
   base: BasePlan,
 ): Step[] {
   const started = base.members.filter((member) => verbs(base, member).includes('start'));
+  // What is not among the members found on a host that answered is not there yet.
+  const answered = new Set([...base.observed.values()].filter((state) => state.reachable).map((state) => state.host));
   const fresh = new Set(
-    started.filter((member) => base.observed.get(member.name)?.present === false).map((one) => one.name),
+    started
+      .filter((member) => {
+        const state = base.observed.get(member.name);
+        return state ? !state.present : answered.has(member.host);
+      })
+      .map((member) => member.name),
   );
   const steps = live ? roll(service, cluster, live, base) : sideBySide(base);
   const settings = live ? changes(service, cluster, live, base) : [];
@@ -62,6 +69,7 @@ export function redisPlan(
                 : step,
             )
           : steps),
+        ...takenDown(base, (name) => (after.includes(`release ${name}`) ? [`release ${name}`] : after)),
       ];
     }
   }
@@ -78,7 +86,14 @@ export function redisPlan(
           : waitReason(service, cluster, live, fresh);
   const settle = stepOf(service.name, move('settle', service.name, why, { name: 'settle', args: {} }));
   settle.after = steps.map((step) => step.id);
-  return [...steps, ...settings, settle];
+  return [...steps, ...settings, settle, ...takenDown(base, () => [settle.id])];
+}
+
+/** Members out of the file are stopped only when their slots and their leadership are somebody else's. */
+function takenDown(base: BasePlan, needs: (member: string) => string[]): Step[] {
+  return [...base.leaving].flatMap(([name, [first, ...rest]]) =>
+    first ? [{ ...first, needs: [...first.needs, ...needs(name)] }, ...rest] : [],
+  );
 }
 
 const verbs = (base: BasePlan, member: Member): string[] =>

@@ -1,4 +1,4 @@
-import type { Cluster, Service } from '../../file/cluster.ts';
+import type { Cluster, HostEntry, Service } from '../../file/cluster.ts';
 import type { RedisSpec } from './schema.ts';
 
 /** Where one process of the service sits. */
@@ -53,10 +53,14 @@ function seat(service: RedisService, cluster: Cluster, host: string, nth: number
     name: part ? `${service.name}.${part}@${host}` : `${service.name}@${host}`,
     ...(part ? { part } : {}),
     host,
-    address: cluster.hosts[host]!.address,
+    address: entryOf(cluster, host).address,
     port: service.spec.port + nth,
   };
 }
+
+/** A host of the cluster, or one that has left the file and is not yet taken down. */
+export const entryOf = (cluster: Cluster, host: string): HostEntry =>
+  (cluster.hosts[host] ?? cluster.former?.[host])!;
 
 /** The name that a member of the service at this address and port has or had; undefined when it can be none of ours. */
 export function seatAt(
@@ -65,7 +69,8 @@ export function seatAt(
   address: string,
   port: number,
 ): Seat | undefined {
-  const host = Object.values(cluster.hosts).find((one) => one.address === address);
+  const all = [...Object.values(cluster.hosts), ...Object.values(cluster.former ?? {})];
+  const host = all.find((one) => one.address === address);
   const nth = port - service.spec.port;
   return host && nth >= 0 && nth < 100 ? seat(service, cluster, host.name, nth) : undefined;
 }

@@ -3,8 +3,7 @@ import { type RedisService, seatsOf } from './seats.ts';
 
 /**
  * Who copies from whom, in mode replication, as the file says it with its first member as master: child -> parent; undefined when that
- * is a circle. Read as a tree without a direction: hung up at whoever is master now it keeps its edges, so a failover
- * along an edge leaves everybody's place as it is.
+ * is a circle.
  */
 export function parents(service: RedisService, cluster: Cluster): Map<string, string> | undefined {
   const names = seatsOf(service, cluster).map((seat) => seat.name);
@@ -27,8 +26,9 @@ export function parents(service: RedisService, cluster: Cluster): Map<string, st
 }
 
 /**
- * Whom each member is to copy from while `master` is master: the tree hung up at it, and for a member whose upstream is not `alive`
- * the nearest one on the way to the master that is.
+ * Whom each member is to copy from while `master` is master: the file's tree with the master and the file's first member in each other's places, so that
+ * chains keep their length whoever leads. For a member whose upstream is not `alive` it is the nearest one on the way to the master that is.
+ * Parents come before their children.
  */
 export function upstreams(
   service: RedisService,
@@ -36,23 +36,16 @@ export function upstreams(
   master: string,
   alive: (member: string) => boolean,
 ): Map<string, string> {
-  const edges = new Map<string, string[]>();
-  for (const [child, parent] of parents(service, cluster) ?? [])
-    for (const [from, to] of [
-      [child, parent],
-      [parent, child],
-    ] as const)
-      edges.set(from, [...(edges.get(from) ?? []), to]);
+  const tree = parents(service, cluster) ?? new Map<string, string>();
+  const names = seatsOf(service, cluster).map((seat) => seat.name);
+  const root = names.find((name) => !tree.has(name)) ?? master;
+  const trade = (name: string): string => (name === master ? root : name === root ? master : name);
+  const above = (name: string): string => trade(tree.get(trade(name)) ?? root);
+  const depth = (name: string): number => (name === master ? 0 : 1 + depth(above(name)));
   const result = new Map<string, string>();
-  const queue = [master];
-  const seen = new Set(queue);
-  for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
-    for (const next of edges.get(name) ?? []) {
-      if (seen.has(next)) continue;
-      seen.add(next);
-      result.set(next, name === master || alive(name) ? name : result.get(name)!);
-      queue.push(next);
-    }
+  for (const name of names.filter((one) => one !== master).sort((a, b) => depth(a) - depth(b))) {
+    const parent = above(name);
+    result.set(name, parent === master || alive(parent) ? parent : result.get(parent)!);
   }
   return result;
 }

@@ -1,5 +1,6 @@
 import { fromInfo, parseInfo } from '../info.ts';
 import { at, type LiveMember } from '../live.ts';
+import { entryOf } from '../seats.ts';
 import { gate, on, seatNamed, type World } from './world.ts';
 
 const roleOf = async (world: World, name: string): Promise<Partial<LiveMember>> =>
@@ -38,7 +39,7 @@ export async function promote(world: World, member: string): Promise<void> {
 export async function remember(world: World, member: string, role: string): Promise<void> {
   if (world.service.spec.mode !== 'replication') return;
   const { host } = seatNamed(world, member);
-  const folder = `${world.cluster.hosts[host]!.root}/members/${member}/data`;
+  const folder = `${entryOf(world.cluster, host).root}/members/${member}/data`;
   await world.reach
     .host(host)
     .run(

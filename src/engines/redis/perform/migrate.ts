@@ -1,14 +1,15 @@
 import type { Redis } from 'ioredis';
 import { StepFailed, StepHeld } from '../../engine.ts';
+import { parseInfo } from '../info.ts';
 import { parseNodes, slotsOf } from '../nodes.ts';
 import { type Range, showRanges, slotsIn } from '../slots.ts';
 import { adminUser } from '../users.ts';
-import { on, seatNamed, type World } from './world.ts';
+import { gate, on, seatNamed, type World } from './world.ts';
 
 /** Keys moved by one MIGRATE: the source serves nobody meanwhile, so it is small. */
 const batch = 100;
 /** Slots that are open at once: what an interruption leaves for the next `up` to finish. */
-const openAtOnce = 16;
+const openAtOnce = 32;
 
 /**
  * Moves slots with their keys from one member to another while clients read and write; each slot is at any moment served by exactly one of
@@ -18,6 +19,7 @@ const openAtOnce = 16;
 export async function migrate(world: World, from: string, to: string, list: Range[]): Promise<void> {
   const slots = slotsIn(list);
   const target = seatNamed(world, to);
+  await serves(world, to);
   await on(
     world,
     from,
@@ -46,7 +48,7 @@ export async function migrate(world: World, from: string, to: string, list: Rang
             await all(
               mine.map((slot) => source.call('CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', targetId)),
             );
-            for (const slot of mine) await moveKeys(source, slot, target, auth, from, to);
+            await moveKeys(source, mine, target, auth, from, to);
             // And the destination first again: were the source told before, nobody would own the slot for a moment, and
             // were only the source told, nobody at all.
             await all(
@@ -69,6 +71,14 @@ export async function migrate(world: World, from: string, to: string, list: Rang
   world.say(`slots ${showRanges(list)} are on ${to}`);
 }
 
+/** A master that has just started refuses everything for two seconds (CLUSTER_WRITABLE_DELAY), keys that are moved to it too. */
+const serves = (world: World, name: string): Promise<void> =>
+  gate(async () => {
+    const info = (await on(world, name, (redis) => redis.call('CLUSTER', 'INFO'))) as string;
+    const state = parseInfo(info)['cluster_state'];
+    return state === 'ok' ? undefined : `${name} finds the cluster ${state}`;
+  }, 30_000);
+
 const all = (work: Promise<unknown>[]): Promise<unknown[]> => Promise.all(work);
 const idOf = async (redis: Redis): Promise<string> => (await redis.call('CLUSTER', 'MYID')) as string;
 
@@ -87,43 +97,36 @@ async function ownership(
   return { source: a, destination: b };
 }
 
+/** Moves every key of the slots: a batch of each in one flight, until none has any left. */
 async function moveKeys(
   source: Redis,
-  slot: number,
+  slots: number[],
   target: { address: string; port: number },
   auth: string,
   from: string,
   to: string,
 ): Promise<void> {
-  for (;;) {
-    const keys = (await source.callBuffer(
-      'CLUSTER',
-      'GETKEYSINSLOT',
-      String(slot),
-      String(batch),
-    )) as Buffer[];
-    if (keys.length === 0) return;
-    // REPLACE: a copy at the destination can only be left of a MIGRATE that was cut off. While the source has the key,
-    // clients write it there, so the source's is the newer.
-    const where = [
-      target.address,
-      String(target.port),
-      '',
-      '0',
-      '10000',
-      'REPLACE',
-      'AUTH2',
-      adminUser,
-      auth,
-      'KEYS',
-    ];
-    try {
-      await source.call('MIGRATE', ...where, ...keys);
-    } catch (error) {
-      throw new StepFailed(
-        `slot ${slot}, ${from} to ${to}: ${(error as Error).message}. Run up again: it goes on from this slot`,
-      );
-    }
+  // REPLACE: a copy at the destination can only be left of a MIGRATE that was cut off. While the source has the key,
+  // clients write it there, so the source's is the newer.
+  const where = [target.address, String(target.port), '', '0', '10000', 'REPLACE', 'AUTH2', adminUser, auth, 'KEYS'];
+  for (let left = slots; left.length > 0; ) {
+    const found = await Promise.all(
+      left.map(async (slot) => ({
+        slot,
+        keys: (await source.callBuffer('CLUSTER', 'GETKEYSINSLOT', String(slot), String(batch))) as Buffer[],
+      })),
+    );
+    const full = found.filter(({ keys }) => keys.length > 0);
+    await all(
+      full.map(({ slot, keys }) =>
+        source.call('MIGRATE', ...where, ...keys).catch((error: Error) => {
+          throw new StepFailed(
+            `slot ${slot}, ${from} to ${to}: ${error.message}. Run up again: it goes on from this slot`,
+          );
+        }),
+      ),
+    );
+    left = full.map(({ slot }) => slot);
   }
 }
 

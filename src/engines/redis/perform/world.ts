@@ -40,7 +40,7 @@ export function seatNamed(world: World, name: string): Seat {
   );
   if (seat) return seat;
   const [, part = '1', host = ''] = /^[^.@]+(?:\.(\d+))?@(.+)$/.exec(name) ?? [];
-  const entry = cluster.hosts[host];
+  const entry = cluster.hosts[host] ?? cluster.former?.[host];
   const found = entry && seatAt(service, cluster, entry.address, service.spec.port + Number(part) - 1);
   if (!found) throw new StepFailed(`${name} is no member of ${service.name}`);
   return found;

@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { decideReplication } from './decide-replication.ts';
+import type { LiveMember } from './live.ts';
+import { down, following, sample, up } from './testing/sample.ts';
+
+const of = sample({});
+const decide = (members: LiveMember[], fresh: string[] = [], who = of): string[] =>
+  decideReplication(who.service, who.cluster, { members, sentinels: [] }, new Set(fresh)).map((one) =>
+    ['hold', 'wait for'].includes(one.verb) ? `${one.verb}: ${one.why}` : `${one.verb} ${one.target}: ${one.why}`,
+  );
+
+describe('nothing moves', () => {
+  it.each(['cart@d1', 'cart@d2', 'cart@d3'])('whoever is master: %s', (leader) => {
+    const master = up(of, leader);
+    const others = ['cart@d1', 'cart@d2', 'cart@d3'].filter((name) => name !== leader);
+    expect(decide([master, ...others.map((name) => following(of, name, master))])).toEqual([]);
+  });
+
+  it('with a replica down', () => {
+    const master = up(of, 'cart@d2');
+    expect(decide([master, following(of, 'cart@d1', master), down(of, 'cart@d3')])).toEqual([]);
+  });
+
+  it('in a chain after a switchover along it', () => {
+    const chain = sample({ depth: 2 });
+    const master = up(chain, 'cart@d2');
+    const old = following(chain, 'cart@d1', master);
+    expect(decide([master, old, following(chain, 'cart@d3', old)], [], chain)).toEqual([]);
+  });
+});
+
+it('new members: the first of the file leads, the others copy it, chains from the top', () => {
+  const empty = { keys: 0, offset: 0 };
+  const names = ['cart@d1', 'cart@d2', 'cart@d3'];
+  const blank = (who: typeof of) => names.map((name, i) => up(who, name, { ...empty, replid: String(i) }));
+  expect(decide(blank(of))).toEqual(['replicate cart@d2: empty: copies cart@d1', 'replicate cart@d3: empty: copies cart@d1']);
+  const chain = sample({ depth: 2 });
+  expect(decide(blank(chain), [], chain)).toEqual([
+    'replicate cart@d2: empty: copies cart@d1',
+    'replicate cart@d3: empty: copies cart@d2',
+  ]);
+});
+
+it('a member that came back empty becomes a replica, wherever it stands in the file', () => {
+  const master = up(of, 'cart@d2');
+  const members = [up(of, 'cart@d1', { keys: 0, replid: 'x', offset: 0 }), master, following(of, 'cart@d3', master)];
+  expect(decide(members)).toEqual(['replicate cart@d1: empty: copies cart@d2']);
+});
+
+it('an empty master does not lead a replica that has the data', () => {
+  const master = up(of, 'cart@d1', { keys: 0, replid: 'x', offset: 0 });
+  const replica = up(of, 'cart@d2', { role: 'replica', upstream: { address: master.address, port: master.port }, linkUp: false });
+  expect(decide([master, replica, down(of, 'cart@d3')])[0]).toMatch(/^promote cart@d2/);
+});
+
+it('of members that lost their master together the one with the highest offset leads', () => {
+  const upstream = { address: '10.1.0.11', port: 6379 };
+  const replica = (name: string, offset: number) => up(of, name, { role: 'replica', upstream, linkUp: false, offset });
+  // The old master restarted without its data: it follows its own replica, and is never to be promoted (start.ts).
+  const restarted = up(of, 'cart@d1', {
+    ...{ role: 'replica' as const, upstream: { address: '10.1.0.12', port: 6379 }, linkUp: false, keys: 99, replid: 'z', offset: 0 },
+    config: { 'replica-priority': '0' },
+  });
+  const moves = decide([restarted, replica('cart@d2', 500), replica('cart@d3', 700)]);
+  expect(moves[0]).toMatch(/^promote cart@d3/);
+  expect(moves).toContain('replicate cart@d2: copies 10.1.0.11:6379, is to copy cart@d3');
+});
+
+it('a former master whose every write the new one has becomes its replica', () => {
+  const master = up(of, 'cart@d2', { replid: 'b', replid2: 'a', secondOffset: 1001, offset: 5000 });
+  const old = up(of, 'cart@d1', { replid: 'a', offset: 1000 });
+  expect(decide([old, master, following(of, 'cart@d3', master, { replid: 'b' })])).toEqual([
+    'replicate cart@d1: was master before; all it holds is in cart@d2',
+  ]);
+});
+
+it('a former master with writes of its own is held, never wiped', () => {
+  const master = up(of, 'cart@d2', { replid: 'b', replid2: 'a', secondOffset: 900, offset: 5000 });
+  const old = up(of, 'cart@d1', { replid: 'a', offset: 1000 });
+  const moves = decide([old, master, following(of, 'cart@d3', master, { replid: 'b' })]);
+  expect(moves.length).toBe(1);
+  expect(moves[0]).toMatch(/^hold: .*each hold writes that another lacks/);
+});
+
+it('a master that does not answer is not replaced without a word', () => {
+  const gone = down(of, 'cart@d1');
+  const upstream = { address: gone.address, port: gone.port };
+  const members = [gone, ...['cart@d2', 'cart@d3'].map((name) => up(of, name, { role: 'replica', upstream, linkUp: false }))];
+  expect(decide(members)).toEqual([expect.stringMatching(/^hold: its master cart@d1 does not answer .*--force/)]);
+});
+
+it('empty members do not choose a master while one is silent that may have the data', () => {
+  const members = [up(of, 'cart@d1', { keys: 0 }), up(of, 'cart@d2', { keys: 0 }), down(of, 'cart@d3')];
+  expect(decide(members)).toEqual([expect.stringMatching(/^wait for: cart@d3 does not answer, and may hold the data/)]);
+});

@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { decideSentinel } from './decide-sentinel.ts';
+import type { LiveSentinel, RedisLive } from './live.ts';
+import { down, following, sample, up, watching } from './testing/sample.ts';
+
+const of = sample({ mode: 'sentinel' });
+const decide = (live: RedisLive): string[] =>
+  decideSentinel(of.service, of.cluster, live, new Set()).map((one) => `${one.verb} ${one.target}: ${one.why}`);
+
+/** d2 leads after a failover from d1, the first of the file. */
+function failedOver(): RedisLive {
+  const master = up(of, 'cart@d2');
+  const members = [following(of, 'cart@d1', master), master, following(of, 'cart@d3', master)];
+  return { members, sentinels: watching(of, master, members) };
+}
+const silent = (one: LiveSentinel): LiveSentinel => ({ name: one.name, host: one.host, address: one.address, port: one.port, up: false });
+
+describe('fail over, up again: nothing moves', () => {
+  it('when the old master has come back', () => expect(decide(failedOver())).toEqual([]));
+
+  it('while the old master is down', () => {
+    const live = failedOver();
+    live.members[0] = down(of, 'cart@d1');
+    expect(decide(live)).toEqual([]);
+  });
+
+  it('with a replica down', () => {
+    const live = failedOver();
+    live.members[2] = down(of, 'cart@d3');
+    expect(decide(live)).toEqual([]);
+  });
+
+  it('with a sentinel down', () => {
+    const live = failedOver();
+    live.sentinels[0] = silent(live.sentinels[0]!);
+    expect(decide(live)).toEqual([]);
+  });
+
+  it('with a sentinel that still names the old master: the newer configuration counts', () => {
+    const live = failedOver();
+    live.sentinels[0]!.master = { ...live.sentinels[0]!.master!, address: '10.1.0.11', epoch: 1 };
+    expect(decide(live)).toEqual([]);
+  });
+});
+
+it('waits for a failover that is under way, and never decides instead of the sentinels', () => {
+  const live = failedOver();
+  live.members[1] = down(of, 'cart@d2');
+  expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: the master cart@d2 does not answer/)]);
+});
+
+it('a sentinel that watches nothing is told the master of this moment', () => {
+  const live = failedOver();
+  delete live.sentinels[1]!.master;
+  expect(decide(live)).toEqual(['watch cart.sentinel@d2: watches nothing yet: cart@d2 is the master']);
+});
+
+it('does not guess a master while sentinels that may know it are silent', () => {
+  const live = failedOver();
+  delete live.sentinels[1]!.master;
+  for (const at of [0, 2]) live.sentinels[at] = silent(live.sentinels[at]!);
+  expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: cart.sentinel@d1, cart.sentinel@d3 may know the master/)]);
+});
+
+it('forgets a dead stranger one sentinel after the other, and not while anybody is missing', () => {
+  const live = failedOver();
+  for (const one of live.sentinels) one.replicas!.push({ address: '10.1.0.99', port: 6379, flags: 'slave,s_down' });
+  const moves = decideSentinel(of.service, of.cluster, live, new Set());
+  expect(moves.map((one) => one.id)).toEqual([1, 2, 3].map((n) => `forget on cart.sentinel@d${n}`));
+  expect(moves[1]!.needs).toEqual([moves[0]!.id]);
+  live.members[2] = down(of, 'cart@d3');
+  expect(decide(live)).toEqual([]);
+});
+
+it('a quorum that was changed in the file is set live', () => {
+  const live = failedOver();
+  for (const one of live.sentinels) one.master!.quorum = 3;
+  expect(decide(live).map((text) => text.split(':')[1])).toEqual(Array(3).fill(' quorum 3 -> 2'));
+});
