@@ -19,5 +19,7 @@ it('a member is known by its address, its name and the authority, and by nothing
   expect(certificate.checkIP('10.1.0.11')).toBe('10.1.0.11');
   expect(certificate.checkIP('10.1.0.12')).toBeUndefined();
   expect(certificate.checkHost('cart.d1')).toBe('cart.d1');
-  expect(certificate.verify(new X509Certificate(authority('another', 'shop cart').certificate).publicKey)).toBe(false);
+  expect(
+    certificate.verify(new X509Certificate(authority('another', 'shop cart').certificate).publicKey),
+  ).toBe(false);
 });

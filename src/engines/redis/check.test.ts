@@ -4,7 +4,10 @@ import { sample } from './testing/sample.ts';
 
 const messages = (spec: Record<string, unknown>, hosts = 3): string[] => {
   const { service, cluster } = sample(spec, hosts);
-  return redisCheck(service, cluster).map((problem) => `${problem.path.slice(2).join('.')}: ${problem.message}${problem.hint ? ` (${problem.hint})` : ''}`);
+  return redisCheck(service, cluster).map(
+    (problem) =>
+      `${problem.path.slice(2).join('.')}: ${problem.message}${problem.hint ? ` (${problem.hint})` : ''}`,
+  );
 };
 
 describe('a file that can work has no problem', () => {

@@ -4,10 +4,11 @@ import type { LiveMember, RedisLive } from './live.ts';
 import { parseNodes } from './nodes.ts';
 import type { Range } from './slots.ts';
 import { deal } from './slots.ts';
-import { id, sample, type Shard, shards } from './testing/sample.ts';
+import { id, type Shard, sample, shards } from './testing/sample.ts';
 
 const of = sample({ mode: 'cluster' });
-const movesOf = (live: RedisLive, who = of, fresh: string[] = []) => decideCluster(who.service, who.cluster, live, new Set(fresh));
+const movesOf = (live: RedisLive, who = of, fresh: string[] = []) =>
+  decideCluster(who.service, who.cluster, live, new Set(fresh));
 const decide = (live: RedisLive, who = of, fresh: string[] = []): string[] =>
   movesOf(live, who, fresh).map((one) => `${one.id}: ${one.why}`);
 
@@ -19,15 +20,23 @@ const formed: Shard[] = [
   { master: 'cart@d3', slots: range(2), replicas: ['cart.2@d1'] },
 ];
 /** d1 died, its replica leads, and d1 came back. */
-const failedOver: Shard[] = [{ master: 'cart.2@d2', slots: range(0), replicas: ['cart@d1'] }, ...formed.slice(1)];
+const failedOver: Shard[] = [
+  { master: 'cart.2@d2', slots: range(0), replicas: ['cart@d1'] },
+  ...formed.slice(1),
+];
 
 describe('fail over, up again: nothing moves', () => {
   it('as it was formed', () => expect(decide(shards(of, formed))).toEqual([]));
   it('when the old master has come back', () => expect(decide(shards(of, failedOver))).toEqual([]));
-  it('while the old master is down', () => expect(decide(shards(of, failedOver, { silent: ['cart@d1'] }))).toEqual([]));
+  it('while the old master is down', () =>
+    expect(decide(shards(of, failedOver, { silent: ['cart@d1'] }))).toEqual([]));
   it('with a replica down', () => expect(decide(shards(of, formed, { silent: ['cart.2@d1'] }))).toEqual([]));
   it('after two failovers, two masters on one host', () => {
-    const twice = [failedOver[0]!, { master: 'cart.2@d3', slots: range(1), replicas: ['cart@d2'] }, formed[2]!];
+    const twice = [
+      failedOver[0]!,
+      { master: 'cart.2@d3', slots: range(1), replicas: ['cart@d2'] },
+      formed[2]!,
+    ];
     expect(decide(shards(of, twice))).toEqual([]);
   });
   it('with slots that somebody moved by hand, within 2%', () => {
@@ -56,7 +65,9 @@ it('does not form around a member that does not answer: it may own the slots', (
 });
 
 it('waits for an election, and does nothing else meanwhile', () => {
-  expect(decide(shards(of, formed, { silent: ['cart@d1'] }))).toEqual([expect.stringMatching(/has not been elected yet/)]);
+  expect(decide(shards(of, formed, { silent: ['cart@d1'] }))).toEqual([
+    expect.stringMatching(/has not been elected yet/),
+  ]);
 });
 
 it('slots whose master is gone with no replica are never given away silently', () => {
@@ -69,7 +80,10 @@ it('slots whose master is gone with no replica are never given away silently', (
 it('a replica that came back with an empty disk joins again, and its old self is forgotten', () => {
   const live = shards(of, formed, { silent: ['cart.2@d1'] });
   const [again] = shards(of, [], { blank: ['cart.2@d1'] }).members as [LiveMember];
-  const own = { ...again, nodes: parseNodes(`${id('another')} ${again.address}:${again.port}@1 myself,master - 0 0 0 connected`) };
+  const own = {
+    ...again,
+    nodes: parseNodes(`${id('another')} ${again.address}:${again.port}@1 myself,master - 0 0 0 connected`),
+  };
   const members = live.members.map((one) => (one.name === 'cart.2@d1' ? own : one));
   expect(decide({ members, sentinels: [] }).map((text) => text.split(':')[0])).toEqual([
     'join cart',
@@ -96,7 +110,9 @@ describe('grow', () => {
   });
 
   it('members that are yet to be started are planned for by name', () => {
-    expect(movesOf(shards(four, formed), four, ['cart.3@d1', 'cart.3@d2']).map((one) => one.id)).toEqual(moves.map((one) => one.id));
+    expect(movesOf(shards(four, formed), four, ['cart.3@d1', 'cart.3@d2']).map((one) => one.id)).toEqual(
+      moves.map((one) => one.id),
+    );
   });
 
   it('what was interrupted goes on where it stood', () => {
@@ -112,25 +128,52 @@ describe('grow', () => {
 describe('an open slot is finished', () => {
   const target = id('cart@d2');
   const source = id('cart@d1');
-  const finish = (list: Shard[], open: Record<string, string>) => movesOf(shards(of, list, { open }))[0]!.action.args;
+  const finish = (list: Shard[], open: Record<string, string>) =>
+    movesOf(shards(of, list, { open }))[0]!.action.args;
 
   it('when only the destination was told', () => {
-    expect(finish(formed, { 'cart@d2': `[7-<-${source}]` })).toEqual({ from: 'cart@d1', to: 'cart@d2', slots: [[7, 7]] });
+    expect(finish(formed, { 'cart@d2': `[7-<-${source}]` })).toEqual({
+      from: 'cart@d1',
+      to: 'cart@d2',
+      slots: [[7, 7]],
+    });
   });
   it('when the source failed over: its successor, which knows nothing of it, has the rest of the keys', () => {
-    expect(finish(failedOver, { 'cart@d2': `[7-<-${source}]` })).toEqual({ from: 'cart.2@d2', to: 'cart@d2', slots: [[7, 7]] });
+    expect(finish(failedOver, { 'cart@d2': `[7-<-${source}]` })).toEqual({
+      from: 'cart.2@d2',
+      to: 'cart@d2',
+      slots: [[7, 7]],
+    });
   });
   it('when the destination failed over: its successor has the keys that were moved', () => {
-    const other: Shard[] = [formed[0]!, { master: 'cart.2@d3', slots: range(1), replicas: ['cart@d2'] }, formed[2]!];
-    expect(finish(other, { 'cart@d1': `[7->-${target}]` })).toEqual({ from: 'cart@d1', to: 'cart.2@d3', slots: [[7, 7]] });
+    const other: Shard[] = [
+      formed[0]!,
+      { master: 'cart.2@d3', slots: range(1), replicas: ['cart@d2'] },
+      formed[2]!,
+    ];
+    expect(finish(other, { 'cart@d1': `[7->-${target}]` })).toEqual({
+      from: 'cart@d1',
+      to: 'cart.2@d3',
+      slots: [[7, 7]],
+    });
   });
   it('when the destination owns it and the source was not told', () => {
     const told: Shard[] = [
-      { ...formed[0]!, slots: [[0, 6], [8, 5460]] },
+      {
+        ...formed[0]!,
+        slots: [
+          [0, 6],
+          [8, 5460],
+        ],
+      },
       { ...formed[1]!, slots: [[7, 7], ...range(1)] },
       formed[2]!,
     ];
-    expect(finish(told, { 'cart@d1': `[7->-${target}]` })).toEqual({ from: 'cart@d1', to: 'cart@d2', slots: [[7, 7]] });
+    expect(finish(told, { 'cart@d1': `[7->-${target}]` })).toEqual({
+      from: 'cart@d1',
+      to: 'cart@d2',
+      slots: [[7, 7]],
+    });
   });
 });
 
@@ -182,7 +225,9 @@ describe('shrink', () => {
 it('another replica each: the new members are given out, nobody is moved', () => {
   const more = sample({ mode: 'cluster', replicas: 2 });
   const moves = movesOf(shards(more, formed, { blank: ['cart.3@d1', 'cart.3@d2', 'cart.3@d3'] }), more);
-  const given = moves.filter((one) => one.verb === 'replicate').map((one) => one.action.args as { member: string; master: string });
+  const given = moves
+    .filter((one) => one.verb === 'replicate')
+    .map((one) => one.action.args as { member: string; master: string });
   expect(moves.length).toBe(4);
   expect(given.map((one) => one.member).sort()).toEqual(['cart.3@d1', 'cart.3@d2', 'cart.3@d3']);
   for (const { member, master } of given) {
@@ -195,6 +240,16 @@ it('another replica each: the new members are given out, nobody is moved', () =>
 it('a member with data of its own is not joined', () => {
   const live = shards(of, formed, { silent: ['cart.2@d1'] });
   const [stranger] = shards(of, [], { blank: ['cart.2@d1'] }).members as [LiveMember];
-  const members = live.members.map((one) => (one.name === 'cart.2@d1' ? { ...stranger, keys: 5, nodes: parseNodes(`${id('x')} 10.1.0.11:6380@1 myself,master - 0 0 0 connected`) } : one));
-  expect(decide({ members, sentinels: [] })).toEqual([expect.stringMatching(/^hold cart.2@d1: it holds 5 keys/)]);
+  const members = live.members.map((one) =>
+    one.name === 'cart.2@d1'
+      ? {
+          ...stranger,
+          keys: 5,
+          nodes: parseNodes(`${id('x')} 10.1.0.11:6380@1 myself,master - 0 0 0 connected`),
+        }
+      : one,
+  );
+  expect(decide({ members, sentinels: [] })).toEqual([
+    expect.stringMatching(/^hold cart.2@d1: it holds 5 keys/),
+  ]);
 });

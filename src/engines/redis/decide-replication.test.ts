@@ -6,7 +6,9 @@ import { down, following, sample, up } from './testing/sample.ts';
 const of = sample({});
 const decide = (members: LiveMember[], fresh: string[] = [], who = of): string[] =>
   decideReplication(who.service, who.cluster, { members, sentinels: [] }, new Set(fresh)).map((one) =>
-    ['hold', 'wait for'].includes(one.verb) ? `${one.verb}: ${one.why}` : `${one.verb} ${one.target}: ${one.why}`,
+    ['hold', 'wait for'].includes(one.verb)
+      ? `${one.verb}: ${one.why}`
+      : `${one.verb} ${one.target}: ${one.why}`,
   );
 
 describe('nothing moves', () => {
@@ -33,7 +35,10 @@ it('new members: the first of the file leads, the others copy it, chains from th
   const empty = { keys: 0, offset: 0 };
   const names = ['cart@d1', 'cart@d2', 'cart@d3'];
   const blank = (who: typeof of) => names.map((name, i) => up(who, name, { ...empty, replid: String(i) }));
-  expect(decide(blank(of))).toEqual(['replicate cart@d2: empty: copies cart@d1', 'replicate cart@d3: empty: copies cart@d1']);
+  expect(decide(blank(of))).toEqual([
+    'replicate cart@d2: empty: copies cart@d1',
+    'replicate cart@d3: empty: copies cart@d1',
+  ]);
   const chain = sample({ depth: 2 });
   expect(decide(blank(chain), [], chain)).toEqual([
     'replicate cart@d2: empty: copies cart@d1',
@@ -43,22 +48,38 @@ it('new members: the first of the file leads, the others copy it, chains from th
 
 it('a member that came back empty becomes a replica, wherever it stands in the file', () => {
   const master = up(of, 'cart@d2');
-  const members = [up(of, 'cart@d1', { keys: 0, replid: 'x', offset: 0 }), master, following(of, 'cart@d3', master)];
+  const members = [
+    up(of, 'cart@d1', { keys: 0, replid: 'x', offset: 0 }),
+    master,
+    following(of, 'cart@d3', master),
+  ];
   expect(decide(members)).toEqual(['replicate cart@d1: empty: copies cart@d2']);
 });
 
 it('an empty master does not lead a replica that has the data', () => {
   const master = up(of, 'cart@d1', { keys: 0, replid: 'x', offset: 0 });
-  const replica = up(of, 'cart@d2', { role: 'replica', upstream: { address: master.address, port: master.port }, linkUp: false });
+  const replica = up(of, 'cart@d2', {
+    role: 'replica',
+    upstream: { address: master.address, port: master.port },
+    linkUp: false,
+  });
   expect(decide([master, replica, down(of, 'cart@d3')])[0]).toMatch(/^promote cart@d2/);
 });
 
 it('of members that lost their master together the one with the highest offset leads', () => {
   const upstream = { address: '10.1.0.11', port: 6379 };
-  const replica = (name: string, offset: number) => up(of, name, { role: 'replica', upstream, linkUp: false, offset });
+  const replica = (name: string, offset: number) =>
+    up(of, name, { role: 'replica', upstream, linkUp: false, offset });
   // The old master restarted without its data: it follows its own replica, and is never to be promoted (start.ts).
   const restarted = up(of, 'cart@d1', {
-    ...{ role: 'replica' as const, upstream: { address: '10.1.0.12', port: 6379 }, linkUp: false, keys: 99, replid: 'z', offset: 0 },
+    ...{
+      role: 'replica' as const,
+      upstream: { address: '10.1.0.12', port: 6379 },
+      linkUp: false,
+      keys: 99,
+      replid: 'z',
+      offset: 0,
+    },
     config: { 'replica-priority': '0' },
   });
   const moves = decide([restarted, replica('cart@d2', 500), replica('cart@d3', 700)]);
@@ -85,11 +106,18 @@ it('a former master with writes of its own is held, never wiped', () => {
 it('a master that does not answer is not replaced without a word', () => {
   const gone = down(of, 'cart@d1');
   const upstream = { address: gone.address, port: gone.port };
-  const members = [gone, ...['cart@d2', 'cart@d3'].map((name) => up(of, name, { role: 'replica', upstream, linkUp: false }))];
-  expect(decide(members)).toEqual([expect.stringMatching(/^hold: its master cart@d1 does not answer .*--force/)]);
+  const members = [
+    gone,
+    ...['cart@d2', 'cart@d3'].map((name) => up(of, name, { role: 'replica', upstream, linkUp: false })),
+  ];
+  expect(decide(members)).toEqual([
+    expect.stringMatching(/^hold: its master cart@d1 does not answer .*--force/),
+  ]);
 });
 
 it('empty members do not choose a master while one is silent that may have the data', () => {
   const members = [up(of, 'cart@d1', { keys: 0 }), up(of, 'cart@d2', { keys: 0 }), down(of, 'cart@d3')];
-  expect(decide(members)).toEqual([expect.stringMatching(/^wait for: cart@d3 does not answer, and may hold the data/)]);
+  expect(decide(members)).toEqual([
+    expect.stringMatching(/^wait for: cart@d3 does not answer, and may hold the data/),
+  ]);
 });

@@ -5,7 +5,9 @@ import { down, following, sample, up, watching } from './testing/sample.ts';
 
 const of = sample({ mode: 'sentinel' });
 const decide = (live: RedisLive): string[] =>
-  decideSentinel(of.service, of.cluster, live, new Set()).map((one) => `${one.verb} ${one.target}: ${one.why}`);
+  decideSentinel(of.service, of.cluster, live, new Set()).map(
+    (one) => `${one.verb} ${one.target}: ${one.why}`,
+  );
 
 /** d2 leads after a failover from d1, the first of the file. */
 function failedOver(): RedisLive {
@@ -13,7 +15,13 @@ function failedOver(): RedisLive {
   const members = [following(of, 'cart@d1', master), master, following(of, 'cart@d3', master)];
   return { members, sentinels: watching(of, master, members) };
 }
-const silent = (one: LiveSentinel): LiveSentinel => ({ name: one.name, host: one.host, address: one.address, port: one.port, up: false });
+const silent = (one: LiveSentinel): LiveSentinel => ({
+  name: one.name,
+  host: one.host,
+  address: one.address,
+  port: one.port,
+  up: false,
+});
 
 describe('fail over, up again: nothing moves', () => {
   it('when the old master has come back', () => expect(decide(failedOver())).toEqual([]));
@@ -59,12 +67,15 @@ it('does not guess a master while sentinels that may know it are silent', () => 
   const live = failedOver();
   delete live.sentinels[1]!.master;
   for (const at of [0, 2]) live.sentinels[at] = silent(live.sentinels[at]!);
-  expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: cart.sentinel@d1, cart.sentinel@d3 may know the master/)]);
+  expect(decide(live)).toEqual([
+    expect.stringMatching(/^wait for cart: cart.sentinel@d1, cart.sentinel@d3 may know the master/),
+  ]);
 });
 
 it('forgets a dead stranger one sentinel after the other, and not while anybody is missing', () => {
   const live = failedOver();
-  for (const one of live.sentinels) one.replicas!.push({ address: '10.1.0.99', port: 6379, flags: 'slave,s_down' });
+  for (const one of live.sentinels)
+    one.replicas!.push({ address: '10.1.0.99', port: 6379, flags: 'slave,s_down' });
   const moves = decideSentinel(of.service, of.cluster, live, new Set());
   expect(moves.map((one) => one.id)).toEqual([1, 2, 3].map((n) => `forget on cart.sentinel@d${n}`));
   expect(moves[1]!.needs).toEqual([moves[0]!.id]);

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { drift, directives } from './directives.ts';
+import { directives, drift } from './directives.ts';
 import { redisMembers } from './members.ts';
 import { seatsOf } from './seats.ts';
 import { sample } from './testing/sample.ts';
@@ -15,7 +15,10 @@ const fileOf = (member: ReturnType<typeof membersOf>[number], path: string): str
 it('no file says who is master', () => {
   for (const mode of ['replication', 'sentinel', 'cluster'])
     for (const member of membersOf({ mode })) {
-      const text = member.files.filter((file) => file.path !== 'start').map((file) => file.content).join('\n');
+      const text = member.files
+        .filter((file) => file.path !== 'start')
+        .map((file) => file.content)
+        .join('\n');
       expect(text).not.toMatch(/^(replicaof|slaveof|sentinel monitor)/m);
     }
 });
@@ -29,7 +32,8 @@ it('secrets are in files that only root reads, and in no command, environment or
 });
 
 it('more members add to those that there are: none is renamed and none moves', () => {
-  const names = (spec: Record<string, unknown>) => membersOf(spec).map((member) => `${member.name} ${member.ports[0]!.port}`);
+  const names = (spec: Record<string, unknown>) =>
+    membersOf(spec).map((member) => `${member.name} ${member.ports[0]!.port}`);
   const few = names({ mode: 'cluster', replicas: 0 });
   const more = names({ mode: 'cluster', replicas: 1 });
   const most = names({ mode: 'cluster', shards: 5, replicas: 1 });
@@ -63,7 +67,11 @@ it('the application may not run dangerous commands unless the file allows them',
 });
 
 it('what can be changed live is not in the file that takes a restart', () => {
-  const [member] = membersOf({ maxmemory: '256mb', eviction: 'allkeys-lfu', config: { 'io-threads': 2, hz: 20 } });
+  const [member] = membersOf({
+    maxmemory: '256mb',
+    eviction: 'allkeys-lfu',
+    config: { 'io-threads': 2, hz: 20 },
+  });
   expect(fileOf(member!, 'redis.conf')).not.toMatch(/maxmemory|hz/);
   expect(fileOf(member!, 'redis.conf')).toContain('io-threads 2\n');
   expect(fileOf(member!, 'live.conf')).toContain('maxmemory 268435456\nmaxmemory-policy allkeys-lfu\n');

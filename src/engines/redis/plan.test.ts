@@ -6,7 +6,10 @@ import { base, following, sample, shards, up } from './testing/sample.ts';
 const of = sample({});
 const healthy = () => {
   const master = up(of, 'cart@d2');
-  return { members: [following(of, 'cart@d1', master), master, following(of, 'cart@d3', master)], sentinels: [] };
+  return {
+    members: [following(of, 'cart@d1', master), master, following(of, 'cart@d3', master)],
+    sentinels: [],
+  };
 };
 
 it('as the file says: nothing to do', () => {
@@ -46,7 +49,12 @@ it('a user that somebody added or whose password differs is shown', () => {
 });
 
 describe('rolling restart', () => {
-  const steps = redisPlan(of.service, of.cluster, healthy(), base(of, { restart: ['cart@d1', 'cart@d2', 'cart@d3'] }));
+  const steps = redisPlan(
+    of.service,
+    of.cluster,
+    healthy(),
+    base(of, { restart: ['cart@d1', 'cart@d2', 'cart@d3'] }),
+  );
   const ids = steps.map((step) => step.id);
 
   it('replicas first, then the master hands over, then it restarts', () => {
@@ -70,7 +78,12 @@ it('a member found dead is started, and then the live roles decide', () => {
   const live = healthy();
   live.members[0] = { ...live.members[0]!, up: false };
   const steps = redisPlan(of.service, of.cluster, live, base(of, { stopped: ['cart@d1'] }));
-  expect(steps.map((step) => step.id)).toEqual(['write cart@d1', 'start cart@d1', 'ready cart@d1', 'settle cart']);
+  expect(steps.map((step) => step.id)).toEqual([
+    'write cart@d1',
+    'start cart@d1',
+    'ready cart@d1',
+    'settle cart',
+  ]);
   expect(steps.at(-1)!.after).toContain('ready cart@d1');
 });
 
@@ -82,7 +95,12 @@ it('new members of a running cluster are started before they join', () => {
     { master: 'cart@d2', slots: [three[1]!], replicas: ['cart.2@d3'] },
     { master: 'cart@d3', slots: [three[2]!], replicas: ['cart.2@d1'] },
   ]);
-  const steps = redisPlan(four.service, four.cluster, live, base(four, { absent: ['cart.3@d1', 'cart.3@d2'] }));
+  const steps = redisPlan(
+    four.service,
+    four.cluster,
+    live,
+    base(four, { absent: ['cart.3@d1', 'cart.3@d2'] }),
+  );
   const join = steps.find((step) => step.id === 'join cart')!;
   expect(join.needs).toEqual(expect.arrayContaining(['ready cart.3@d1', 'ready cart.3@d2']));
 });
@@ -96,10 +114,15 @@ it('a member out of the file is stopped only when its slots are somewhere else',
     { master: 'cart.3@d1', slots: [four[3]!], replicas: ['cart.3@d2'] },
   ];
   const wide = shards(sample({ mode: 'cluster', shards: 4 }), list);
-  const live = { ...wide, members: wide.members.map((one) => ({ ...one, leaving: one.name.startsWith('cart.3') })) };
+  const live = {
+    ...wide,
+    members: wide.members.map((one) => ({ ...one, leaving: one.name.startsWith('cart.3') })),
+  };
   const now = sample({ mode: 'cluster' });
   const stop = { id: 'stop cart.3@d1', verb: 'stop', target: 'cart.3@d1', why: '', needs: [] };
-  const leaving = new Map([['cart.3@d1', [{ ...stop, do: { kind: 'script' as const, script: '', timeoutMs: 1 } }]]]);
+  const leaving = new Map([
+    ['cart.3@d1', [{ ...stop, do: { kind: 'script' as const, script: '', timeoutMs: 1 } }]],
+  ]);
   const steps = redisPlan(now.service, now.cluster, live, { ...base(now), leaving });
   expect(steps.find((step) => step.id === 'stop cart.3@d1')!.needs).toEqual(['release cart.3@d1']);
 });

@@ -30,7 +30,9 @@ export function redisPlan(
 ): Step[] {
   const started = base.members.filter((member) => verbs(base, member).includes('start'));
   // What is not among the members found on a host that answered is not there yet.
-  const answered = new Set([...base.observed.values()].filter((state) => state.reachable).map((state) => state.host));
+  const answered = new Set(
+    [...base.observed.values()].filter((state) => state.reachable).map((state) => state.host),
+  );
   const fresh = new Set(
     started
       .filter((member) => {

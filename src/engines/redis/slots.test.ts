@@ -59,7 +59,8 @@ it('from any distribution to any set of shards: all slots kept, every shard fair
           }
         const share = slotCount / keep.length;
         for (const [name, slots] of after)
-          if (keep.includes(name)) expect(Math.abs(slots.size - share)).toBeLessThanOrEqual(Math.max(1, share * tolerance));
+          if (keep.includes(name))
+            expect(Math.abs(slots.size - share)).toBeLessThanOrEqual(Math.max(1, share * tolerance));
           else expect(slots.size).toBe(0);
         expect(balance(new Map([...after].map(([name, slots]) => [name, [...slots]])), keep)).toEqual([]);
       },

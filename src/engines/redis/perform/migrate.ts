@@ -108,7 +108,18 @@ async function moveKeys(
 ): Promise<void> {
   // REPLACE: a copy at the destination can only be left of a MIGRATE that was cut off. While the source has the key,
   // clients write it there, so the source's is the newer.
-  const where = [target.address, String(target.port), '', '0', '10000', 'REPLACE', 'AUTH2', adminUser, auth, 'KEYS'];
+  const where = [
+    target.address,
+    String(target.port),
+    '',
+    '0',
+    '10000',
+    'REPLACE',
+    'AUTH2',
+    adminUser,
+    auth,
+    'KEYS',
+  ];
   for (let left = slots; left.length > 0; ) {
     const found = await Promise.all(
       left.map(async (slot) => ({

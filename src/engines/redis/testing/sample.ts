@@ -11,7 +11,10 @@ import { downAfterOf, timingOf } from '../timing.ts';
 import { users } from '../users.ts';
 
 /** Values for tests: a cluster of hosts d1, d2, ... with one service `cart`, and what would be observed of it. */
-export function sample(spec: Record<string, unknown>, hosts = 3): { service: RedisService; cluster: Cluster } {
+export function sample(
+  spec: Record<string, unknown>,
+  hosts = 3,
+): { service: RedisService; cluster: Cluster } {
   const names = Array.from({ length: hosts }, (_, i) => `d${i + 1}`);
   const service: RedisService = {
     name: 'cart',
@@ -27,11 +30,17 @@ export function sample(spec: Record<string, unknown>, hosts = 3): { service: Red
     home: '/var/lib/phalanx/shop',
     network: { cidr: '10.1.0.0/24', prefix: 24, machine: '10.1.0.254' },
     hosts: Object.fromEntries(
-      names.map((name, i) => [name, { name, kind: 'lab', address: `10.1.0.${i + 11}`, root: `/hosts/${name}` }]),
+      names.map((name, i) => [
+        name,
+        { name, kind: 'lab', address: `10.1.0.${i + 11}`, root: `/hosts/${name}` },
+      ]),
     ),
     services: { cart: service },
     secrets: Object.fromEntries(
-      ['password', 'admin', 'replica', 'sentinel', 'tls', 'user-reports'].map((name) => [`cart/${name}`, `secret-${name}`]),
+      ['password', 'admin', 'replica', 'sentinel', 'tls', 'user-reports'].map((name) => [
+        `cart/${name}`,
+        `secret-${name}`,
+      ]),
     ),
     releases: {},
   } as Cluster;
@@ -59,7 +68,12 @@ export const down = (of: Sample, name: string): LiveMember => {
 };
 
 /** Replicas of `master`, with the same history, linked. */
-export function following(of: Sample, name: string, master: LiveMember, more: Partial<LiveMember> = {}): LiveMember {
+export function following(
+  of: Sample,
+  name: string,
+  master: LiveMember,
+  more: Partial<LiveMember> = {},
+): LiveMember {
   const { address, port } = master;
   const replica = up(of, name, { role: 'replica', upstream: { address, port }, linkUp: true, ...more });
   master.followers!.push({ address: replica.address, port: replica.port, offset: 1000, online: true });
@@ -67,7 +81,11 @@ export function following(of: Sample, name: string, master: LiveMember, more: Pa
 }
 
 /** Sentinels that all watch the same master. */
-export const watching = ({ service, cluster }: Sample, master: LiveMember, members: LiveMember[]): LiveSentinel[] => {
+export const watching = (
+  { service, cluster }: Sample,
+  master: LiveMember,
+  members: LiveMember[],
+): LiveSentinel[] => {
   const seats = sentinelSeatsOf(service, cluster);
   return seats.map((seat, i) => ({
     ...{ name: seat.name, host: seat.host, address: seat.address, port: seat.port, up: true },
@@ -77,8 +95,12 @@ export const watching = ({ service, cluster }: Sample, master: LiveMember, membe
       downAfter: downAfterOf(service.spec, i),
       failoverTimeout: timingOf(service.spec).failoverTimeout,
     },
-    sentinels: seats.filter((other) => other !== seat).map((other) => ({ ...other, flags: 'sentinel', id: other.name })),
-    replicas: members.filter((one) => one !== master).map((one) => ({ address: one.address, port: one.port, flags: 'slave' })),
+    sentinels: seats
+      .filter((other) => other !== seat)
+      .map((other) => ({ ...other, flags: 'sentinel', id: other.name })),
+    replicas: members
+      .filter((one) => one !== master)
+      .map((one) => ({ address: one.address, port: one.port, flags: 'slave' })),
   }));
 };
 
@@ -103,11 +125,16 @@ export function shards(
 ): RedisLive {
   const { silent = [], open = {}, blank = [], extra = [] } = options;
   const wanted = seatsOf(of.service, of.cluster);
-  const placeOf = (name: string) => extra.find((one) => one.name === name) ?? wanted.find((one) => one.name === name)!;
+  const placeOf = (name: string) =>
+    extra.find((one) => one.name === name) ?? wanted.find((one) => one.name === name)!;
   const names = list.flatMap((shard) => [shard.master, ...shard.replicas]);
   const line = (name: string, self: string): string => {
     const shard = list.find((one) => one.master === name || one.replicas.includes(name))!;
-    const flags = [name === self ? 'myself' : '', shard.master === name ? 'master' : 'slave', silent.includes(name) ? 'fail' : '']
+    const flags = [
+      name === self ? 'myself' : '',
+      shard.master === name ? 'master' : 'slave',
+      silent.includes(name) ? 'fail' : '',
+    ]
       .filter((flag) => flag !== '')
       .join(',');
     const { address, port } = placeOf(name);
@@ -130,7 +157,13 @@ export function shards(
     const master = placeOf(shard.master);
     return {
       ...clean,
-      ...(shard.master === name ? {} : { role: 'replica' as const, upstream: { address: master.address, port: master.port }, linkUp: true }),
+      ...(shard.master === name
+        ? {}
+        : {
+            role: 'replica' as const,
+            upstream: { address: master.address, port: master.port },
+            linkUp: true,
+          }),
       keys: 10,
       nodes: parseNodes(names.map((other) => line(other, name)).join('\n')),
     };
@@ -164,7 +197,7 @@ export function base(
     observed: new Map(members.map((member) => [member.name, state(member.name, member.host)])),
     byMember: new Map(members.map(({ name }) => [name, verbsOf(name).map((verb) => step(verb, name))])),
     around: () => ({ before: [], after: [] }),
-    leaving: [],
+    leaving: new Map(),
   };
 }
 
