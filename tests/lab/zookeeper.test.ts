@@ -237,12 +237,41 @@ describe('zookeeper', () => {
     await cluster.must('up');
   });
 
-  it('two members without data never outvote the one that has it', async () => {
+  it('most voters without data: nothing is elected of them until the user accepts what is lost', async () => {
+    const client = await writer(access());
+    const { last } = await client.stop();
     await cluster.must('down');
     for (const host of ['data1', 'data2']) shell(`rm -rf ${folder(host)}`);
-    await cluster.run(['up'], { killAfterMs: 12_000 });
-    const rows = await rowsOf();
-    expect(rows.filter(({ role }) => role === 'electing').length).toBeGreaterThanOrEqual(3);
-    expect(rows.some(({ role }) => role === 'leader')).toBe(false);
+    await cluster.run(['up'], { killAfterMs: 8_000 });
+    expect((await rowsOf()).filter(({ role }) => role === 'leader')).toEqual([]);
+    const { out } = await cluster.run(['plan']);
+    expect(out).toMatch(/seed .*2 of 3 voters lost their data.*destroys data of locks/);
+    await cluster.must('up', '--allow-data-loss', 'locks');
+    expect((await cluster.status()).health).toBe('healthy');
+    const said = await javaClient(access(), [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
   });
+
+  it('a member that is cut off holds the roll: the file is not followed at the price of the majority', async () => {
+    const cut = (await rowsOf()).find(({ role }) => role === 'follower')!.host;
+    const inside = (script: string) => shell(`ip netns exec phalanx.zktest.${cut} sh -c '${script}'`);
+    inside(
+      'nft add table inet cut; nft add chain inet cut in "{ type filter hook input priority 0; }"; nft add rule inet cut in tcp dport != 1 drop',
+    );
+    const others = voters.filter((host) => host !== cut);
+    const pids = others.map(pid);
+    await until('it is silent', async () =>
+      (await rowsOf()).some(({ host, role }) => host === cut && role === 'silent'),
+    );
+    cluster.write(yaml([], '    config: { snapCount: 7000 }'));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/is not restarted: 2 voters in step are needed, 1 would be left/);
+    expect(out).toContain(`1 would be left: locks@${cut}`);
+    expect(others.map(pid)).toEqual(pids);
+    inside('nft delete table inet cut');
+    await cluster.must('up');
+    expect(others.map(pid)).not.toEqual(pids);
+    expect((await cluster.status()).health).toBe('healthy');
+  }, 300_000);
 });

@@ -40,8 +40,9 @@ export async function performZooKeeper(
   const host = String(action.args['host']);
   switch (action.name) {
     case 'form':
+      return form(work);
     case 'seed':
-      return seed(work, action.args['hosts'] as string[]);
+      return seed(work, host, action.args['force'] === true);
     case 'ready':
       return untilServing(work, host);
     case 'hold':
@@ -62,36 +63,55 @@ const seatOf = ({ service, cluster }: Work, host: string): Seat =>
   seatsOf(service, cluster).find((seat) => seat.host === host)!;
 
 /**
- * Tells members without data who the ensemble is. With an ensemble, also one that is down and has left its data on other
- * hosts, they are told to be observers: an empty server must never vote, or two of them elect each other and the data of the
- * third is thrown away. The leader gives them their vote back once they are in step. Only where no host at all has
- * data a new ensemble is formed, and for that every host must be looked at.
+ * Tells every member of a new ensemble who the others are. Every voter's disk must be seen to be empty: an ensemble that is down
+ * has left its data there, and a new one would pass it over. With data anywhere there is nothing to form.
  */
-async function seed({ service, cluster, reach }: Work, hosts: string[]): Promise<void> {
+async function form(work: Work): Promise<void> {
+  const { service, cluster, reach } = work;
   const live = await observeZooKeeper(service, cluster, reach);
+  if (live.ensemble) return;
   const seats = seatsOf(service, cluster);
-  if (!live.ensemble) {
-    const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
-    if (unknown.length > 0)
-      throw new StepFailed(
-        `the disks of ${unknown.map(({ name }) => name).join(', ')} cannot be looked at: data may be there, and a new ensemble would pass it over. Bring the hosts up and run up again`,
-      );
-  }
-  await Promise.all(
-    hosts.map(async (host) => {
-      const seat = seats.find((one) => one.host === host)!;
-      const server = live.servers[host];
-      const known = live.ensemble?.servers.some(({ id }) => id === seat.id);
-      if (server?.state === 'serving' || (known && hasData(server))) return;
-      const others = live.ensemble?.servers.filter(({ id }) => id !== seat.id) ?? seats;
-      const text = ensembleText(live.ensemble ? [...others, { ...seat, role: 'observer' }] : others);
-      const root = cluster.hosts[host]!.root;
-      const member = zooKeeperMembers(service, cluster).find(({ name }) => name === seat.name)!;
-      const { exit, stderr } = await reach.host(host).run(
-        `folder=${quote(`${memberFolder(member, root)}/data`)} text=${quote(text.trimEnd())}
+  const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
+  if (unknown.length > 0)
+    throw new StepFailed(
+      `the disks of ${unknown.map(({ name }) => name).join(', ')} cannot be looked at: data may be there, and a new ensemble would pass it over. Bring the hosts up and run up again`,
+    );
+  await Promise.all(seats.map((seat) => introduce(work, seat, ensembleText(seats))));
+}
+
+/**
+ * Tells a member without data who the ensemble is, and that it is an observer itself: it then never proposes its emptiness. The
+ * others count its vote nevertheless, so it must not be there when they elect: with it, one that lacks the newest writes could win.
+ * So it waits until they have a leader, copies from that one, and has its vote back from then on. `force`: they will
+ * never have one without it, and the user has accepted what that may cost.
+ */
+async function seed(work: Work, host: string, force: boolean): Promise<void> {
+  const { service, cluster } = work;
+  const seat = seatOf(work, host);
+  const byId = (id: number) => hostOf(service, cluster, id);
+  const settled = (live: ZooKeeperLive): boolean => {
+    const server = live.servers[host];
+    const known = live.ensemble?.servers.some(({ id }) => id === seat.id) === true;
+    return server?.state === 'serving' || !live.ensemble || (known && hasData(server));
+  };
+  const live = await untilOpen(work, `${seat.name} has no data and is not started`, (seen) => {
+    if (force || settled(seen) || writable(seen, byId)) return undefined;
+    const voters = votersOf(seen.ensemble!.servers);
+    return `it must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
+  });
+  if (settled(live)) return;
+  const others = live.ensemble!.servers.filter(({ id }) => id !== seat.id);
+  await introduce(work, seat, ensembleText([...others, { ...seat, role: 'observer' }]));
+}
+
+/** Writes what a member without data starts with. One that runs is started again; one that has it already is left alone. */
+async function introduce({ service, cluster, reach }: Work, seat: Seat, text: string): Promise<void> {
+  const root = cluster.hosts[seat.host]!.root;
+  const member = zooKeeperMembers(service, cluster).find(({ name }) => name === seat.name)!;
+  const script = `folder=${quote(`${memberFolder(member, root)}/data`)} text=${quote(text.trimEnd())}
 mkdir -p "$folder" || exit 1
 [ "$(cat "$folder/first.cfg" 2>/dev/null)" != "$text" ] || [ -e "$folder/version-2/currentEpoch" ] || exit 0
-running=$(s6-svstat -o up ${quote(`${root}/scan/${seat.name}`)} 2>/dev/null)
+running=$(s6-svstat -o wantedup ${quote(`${root}/scan/${seat.name}`)} 2>/dev/null)
 ( ${stopFragment(member, root)} ) || exit 1
 cd "$folder" || exit 1
 # What an earlier membership left: kept beside, once, and never believed again.
@@ -99,12 +119,11 @@ if [ -e version-2 ]; then rm -rf before && mkdir before && mv version-2 before/ 
 rm -f zoo.cfg zoo.cfg.dynamic.*
 printf '%s\\n' "$text" >first.cfg.new && mv first.cfg.new first.cfg || exit 1
 [ "$running" != true ] || ( ${startFragment(member, root)} )
-`,
-        { timeoutMs: member.stop.timeoutMs + 30_000 },
-      );
-      if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
-    }),
-  );
+`;
+  const { exit, stderr } = await reach
+    .host(seat.host)
+    .run(script, { timeoutMs: member.stop.timeoutMs + 30_000 });
+  if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
 }
 
 /** Waits until the member serves; a follower that serves is in step with its leader. */

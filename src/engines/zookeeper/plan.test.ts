@@ -152,6 +152,19 @@ describe('plan', () => {
     expect(preceding(steps, 'start locks@d3')).toContain('seed locks@d3');
   });
 
+  it('most disks lost: what that costs is accepted by name, or nothing is done', () => {
+    const found = live(voters(1, 2, 3), undefined, [2, 3]);
+    for (const host of ['d2', 'd3']) found.servers[host]!.disk = { epoch: 0 };
+    const steps = planZooKeeper(three, cluster, found, base(three, { dead: ['d2', 'd3'] }));
+    expect(steps.filter(({ destroys }) => destroys === 'locks').map(({ id }) => id)).toEqual([
+      'seed locks@d2',
+      'seed locks@d3',
+    ]);
+    found.servers['d2']!.disk = { epoch: 1 };
+    const hopeful = planZooKeeper(three, cluster, found, base(three, { dead: ['d2', 'd3'] }));
+    expect(hopeful.filter(({ destroys }) => destroys)).toEqual([]);
+  });
+
   it('restarts go one after the other, the leader last, each held until the others can do without it', () => {
     const steps = planZooKeeper(
       three,

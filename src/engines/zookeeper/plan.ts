@@ -1,7 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { BasePlan, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
-import { type Ensemble, serverLine } from './ensemble.ts';
+import { type Ensemble, majority, serverLine, votersOf } from './ensemble.ts';
 import { hasData, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 
@@ -40,6 +40,25 @@ export function changes(
 }
 
 /**
+ * Says so when most voters have lost their disks: a majority of those that have data can never come together again, and what is
+ * left may lack writes that only the lost ones had. Undefined while there is hope, also for disks that cannot be seen.
+ */
+function lostMajority(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  ensemble: Ensemble,
+  live: ZooKeeperLive,
+): string | undefined {
+  const voters = votersOf(ensemble.servers);
+  const lost = voters.filter(({ id }) => {
+    const server = live.servers[hostOf(service, cluster, id) ?? ''];
+    return server?.disk !== undefined && !hasData(server);
+  });
+  if (voters.length - lost.length >= majority(voters.length)) return undefined;
+  return `${lost.length} of ${voters.length} voters lost their data: writes that only they had are gone, the others' are kept`;
+}
+
+/**
  * Members that do not run are started, side by side: that can only help. New ones, and ones that lost their disk, first
  * learn who the ensemble is. Then, one at a time, each step only with a majority that stays: servers come in, members
  * restart (observers, followers, the leader last), servers leave. At the end a client writes and reads. Nothing here
@@ -72,6 +91,7 @@ export function planZooKeeper(
   const ready = (seat: Seat): Step =>
     engine('ready', seat.name, 'until it serves with a majority', { host: seat.host });
 
+  const hopeless = ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
   const turns: { rank: number; seat: Seat; steps: Step[] }[] = [];
   for (const seat of seats) {
@@ -87,16 +107,20 @@ export function planZooKeeper(
       continue;
     }
     const known = ensemble?.servers.some(({ id }) => id === seat.id);
-    const blank = server?.disk !== undefined && !hasData(server);
+    // Whether a known member, or one of an ensemble that nobody has seen yet, has its data: it is started, and would only say that it
+    // belongs to nobody; then it is told, if need be. A new one is told before.
+    const unseen = server?.disk === undefined && (known || !ensemble);
     const seeds: Step[] = [];
-    if (ensemble && server?.state !== 'serving' && (!known || blank || server?.disk === undefined)) {
-      const why = known
-        ? 'if its disk is empty it learns who the others are'
-        : 'it learns who the others are';
-      seeds.push(engine('seed', seat.name, why, { hosts: [seat.host] }));
+    if (unseen) seeds.push(engine('seed', seat.name, 'should its disk be empty', { host: seat.host }));
+    else if (ensemble && server?.state !== 'serving' && !(known && hasData(server))) {
+      const why = known ? 'its data is lost: it copies from the others' : 'it learns who the others are';
+      const force = known === true && hopeless !== undefined;
+      const seed = engine('seed', seat.name, force ? hopeless : why, { host: seat.host, force });
+      seeds.push(force ? { ...seed, destroys: service.name } : seed);
     }
-    const all = [...writes, ...seeds, ...runs];
-    steps.push(...chain(all.length > 0 ? [...all, ready(seat)] : []));
+    const all = unseen ? [...writes, ...runs, ...seeds] : [...writes, ...seeds, ...runs];
+    const searching = server?.state === 'electing' || server?.state === 'read-only';
+    steps.push(...chain(all.length > 0 || searching ? [...all, ready(seat)] : []));
   }
 
   if (!ensemble) {
@@ -104,7 +128,7 @@ export function planZooKeeper(
       live === undefined
         ? 'a new ensemble, or the one whose data is there'
         : `a new ensemble of ${service.hosts.length}`;
-    const form = engine('form', service.name, why, { hosts: seats.map(({ host }) => host) });
+    const form = engine('form', service.name, why, {});
     const forming = steps.map((step) =>
       step.verb === 'start' || step.verb === 'restart' || (step.verb === 'ready' && step.needs.length === 0)
         ? { ...step, needs: [...step.needs, form.id] }
