@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { FileErrors } from '../file/read.ts';
+import type { DrillOptions } from './drill.ts';
 import { UserError } from './error.ts';
 import { red } from './paint.ts';
 
@@ -67,6 +68,33 @@ command(
   const { weightCommand } = await import('./weight.ts');
   exit(await weightCommand(options.file, server, weight));
 });
+
+const several = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+command(
+  'drill [service]',
+  'faults under client load: how long it was away, what was lost (exit status 4: a promise broken, 5: unknown)',
+)
+  .option('--fault <verb-role>', 'only this fault, for example kill-master; may be repeated', several)
+  .option('--for <duration>', 'how long the fault stands, for example 20s')
+  .option('--seed <n>', 'the same operations and the same choices again')
+  .option('--html <file>', 'write a report that stands alone')
+  .option('--junit <file>', 'write JUnit XML')
+  .option('--out <folder>', "keep the evidence here (default: drills in the cluster's folder)")
+  .option('--degraded', 'drill although the cluster is not steady')
+  .option('--i-mean-it <host...>', 'real machines that may be struck')
+  .option('--verify <history>', 'the verdict again, from a history alone')
+  .action(async (service: string | undefined, options: DrillOptions) => {
+    const { drill } = await import('./drill.ts');
+    exit(await drill(service, options));
+  });
+
+command('heal [file]', 'undo every fault of the lab that a drill or a person left standing').action(
+  async (file: string | undefined, options: Common) => {
+    const { healCommand } = await import('./drill.ts');
+    exit(await healCommand(file ?? options.file, options));
+  },
+);
 
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')

@@ -1,5 +1,6 @@
 import { observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
+import { leftOver } from '../drill/standing.ts';
 import type { MemberState, StatusRow } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
@@ -28,9 +29,12 @@ export async function status(file: string | undefined, options: { json?: boolean
     (service) => engines[service.type]!.status?.(service, cluster, observed.live[service.name]) ?? [],
   );
   const merged = merge(rows, live);
-  const health = merged.every((row) => row.health === 'ok') ? 'healthy' : 'degraded';
-  if (options.json) console.log(JSON.stringify({ cluster: cluster.name, health, rows: merged }));
+  const fault = leftOver(cluster);
+  const health = fault === undefined && merged.every((row) => row.health === 'ok') ? 'healthy' : 'degraded';
+  if (options.json)
+    console.log(JSON.stringify({ cluster: cluster.name, health, ...(fault ? { fault } : {}), rows: merged }));
   else console.log(statusLines(cluster, merged, health).join('\n'));
+  if (fault && !options.json) console.log(`\n${yellow(fault)}: phalanx heal`);
   return health === 'healthy' ? 0 : 3;
 }
 

@@ -3,6 +3,13 @@ import { Histogram } from './histogram.ts';
 /** Fewer gaps than this before the fault, and their 99th percentile says nothing. */
 export const leastBaseline = 100;
 
+/**
+ * A request that fails proves the service away even while others are answered: with one of three servers dead and still
+ * in rotation there is never a moment without an answer. So where nothing but answers is measured, a gap that has begun with
+ * an error ends only with the first of this many answers in a row.
+ */
+export const cleanAnswers = 50;
+
 /** Times are microseconds of the history. */
 export interface Gap {
   from: number;
@@ -50,14 +57,31 @@ export class Lane {
   #window: FaultWindow;
   #last: number | undefined;
   #errors = 0;
+  #clean: number;
+  /** Answers since the last error, held back until they are enough in a row; undefined: there was no error. */
+  #held: { invoked: number; t: number }[] | undefined;
 
-  constructor(name: string, kind: 'write' | 'read', window: FaultWindow) {
+  /** `clean`: how many acknowledgements in a row end a gap in which there were errors. */
+  constructor(name: string, kind: 'write' | 'read', window: FaultWindow, clean = 1) {
     this.name = name;
     this.kind = kind;
     this.#window = window;
+    this.#clean = clean;
   }
 
   acknowledged(invoked: number, t: number): void {
+    if (this.#held === undefined) {
+      this.#take(invoked, t);
+      return;
+    }
+    this.#held.push({ invoked, t });
+    if (this.#held.length < this.#clean) return;
+    const held = this.#held;
+    this.#held = undefined;
+    for (const one of held) this.#take(one.invoked, one.t);
+  }
+
+  #take(invoked: number, t: number): void {
     if (this.#last !== undefined) {
       if (this.#window.first === undefined) this.baseline.add(t - this.#last);
       this.#close({ from: this.#last, to: t, open: false });
@@ -68,6 +92,11 @@ export class Lane {
 
   /** fail or info. A timeout that began in the gap belongs to it, whenever the client gave up. */
   unanswered(invoked: number, t: number): void {
+    if (this.#clean > 1) {
+      // Answers between errors lie within the gap that this error prolongs.
+      for (const one of this.#held ?? []) this.#insideLatency.add(one.t - one.invoked);
+      this.#held = [];
+    }
     if (this.#overlaps(invoked, t)) this.insideErrors++;
     else this.#errors++;
   }

@@ -1,6 +1,6 @@
 import type { Checker, Flight, Report } from './checkers/checker.ts';
 import { checkers } from './checkers/index.ts';
-import { FaultWindow, Lane, leastBaseline } from './gaps.ts';
+import { cleanAnswers, FaultWindow, Lane, leastBaseline } from './gaps.ts';
 import { Histogram } from './histogram.ts';
 import {
   type Anomaly,
@@ -67,7 +67,8 @@ export interface Recovery {
   /**
    * The longest time without an acknowledged write that overlaps the time from `planned` (just before the fault's command)
    * to `whole`, of the group that had the longest, less the 99th percentile of that group's gaps before the fault.
-   * null: no fault, or too little traffic before it.
+   * Of requests, a gap that has begun with an error ends with the first of 50 answers in a row (gaps.ts). null: no
+   * fault, or too little traffic before it.
    */
   rtoMs: number | null;
   /** The service had not come back when the history ended: it was away for at least this long. */
@@ -238,8 +239,9 @@ export class Analysis {
   #settle(flight: Flight, type: Completion['type'], line: Completion | undefined): void {
     const { op } = flight;
     this.#checkerOf(op).complete(flight, type, line?.v, this.#line);
-    const { kind } = operations[op.f];
-    const lane = kind === 'long' ? undefined : this.#lane(kind, op.g ?? '');
+    const { kind, model } = operations[op.f];
+    const clean = model === 'request' ? cleanAnswers : 1;
+    const lane = kind === 'long' ? undefined : this.#lane(kind, op.g ?? '', clean);
     if (type === 'ok') {
       this.#counts.acknowledged++;
       if (kind !== 'long') {
@@ -388,11 +390,11 @@ export class Analysis {
     return checker;
   }
 
-  #lane(kind: 'write' | 'read', group: string): Lane {
+  #lane(kind: 'write' | 'read', group: string, clean: number): Lane {
     const key = `${kind} ${group}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(group, kind, this.#window);
+      lane = new Lane(group, kind, this.#window, clean);
       this.#lanes.set(key, lane);
     }
     return lane;

@@ -2,6 +2,7 @@ import type { ZodType } from 'zod';
 import type { Check } from '../check/check.ts';
 import type { Cluster, Problem, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
+import type { Drills } from './drill.ts';
 
 /**
  * The main wall: what an engine is to everything above it. An engine's folder holds schema.ts, members.ts,
@@ -46,6 +47,13 @@ export interface Engine<Spec = any, Live = any> {
   status?(service: Service<Spec>, cluster: Cluster, live: Live | undefined): StatusRow[];
   /** Services that this one's `serve` step waits for, whichever way they end: a director's real servers. */
   follows?(service: Service<Spec>): string[];
+  /** How the service is drilled, given what is live now: its client, the roles that faults are aimed at, what each member holds in the end. */
+  drills?(
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    live: Live | undefined,
+  ): Promise<Drills<Live>>;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
 }

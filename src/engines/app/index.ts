@@ -1,6 +1,7 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Engine } from '../engine.ts';
 import { rolling } from '../rolling.ts';
+import { appDrills } from './drill.ts';
 import { appMembers, usedEnvironment } from './members.ts';
 import { type AppSpec, schema } from './schema.ts';
 
@@ -11,6 +12,7 @@ export const app = (engineOf: (type: string) => Engine): Engine<AppSpec> => ({
   packages: () => [],
   members: (service, cluster) => appMembers(service, cluster, usedEnvironment(service, cluster, engineOf)),
   plan: (_service, _cluster, _live, base) => rolling(base),
+  drills: appDrills,
   address: (service, cluster) => ({ URL: urls(service, cluster).join(',') }),
 });
 

@@ -1,5 +1,6 @@
 import type { Engine } from '../engine.ts';
 
+import { directorDrills } from './drill.ts';
 import { backends, type EngineOf } from './listens.ts';
 import { directorMembers } from './members.ts';
 import { type DirectorsLive, observeDirectors } from './observe.ts';
@@ -37,6 +38,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     return { URL: `http://${host}${first!.port[0] === 80 ? '' : `:${first!.port[0]}`}/`, VIP: vip! };
   },
   status: (service, _cluster, live) => directorStatus(service, live),
+  drills: directorDrills,
   around: (service, cluster, member) => {
     const fronted = service.spec.listen.some(
       (listen) =>

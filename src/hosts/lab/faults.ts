@@ -2,7 +2,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import { HostUnreachable } from '../host.ts';
 import { machine } from '../machine.ts';
 import { bootHost } from './boot.ts';
-import { emptyPartition, healNetwork, mendHost, partitionTable } from './mend.ts';
+import { emptyPartition, emptyWeather, healNetwork, mendHost, partitionTable, weatherTable } from './mend.ts';
 import { hostNamespace, hostRoot, portName, switchNamespace, uplinkPort } from './names.ts';
 import { killAll } from './network.ts';
 import { partitionedAlias } from './observe.ts';
@@ -81,7 +81,9 @@ export function partition(cluster: Cluster, groups: string[][]): Promise<void> {
   const rules = ports.flatMap((from, at) => {
     const others = ports.filter((_, index) => index !== at).flat();
     if (from.length === 0 || others.length === 0) return [];
-    return [`add rule bridge ${partitionTable} forward iifname ${set(from)} oifname ${set(others)} drop`];
+    return [
+      `add rule bridge ${partitionTable} forward iifname ${set(from)} oifname ${set(others)} counter drop`,
+    ];
   });
   const ns = switchNamespace(cluster.name);
   // The mark first: a partition that nobody can see would be worse than a mark without one.
@@ -93,6 +95,47 @@ add chain bridge ${partitionTable} forward { type filter hook forward priority 0
 ${rules.join('\n')}
 PHALANX_NFT
 `);
+}
+
+/** Frames from the host are dropped in the switch: it hears everybody, and nobody hears it. Replaces earlier bad weather. */
+export function deafen(cluster: Cluster, host: string): Promise<void> {
+  return weather(cluster, [`iifname "${portName(host)}" counter drop`]);
+}
+
+/** A share (0 to 1) of the frames from and to the host is dropped at random. Replaces earlier bad weather. */
+export function lose(cluster: Cluster, host: string, share: number): Promise<void> {
+  const some = `numgen random mod 1000 < ${Math.round(share * 1000)} counter drop`;
+  return weather(cluster, [`iifname "${portName(host)}" ${some}`, `oifname "${portName(host)}" ${some}`]);
+}
+
+/** Ends every partition, `deafen` and `lose`. */
+export function mendNetwork(cluster: Cluster): Promise<void> {
+  return must(healNetwork(cluster));
+}
+
+function weather(cluster: Cluster, rules: string[]): Promise<void> {
+  return must(`nsenter --net=/run/netns/${switchNamespace(cluster.name)} nft -f - <<'PHALANX_NFT'
+${emptyWeather}
+add table bridge ${weatherTable}
+add chain bridge ${weatherTable} forward { type filter hook forward priority 1; policy accept; }
+${rules.map((rule) => `add rule bridge ${weatherTable} forward ${rule}`).join('\n')}
+PHALANX_NFT
+`);
+}
+
+/**
+ * Narrows what the host receives to `kbit` a second with at most 50 ms of queue, by a token bucket at its port (tc-tbf(8)). The
+ * kernels that we meet have no netem, so there is no added delay beyond that queue's.
+ */
+export function slow(cluster: Cluster, host: string, kbit: number): Promise<void> {
+  return must(
+    `tc -n ${switchNamespace(cluster.name)} qdisc replace dev ${portName(host)} root tbf rate ${kbit}kbit burst 16kb latency 50ms`,
+  );
+}
+
+/** Takes the narrow place away. */
+export function widen(cluster: Cluster, host: string): Promise<void> {
+  return must(mendHost(cluster, host));
 }
 
 /** Undoes every fault: no partition, every cable plugged in, nothing frozen, every host of the file powered on. */

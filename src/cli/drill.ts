@@ -1,0 +1,220 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { canonicalJson } from '../drill/canonical.ts';
+import { type Aimed, faultNamed } from '../drill/faults.ts';
+import { HistoryBroken } from '../drill/history.ts';
+import { renderHtml } from '../drill/report/html.ts';
+import { renderJson } from '../drill/report/json.ts';
+import { renderJunit } from '../drill/report/junit.ts';
+import { awayOf, type DrillRun, duration, lostOf, outcomeOf } from '../drill/report/run.ts';
+import { renderTerminal } from '../drill/report/terminal.ts';
+import { runDrill, type World } from '../drill/run.ts';
+import { healAll, leftOver, standingFault, standingText } from '../drill/standing.ts';
+import { troublesNow } from '../drill/steady.ts';
+import { exitOf, verify } from '../drill/verdict.ts';
+import { engines } from '../engines/index.ts';
+import type { Cluster, Service } from '../file/cluster.ts';
+import { parseDuration } from '../file/units.ts';
+import { UserError } from './error.ts';
+import { dim, green, red, yellow } from './paint.ts';
+import { lockAndKeep, openSession, type Session } from './session.ts';
+
+export interface DrillOptions {
+  file?: string;
+  json?: boolean;
+  fault?: string[];
+  for?: string;
+  seed?: string;
+  html?: string;
+  junit?: string;
+  verify?: string;
+  out?: string;
+  degraded?: boolean;
+  iMeanIt?: string[];
+}
+
+/** `phalanx drill`: faults under client load. Exit status 0 every promise kept, 4 one broken, 5 unknown. */
+export async function drill(named: string | undefined, options: DrillOptions): Promise<number> {
+  if (options.verify !== undefined) return verifyHistory(options.verify);
+  const session = await openSession(options.file);
+  const { cluster } = session;
+  const services = chosen(session, named);
+  refuseRealHosts(cluster, services, options.iMeanIt ?? []);
+  const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : wholeNumber(options.seed);
+  const forMs = options.for === undefined ? undefined : milliseconds(options.for);
+  const lock = await lockAndKeep(session);
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (!stop.signal.aborted) console.error('\nhealing what was made, then stopping');
+    stop.abort(new Error('interrupted'));
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  const runs: DrillRun[] = [];
+  let exit = 0;
+  try {
+    await healLeftOver(cluster);
+    const world: World = {
+      cluster,
+      engines,
+      reach: session.reach,
+      base: resolve(options.out ?? join(cluster.home, 'drills')),
+      versions: { phalanx: ownVersion(), node: process.versions.node },
+      say: (line) => console.error(dim(`  ${line}`)),
+      signal: stop.signal,
+    };
+    for (const service of services)
+      for (const aimed of await faultsOf(world, service, options.fault)) {
+        if (stop.signal.aborted) break;
+        console.error(`${service.name}: ${aimed.name}`);
+        const { observed, troubles } = await troublesNow(cluster, engines, session.reach);
+        if (troubles.length > 0 && !options.degraded) {
+          console.error(
+            `${yellow('not drilled')}: the cluster is not steady before any fault (--degraded drills it nevertheless)`,
+          );
+          for (const trouble of troubles) console.error(`  ${trouble}`);
+          exit = worse(exit, 5);
+          break;
+        }
+        const drills = await engines[service.type]!.drills!(
+          service,
+          cluster,
+          session.reach,
+          observed.live[service.name],
+        );
+        const run = await runDrill(world, {
+          service,
+          drills,
+          aimed,
+          forMs: forMs ?? drills.forMs,
+          seed,
+          accepted: troubles,
+        });
+        runs.push(run);
+        exit = worse(exit, exitOf(run.verdict));
+        console.error(`  ${summary(run)}`);
+        console.error(dim(`  evidence: ${run.bundle.folder}`));
+      }
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal);
+    await lock.release();
+  }
+  if (options.html) writeFileSync(options.html, renderHtml(runs));
+  if (options.junit) writeFileSync(options.junit, renderJunit(runs));
+  if (options.json) process.stdout.write(renderJson(runs));
+  else if (runs.length > 0) process.stdout.write(renderTerminal(runs, process.stdout.columns ?? 120));
+  return stop.signal.aborted ? worse(exit, 5) : exit;
+}
+
+/** `phalanx heal`: undoes every fault of the lab, whoever made it. */
+export async function healCommand(file: string | undefined, options: { json?: boolean }): Promise<number> {
+  const session = await openSession(file);
+  const lock = await lockAndKeep(session);
+  try {
+    const left = standingFault(session.cluster);
+    await healAll(session.cluster);
+    if (options.json) console.log(JSON.stringify({ outcome: 'done', healed: left?.fault ?? null }));
+    else
+      console.log(
+        `${green('healed')}: every cable is in, every host is on, nothing is cut off or frozen${left ? ` (${standingText(left.fault)})` : ''}`,
+      );
+    return 0;
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Heals what a killed drill left, and says so. Called with the cluster's lock held. */
+export async function healLeftOver(cluster: Cluster): Promise<void> {
+  const left = leftOver(cluster);
+  if (left === undefined) return;
+  console.error(`${yellow(left)}; healing it`);
+  await healAll(cluster);
+}
+
+function chosen({ cluster }: Session, named: string | undefined): Service[] {
+  const drillable = Object.values(cluster.services).filter((service) => engines[service.type]!.drills);
+  if (named === undefined) return drillable;
+  const service = cluster.services[named];
+  if (service === undefined)
+    throw new UserError(
+      `${cluster.file} has no service ${named}`,
+      `it has ${Object.keys(cluster.services).join(', ')}`,
+    );
+  if (!drillable.includes(service))
+    throw new UserError(`a service of type ${service.type} cannot be drilled yet`);
+  return [service];
+}
+
+/** Faults go to lab hosts; to real machines only when each is named. */
+function refuseRealHosts(cluster: Cluster, services: Service[], meant: string[]): void {
+  const real = [...new Set(services.flatMap((service) => service.hosts))].filter(
+    (host) => cluster.hosts[host]!.kind === 'ssh' && !meant.includes(host),
+  );
+  if (real.length > 0)
+    throw new UserError(
+      `${real.join(', ')}: real machines; a drill kills, freezes and cuts off what it is aimed at`,
+      `if that is what you want: --i-mean-it ${real.join(' ')}`,
+    );
+}
+
+async function faultsOf(world: World, service: Service, named: string[] | undefined): Promise<Aimed[]> {
+  const { cluster, reach } = world;
+  const engine = engines[service.type]!;
+  const live = await engine.observe?.(service, cluster, reach);
+  const { standard, roles } = await engine.drills!(service, cluster, reach, live);
+  return (named ?? standard).map((name) => {
+    const aimed = faultNamed(name, roles);
+    if (typeof aimed === 'string') throw new UserError(`${service.name}: ${aimed}`);
+    const real = service.hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
+    if (aimed.fault.lab && real.length > 0)
+      throw new UserError(`${name} needs the switch of a lab, and ${real.join(', ')} is no lab host`);
+    return aimed;
+  });
+}
+
+/** One line: what it came to, and how that compares with the last time. */
+function summary(run: DrillRun): string {
+  const outcome = outcomeOf(run);
+  const paint = outcome === 'kept' || outcome === 'valid' ? green : outcome === 'unknown' ? yellow : red;
+  const { comparison } = run;
+  const last =
+    comparison?.rto.changeMs === null || comparison === undefined
+      ? ''
+      : `; last time ${duration(comparison.rto.beforeMs!)}, ${comparison.outcome}`;
+  return `${paint(outcome)}: away ${awayOf(run)}, lost ${lostOf(run)}${last}`;
+}
+
+function verifyHistory(path: string): number {
+  try {
+    const verdict = verify(path);
+    process.stdout.write(canonicalJson(verdict));
+    return exitOf(verdict);
+  } catch (error) {
+    if (error instanceof HistoryBroken) throw new UserError(`${path}: ${error.message}`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new UserError(`there is no history ${path}`);
+    throw error;
+  }
+}
+
+/** Broken outweighs unknown, unknown outweighs kept. */
+const worse = (one: number, other: number): number => (one === 4 || other === 4 ? 4 : Math.max(one, other));
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new UserError(`--seed ${text}: a whole number, 0 or more`);
+  return value;
+}
+
+function milliseconds(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined || ms <= 0) throw new UserError(`--for ${text}: a duration such as 20s or 500ms`);
+  return ms;
+}
+
+function ownVersion(): string {
+  const file = join(import.meta.dirname, '../../package.json');
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,71 @@
+import type { DrillClient } from '../engines/drill.ts';
+import type { Recorder } from './recorder.ts';
+import { type Scheduled, type ScheduleOptions, schedule } from './schedule.ts';
+
+/**
+ * Plays a schedule through a client, each operation at its time whatever has become of those before (open loop: a
+ * service that is away does not make its clients fall silent, which would hide how many were turned away), and records it.
+ */
+export class Load {
+  #client: DrillClient;
+  #recorder: Recorder;
+  #operations: Generator<Scheduled, void>;
+  #next: IteratorResult<Scheduled, void>;
+  #began = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #inFlight = 0;
+  #idle: (() => void) | undefined;
+  acknowledged = 0;
+  unanswered = 0;
+  lastError: string | undefined;
+
+  constructor(client: DrillClient, recorder: Recorder, options: Omit<ScheduleOptions, 'durationMs'>) {
+    this.#client = client;
+    this.#recorder = recorder;
+    this.#operations = schedule({ ...options, durationMs: Number.POSITIVE_INFINITY });
+    this.#next = this.#operations.next();
+  }
+
+  start(): void {
+    this.#began = this.#recorder.now();
+    const tick = (): void => {
+      const due = this.#recorder.now() - this.#began;
+      while (!this.#next.done && this.#next.value.at <= due) {
+        void this.#play(this.#next.value);
+        this.#next = this.#operations.next();
+      }
+      this.#timer = setTimeout(tick, 1);
+    };
+    tick();
+  }
+
+  /** Sends nothing more; resolves when every operation has its outcome. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#inFlight > 0)
+      await new Promise<void>((done) => {
+        this.#idle = done;
+      });
+  }
+
+  async #play({ p, f, k, v }: Scheduled): Promise<void> {
+    const operation = { p, f, ...(k === undefined ? {} : { k }), ...(v === undefined ? {} : { v }) };
+    const g = this.#client.groupOf(operation);
+    const i = this.#recorder.invoke(p, f, {
+      ...(k === undefined ? {} : { k }),
+      ...(v === undefined ? {} : { v }),
+      ...(g === undefined ? {} : { g }),
+    });
+    this.#inFlight++;
+    const outcome = await this.#client.invoke(operation);
+    if (outcome.type === 'ok') {
+      this.acknowledged++;
+      this.#recorder.ok(i, outcome.v);
+    } else {
+      this.unanswered++;
+      this.lastError = outcome.error;
+      this.#recorder[outcome.type](i, outcome.error);
+    }
+    if (--this.#inFlight === 0) this.#idle?.();
+  }
+}

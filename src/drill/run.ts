@@ -1,0 +1,235 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Engines } from '../cluster/observe.ts';
+import type { DrillClient, Drills, DrillTarget } from '../engines/drill.ts';
+import type { Cluster, Service } from '../file/cluster.ts';
+import type { Reach } from '../hosts/host.ts';
+import { type Bundle, keepVerdict, lastVerdict, newBundle } from './bundle.ts';
+import { compare } from './comparison.ts';
+import type { Aimed, Scene } from './faults.ts';
+import { Load } from './load.ts';
+import { Random } from './random.ts';
+import { Recorder } from './recorder.ts';
+import type { DrillRun } from './report/run.ts';
+import { forget, healAll, remember } from './standing.ts';
+import { troublesNow } from './steady.ts';
+import { analyse } from './verdict.ts';
+
+/** The cluster that is drilled and the way to it. */
+export interface World {
+  cluster: Cluster;
+  engines: Engines;
+  reach: Reach;
+  /** Folder that evidence is kept in. */
+  base: string;
+  /** Of Phalanx and Node. */
+  versions: Record<string, string>;
+  say(line: string): void;
+  /** Ends the drill early; what was made is healed. */
+  signal: AbortSignal;
+}
+
+export interface DrillOrder {
+  service: Service;
+  drills: Drills;
+  aimed: Aimed;
+  forMs: number;
+  seed: number;
+  /** What was not as it should be before, and is accepted. */
+  accepted: string[];
+}
+
+/** Traffic before the fault: at least 100 gaps of the slowest group, with a margin. Milliseconds. */
+const baselineMs = 3_000;
+/** Traffic after the cluster was seen whole again. */
+const tailMs = 2_000;
+/** After this the drill stops waiting for the cluster to be whole. */
+const wholeMs = 60_000;
+
+/** One fault under load, from a steady cluster to a whole one, and what it proves. Rejects only when nothing could be recorded at all. */
+export async function runDrill(world: World, order: DrillOrder): Promise<DrillRun & { bundle: Bundle }> {
+  const { cluster } = world;
+  const { service, drills, aimed, forMs, seed } = order;
+  const before = lastVerdict(world.base, service.name, aimed.name);
+  const now = new Date();
+  const bundle = newBundle(world.base, service.name, aimed.name, cluster.file, now);
+  const client = await drills.open(`phalanx-drill-${randomBytes(4).toString('hex')}`);
+  const { rto, lostWrites } = service.promise ?? {};
+  const recorder = new Recorder(bundle.history, {
+    cluster: cluster.name,
+    service: service.name,
+    engine: service.type,
+    versions: { ...world.versions, ...drills.versions },
+    seed,
+    file: createHash('sha256').update(readFileSync(cluster.file)).digest('hex'),
+    client: drills.client,
+    fault: { name: aimed.name, ...(aimed.fault.momentary && !aimed.fault.everyMs ? {} : { forMs }) },
+    models: drills.models,
+    replicas: drills.replicas,
+    ...(service.promise === undefined
+      ? {}
+      : {
+          promise: {
+            ...(rto === undefined ? {} : { rtoMs: rto }),
+            ...(lostWrites === undefined ? {} : { lostWrites }),
+          },
+        }),
+    ...(drills.timing === undefined ? {} : { timing: drills.timing }),
+    started: now.toISOString(),
+  });
+  const end = await recorded(world, order, client, recorder);
+  recorder.close(end[0], end[1]);
+  await client
+    .close()
+    .catch((error: Error) => world.say(`what the drill wrote is not removed: ${error.message}`));
+  const { verdict, timeline } = analyse(bundle.history);
+  keepVerdict(bundle, verdict);
+  return { verdict, timeline, bundle, ...(before ? { comparison: compare(verdict, before) } : {}) };
+}
+
+type Ending = ['complete'] | ['aborted', string];
+
+async function recorded(
+  world: World,
+  order: DrillOrder,
+  client: DrillClient,
+  recorder: Recorder,
+): Promise<Ending> {
+  const { drills, seed } = order;
+  const load = new Load(client, recorder, { seed, ...drills.load });
+  let ending: Ending = ['complete'];
+  load.start();
+  try {
+    await sleep(baselineMs, undefined, { signal: world.signal });
+    if (load.acknowledged < load.unanswered)
+      throw new Stopped(`clients are not served before any fault: ${load.lastError}`);
+    await strike(world, order, recorder);
+    await sleep(tailMs, undefined, { signal: world.signal });
+  } catch (error) {
+    ending = ['aborted', world.signal.aborted ? 'interrupted' : (error as Error).message];
+    world.say(`${ending[1]}; healing`);
+    await healAll(world.cluster);
+  }
+  await load.stop();
+  if (ending[0] === 'complete')
+    for (const { member, model, role, group, holds } of await client.finals())
+      recorder.final(member, { model, role, group, ...holds });
+  return ending;
+}
+
+/** The drill must not go on; what it made is healed by whoever catches this. */
+class Stopped extends Error {}
+
+/** Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole. */
+async function strike(world: World, order: DrillOrder, recorder: Recorder): Promise<void> {
+  const { cluster, reach } = world;
+  const { service, drills, aimed, forMs } = order;
+  const { fault } = aimed;
+  const random = new Random(order.seed);
+  const aim = async (): Promise<DrillTarget> =>
+    drills.aim(aimed.role, await liveOf(world, service), (below) => random.below(below));
+
+  const target = await aim();
+  const name = (fault.member && target.member) || target.host;
+  if (fault.member && target.member === undefined)
+    throw new Stopped(`${aimed.name} strikes a member, and ${aimed.role} is a host: ${target.host}`);
+  remember(cluster, { service: service.name, fault: aimed.name, ...target });
+  world.say(`${aimed.name}: ${name} (${fault.does})`);
+  const scene: Scene = { cluster, service, reach, target };
+  const until = performance.now() + (fault.momentary && !fault.everyMs ? 0 : forMs);
+  const names: string[] = [];
+  do {
+    const id = names.length === 0 ? aimed.name : `${aimed.name}#${names.length + 1}`;
+    names.push(id);
+    recorder.fault(id, 'planned', { target: name });
+    const injected = await fault.inject(scene);
+    recorder.fault(id, 'injected', { target: name });
+    const struck = performance.now();
+    const standsUntil = fault.everyMs === undefined ? until : Math.min(until, struck + fault.everyMs);
+    await Promise.all([
+      proof(world, scene, aimed, injected, Math.max(standsUntil, struck + 3_000)).then((detail) => {
+        if (detail !== undefined) recorder.fault(id, 'evidence', { target: name, detail });
+      }),
+      watchOthers(world, order, standsUntil),
+    ]);
+  } while (performance.now() < until && fault.everyMs !== undefined);
+  await fault.heal(scene);
+  forget(cluster);
+  for (const id of names) recorder.fault(id, 'healed', { target: name });
+  world.say(`healed; waiting until the cluster is whole`);
+  await whole(world, order);
+  for (const id of names) recorder.fault(id, 'whole', { target: name });
+}
+
+/** Asks for evidence until there is some or the time is over. */
+async function proof(
+  world: World,
+  scene: Scene,
+  { fault }: Aimed,
+  injected: unknown,
+  until: number,
+): Promise<unknown> {
+  for (;;) {
+    const detail = await fault.evidence(scene, injected).catch(() => undefined);
+    if (detail !== undefined || performance.now() > until) return detail;
+    await sleep(50, undefined, { signal: world.signal });
+  }
+}
+
+/**
+ * Lets the fault stand, and looks each second whether services other than the drilled one serve their clients. Shared
+ * hosts may make another one fail over; one that is away for longer than it promises (10 s where it promises nothing)
+ * does not come back by itself, and ends the drill.
+ */
+async function watchOthers(world: World, { service, accepted }: DrillOrder, until: number): Promise<void> {
+  const { cluster, engines, reach } = world;
+  const others = Object.values(cluster.services).filter(
+    (one) =>
+      one.name !== service.name &&
+      engines[one.type]!.drills !== undefined &&
+      // A director in front of the target is dark where the target is.
+      !engines[one.type]!.follows?.(one).includes(service.name),
+  );
+  const awaySince = new Map<string, number>();
+  for (;;) {
+    const left = until - performance.now();
+    if (left <= 0) return;
+    await sleep(Math.min(1_000, left), undefined, { signal: world.signal });
+    if (accepted.length > 0) continue;
+    await Promise.all(
+      others.map(async (other) => {
+        const engine = engines[other.type]!;
+        const live = await engine.observe?.(other, cluster, reach);
+        const [why] = (await engine.drills!(other, cluster, reach, live)).unserved(live);
+        if (why === undefined) {
+          awaySince.delete(other.name);
+          return;
+        }
+        const since = awaySince.get(other.name) ?? performance.now();
+        awaySince.set(other.name, since);
+        const allowed = other.promise?.rto ?? 10_000;
+        if (performance.now() - since > allowed)
+          throw new Stopped(`${other.name}, which was not the target, is broken: ${why}`);
+      }),
+    );
+  }
+}
+
+async function whole(world: World, { service, drills, accepted }: DrillOrder): Promise<void> {
+  const { cluster, engines, reach } = world;
+  const deadline = performance.now() + wholeMs;
+  let reasons: string[] = [];
+  do {
+    await sleep(200, undefined, { signal: world.signal });
+    const live = await liveOf(world, service);
+    reasons = [...drills.unserved(live), ...(drills.unfinished?.(live) ?? [])];
+    if (reasons.length === 0) reasons = (await troublesNow(cluster, engines, reach)).troubles;
+    reasons = reasons.filter((reason) => !accepted.includes(reason));
+    if (reasons.length === 0) return;
+  } while (performance.now() < deadline);
+  throw new Stopped(`not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`);
+}
+
+const liveOf = async ({ cluster, engines, reach }: World, service: Service): Promise<unknown> =>
+  engines[service.type]!.observe?.(service, cluster, reach);

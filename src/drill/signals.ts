@@ -1,0 +1,59 @@
+import type { DrillTarget } from '../engines/drill.ts';
+import type { Cluster } from '../file/cluster.ts';
+import type { Reach } from '../hosts/host.ts';
+import { quote } from '../hosts/shell.ts';
+import { scanEntry } from '../hosts/supervise/service.ts';
+
+/** The processes that were signalled, as their host numbers them. */
+interface Signalled {
+  pids: number[];
+}
+
+interface Place {
+  cluster: Cluster;
+  reach: Reach;
+  target: DrillTarget;
+}
+
+/**
+ * Sends a signal to a member's process and to all that it started, parents first, so that none is left to start another
+ * in between. Rejects when the member is not running or its host does not answer.
+ */
+export async function signalMember(
+  { cluster, reach, target }: Place,
+  signal: 'KILL' | 'STOP' | 'CONT',
+): Promise<Signalled> {
+  const member = target.member!;
+  const entry = scanEntry({ name: member }, cluster.hosts[target.host]!.root);
+  const script = `tree() { printf '%s ' "$1"; for child in $(cat /proc/$1/task/*/children 2>/dev/null); do tree "$child"; done; }
+pid=$(s6-svstat -o pid ${quote(entry)}) && [ "$pid" -gt 1 ] || { echo "is not running" >&2; exit 1; }
+pids=$(tree "$pid")
+kill -${signal} $pids
+echo $pids`;
+  const { exit, text, stderr } = await reach.host(target.host).run(script, { timeoutMs: 5_000 });
+  if (exit !== 0) throw new Error(`${member}: ${stderr.trim() || `SIG${signal} could not be sent`}`);
+  return { pids: text.trim().split(/\s+/).map(Number) };
+}
+
+/** After SIGKILL every process is gone, after SIGSTOP every one is in state T (proc(5)); undefined where one is not. */
+export async function signalled(
+  { reach, target }: Place,
+  signal: 'KILL' | 'STOP',
+  injected: unknown,
+): Promise<unknown> {
+  const { pids } = injected as Signalled;
+  const script = pids
+    .map(
+      (pid) =>
+        `echo ${pid} "$(sed -n 's/^State:[[:space:]]*\\(.\\).*/\\1/p' /proc/${pid}/status 2>/dev/null)"`,
+    )
+    .join('\n');
+  const { text } = await reach.host(target.host).run(script, { timeoutMs: 5_000 });
+  const states = text
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '');
+  const wanted = signal === 'KILL' ? /^[ZX]?$/ : /^T$/;
+  if (!states.every((state) => wanted.test(state))) return undefined;
+  return { member: target.member, signal: `SIG${signal}`, pids, state: signal === 'KILL' ? 'gone' : 'T' };
+}

@@ -1,0 +1,79 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeWhole } from '../cluster/state.ts';
+import type { Cluster } from '../file/cluster.ts';
+import { heal } from '../hosts/lab/faults.ts';
+
+/** A fault that a drill made and has not healed yet, as kept in the cluster's home: what kill -9 of a drill leaves to be found. */
+export interface Standing {
+  service: string;
+  fault: string;
+  host: string;
+  member?: string;
+  /** ISO 8601. */
+  since: string;
+  /** The drill's process, and when it was started, as /proc/PID/stat has it: process ids are used again. */
+  pid: number;
+  started: string;
+}
+
+const pathOf = (cluster: Cluster): string => join(cluster.home, 'fault.json');
+
+/** Remembers a fault; called before it is made, so that whatever happens after, it can be found. */
+export function remember(
+  cluster: Cluster,
+  fault: Pick<Standing, 'service' | 'fault' | 'host' | 'member'>,
+): void {
+  const standing: Standing = {
+    ...fault,
+    since: new Date().toISOString(),
+    pid: process.pid,
+    started: startOf(process.pid) ?? '',
+  };
+  writeWhole(pathOf(cluster), `${JSON.stringify(standing)}\n`);
+}
+
+export function forget(cluster: Cluster): void {
+  rmSync(pathOf(cluster), { force: true });
+}
+
+/** The fault that stands, and whether the drill that made it still runs and will heal it. */
+export function standingFault(cluster: Cluster): { fault: Standing; running: boolean } | undefined {
+  let text: string;
+  try {
+    text = readFileSync(pathOf(cluster), 'utf8');
+  } catch {
+    return undefined;
+  }
+  const fault = JSON.parse(text) as Standing;
+  return { fault, running: startOf(fault.pid) === fault.started };
+}
+
+/** Says what a killed drill left standing. Undefined: nothing, or the drill still runs and will heal it. */
+export function leftOver(cluster: Cluster): string | undefined {
+  const left = standingFault(cluster);
+  return left && !left.running
+    ? `a drill was killed and its fault still stands: ${standingText(left.fault)}`
+    : undefined;
+}
+
+/** 'cut-owner of front on lb1, since 12:00:00' */
+export function standingText({ service, fault, host, member, since }: Standing): string {
+  return `${fault} of ${service} on ${member ?? host}, since ${since}`;
+}
+
+/** Heals everything of the lab and forgets the fault. Safe to repeat. */
+export async function healAll(cluster: Cluster): Promise<void> {
+  await heal(cluster);
+  forget(cluster);
+}
+
+/** When the process was started, in clock ticks after boot (field 22 of proc(5)'s stat); undefined when it is gone. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

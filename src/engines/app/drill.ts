@@ -1,0 +1,58 @@
+import type { Check } from '../../check/check.ts';
+import type { Cluster, Service } from '../../file/cluster.ts';
+import type { Drills } from '../drill.ts';
+import { StepFailed } from '../engine.ts';
+import type { AppSpec } from './schema.ts';
+import { type Door, WebClient } from './web-client.ts';
+
+/** Requests a second: a gap is known to 4 ms in each half of the clients. */
+const rate = 600;
+
+/** What all drills of something that answers HTTP have in common. */
+export const webLoad = { rate, clients: 16, mix: { request: rate - 2, transfer: 2 } };
+export const plainLoad = { rate, clients: 16, mix: { request: 1 } };
+
+/** The path that the check asks for; what does not speak HTTP has none. */
+export function doorAt(host: string, port: number, check: Check | undefined): Door {
+  return { host, port, ...(check?.kind === 'http' ? { path: check.path ?? '/' } : {}) };
+}
+
+/** Drills of the servers, seen by clients who come in through the director before them, or straight where there is none. */
+export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Promise<Drills> {
+  const doors = doorsOf(service, cluster);
+  const http = doors.every((door) => door.path !== undefined);
+  const first = doors[0]!;
+  return {
+    client: `node:http, ${webLoad.clients} clients, at ${first.host}:${first.port}`,
+    models: { request: {} },
+    replicas: [],
+    load: http ? webLoad : plainLoad,
+    roles: ['member'],
+    standard: ['kill-member', 'freeze-member'],
+    forMs: 4_000,
+    versions: {},
+    aim(role, _live, pick) {
+      if (role !== 'member') throw new StepFailed(`${service.name} has no ${role}`);
+      const host = service.hosts[pick(service.hosts.length)]!;
+      return { host, member: `${service.name}@${host}` };
+    },
+    unserved: () => [],
+    open: async () => new WebClient(doors),
+  };
+}
+
+function doorsOf(service: Service<AppSpec>, cluster: Cluster): Door[] {
+  const { check, port } = service.spec;
+  // A director's spec, as far as it is needed here: engines do not know each other.
+  interface Front {
+    vip: string[];
+    listen: { to: string; port: [number, number]; proto: string }[];
+  }
+  for (const other of Object.values(cluster.services)) {
+    if (other.type !== 'director') continue;
+    const { vip, listen } = other.spec as Front;
+    const at = listen.find((one) => one.to === service.name && one.proto === 'tcp');
+    if (at) return [doorAt(vip[0]!, at.port[0], check)];
+  }
+  return service.hosts.map((host) => doorAt(cluster.hosts[host]!.address, port, check));
+}

@@ -1,0 +1,129 @@
+import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
+import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
+
+/** Where clients knock. */
+export interface Door {
+  host: string;
+  port: number;
+  /** Path to ask for; undefined: it does not speak HTTP, and a connection that is accepted is an answer. */
+  path?: string;
+}
+
+/** After this a client has given up, milliseconds. */
+const patience = 1_000;
+/** A transfer takes this many pieces, 100 ms apart. */
+const pieces = 20;
+
+/**
+ * Browsers, about: half of the clients open a connection for every request, half keep theirs, and a few send a request that
+ * takes two seconds, a header at a time, whose connection has to survive whatever happens meanwhile. An answer below 500 counts.
+ */
+export class WebClient implements DrillClient {
+  #doors: Door[];
+  #next = 0;
+  #kept = new Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 64, scheduling: 'fifo' });
+
+  /** Several doors are taken in turn: clients of a service that no director stands before. */
+  constructor(doors: Door[]) {
+    this.#doors = doors;
+  }
+
+  /** New and kept connections are timed each by themselves: they come back at different times. */
+  groupOf({ p, f }: DrillOperation): string | undefined {
+    return f === 'transfer' ? undefined : p % 2 === 0 ? 'new connections' : 'kept connections';
+  }
+
+  invoke({ p, f }: DrillOperation): Promise<DrillOutcome> {
+    const door = this.#doors[this.#next++ % this.#doors.length]!;
+    if (door.path === undefined) return knock(door);
+    return f === 'transfer' ? transfer(door, door.path) : this.#ask(door, door.path, p % 2 !== 0);
+  }
+
+  async finals(): Promise<DrillFinal[]> {
+    return [];
+  }
+
+  async close(): Promise<void> {
+    this.#kept.destroy();
+  }
+
+  #ask({ host, port }: Door, path: string, keep: boolean): Promise<DrillOutcome> {
+    return new Promise((done) => {
+      const sent = request({ host, port, path, agent: keep ? this.#kept : false }, (response) => {
+        response.resume();
+        response.once('end', () => finish(answered(response.statusCode ?? 0)));
+        response.once('error', (error) => finish(failed(error)));
+      });
+      const timer = setTimeout(() => sent.destroy(new Error(`no answer in ${patience} ms`)), patience);
+      const finish = (outcome: DrillOutcome): void => {
+        clearTimeout(timer);
+        done(outcome);
+      };
+      sent.on('error', (error) => finish(failed(error)));
+      sent.end();
+    });
+  }
+}
+
+function answered(status: number): DrillOutcome {
+  return status > 0 && status < 500 ? { type: 'ok' } : { type: 'fail', error: `status ${status}` };
+}
+
+function failed(error: NodeJS.ErrnoException): DrillOutcome {
+  // Only a connection that was never made proves that nobody saw the request.
+  return { type: error.code === 'ECONNREFUSED' ? 'fail' : 'info', error: error.message };
+}
+
+function knock({ host, port }: Door): Promise<DrillOutcome> {
+  return new Promise((done) => {
+    const socket = connect({ host, port });
+    const finish = (outcome: DrillOutcome): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      done(outcome);
+    };
+    const timer = setTimeout(
+      () => finish({ type: 'info', error: `not accepted in ${patience} ms` }),
+      patience,
+    );
+    socket.once('connect', () => finish({ type: 'ok' }));
+    socket.on('error', (error) => finish(failed(error)));
+  });
+}
+
+function transfer({ host, port }: Door, path: string): Promise<DrillOutcome> {
+  return new Promise((done) => {
+    const socket = connect({ host, port, noDelay: true });
+    let sent = 0;
+    let timer: NodeJS.Timeout;
+    const finish = (outcome: DrillOutcome): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      done(outcome);
+    };
+    const giveUp = (): void => finish({ type: 'info', error: `no answer in ${patience} ms` });
+    const piece = (): void => {
+      if (sent++ < pieces) {
+        socket.write(`X-Piece-${sent}: ${sent}\r\n`);
+        timer = setTimeout(piece, 100);
+      } else {
+        socket.write('Connection: close\r\n\r\n');
+        timer = setTimeout(giveUp, patience);
+      }
+    };
+    timer = setTimeout(giveUp, patience);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n`);
+      piece();
+    });
+    socket.once('data', (chunk: Buffer) =>
+      finish(answered(Number(/^HTTP\/1\.\d (\d+)/.exec(chunk.toString('latin1'))?.[1] ?? 0))),
+    );
+    socket.on('error', (error) => finish(failed(error)));
+    socket.once('close', () =>
+      finish({ type: 'info', error: 'the connection was closed without an answer' }),
+    );
+  });
+}
