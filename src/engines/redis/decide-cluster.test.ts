@@ -253,3 +253,14 @@ it('a member with data of its own is not joined', () => {
     expect.stringMatching(/^hold cart.2@d1: it holds 5 keys/),
   ]);
 });
+
+it('a member that the others have forgotten, and that still knows them, is joined again', () => {
+  const live = shards(of, formed);
+  const last = live.members.find((one) => one.name === 'cart.2@d1')!;
+  for (const one of live.members) {
+    if (one === last) continue;
+    one.nodes = one.nodes!.filter((node) => node.id !== id('cart.2@d1'));
+  }
+  for (const node of last.nodes!) node.epoch += 100;
+  expect(decide(live).map((text) => text.split(':')[0])).toEqual(['join cart', 'replicate cart.2@d1']);
+});

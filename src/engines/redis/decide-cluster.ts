@@ -83,7 +83,10 @@ function form(
   const masters = roleless.slice(0, shards);
   const joins = meet(
     seats
-      .filter((seat) => fresh.has(seat.name) || topo.blank.some((one) => one.name === seat.name))
+      .filter(
+        (seat) =>
+          fresh.has(seat.name) || [...topo.blank, ...topo.apart].some((one) => one.name === seat.name),
+      )
       .map((seat) => seat.name),
     service.name,
   );
@@ -149,7 +152,10 @@ function keep(
   const here = present(service, cluster, live, fresh);
   const joins = meet(
     here
-      .filter((seat) => fresh.has(seat.name) || topo.blank.some((one) => one.name === seat.name))
+      .filter(
+        (seat) =>
+          fresh.has(seat.name) || [...topo.blank, ...topo.apart].some((one) => one.name === seat.name),
+      )
       .map((seat) => seat.name),
     service.name,
   );

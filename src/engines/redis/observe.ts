@@ -52,7 +52,8 @@ async function observeMember(dial: Dial, seat: Seat): Promise<LiveMember> {
   try {
     return { ...found, ...(await within(using(dial, seat, facts), 2 * answerMs)), up: true };
   } catch (error) {
-    return { ...found, why: reason(error) };
+    const why = reason(error);
+    return { ...found, why, ...(why.startsWith('LOADING') ? { loading: true } : {}) };
   }
 }
 

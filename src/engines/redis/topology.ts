@@ -17,6 +17,8 @@ export interface Topology {
   slotOwner: (string | undefined)[];
   /** Members that know nobody and own nothing: new ones, or ones that lost their disk. */
   blank: LiveMember[];
+  /** Members that know the cluster, but that it does not know: a join that was interrupted, or a member that was let go. */
+  apart: LiveMember[];
   /** Members of another cluster, or with keys of their own. */
   foreign: LiveMember[];
   /** Members whose view of their own role the others do not share yet. */
@@ -37,6 +39,8 @@ export function topology(live: RedisLive): Topology {
   const joined = ups.filter((member) => !blank.includes(member));
   const rank = (member: LiveMember): number[] => [
     member.nodes!.some((node) => node.slots.length > 0) ? 1 : 0,
+    // One that the others have forgotten has no say.
+    joined.filter((other) => other.nodes!.some((node) => node.id === idOf(member))).length,
     Math.max(...member.nodes!.map((node) => node.epoch)),
     member.nodes!.length,
   ];
@@ -54,18 +58,20 @@ export function topology(live: RedisLive): Topology {
   const slotOwner: (string | undefined)[] = Array(slotCount).fill(undefined);
   for (const { node } of owners) for (const slot of slotsOf(node)) slotOwner[slot] = node.id;
 
-  const foreign = joined.filter(
-    (member) =>
-      !nodes.has(idOf(member)) &&
-      (own(member)!.slots.length > 0 || (member.keys ?? 0) > 0 || !knowsOurs(member, nodes)),
-  );
+  const foreign = joined.filter((member) => {
+    const mine = own(member)!;
+    if (nodes.has(mine.id)) return false;
+    const holds = mine.slots.length > 0 || (mine.master === undefined && (member.keys ?? 0) > 0);
+    return holds || !knowsOurs(member, nodes);
+  });
+  const apart = joined.filter((member) => !nodes.has(idOf(member)) && !foreign.includes(member));
   const unsettled = joined.filter((member) => {
     const theirs = nodes.get(idOf(member))?.node;
     const mine = own(member)!;
     if (!theirs) return false;
     return theirs.flags.has('slave') !== mine.flags.has('slave') || theirs.master !== mine.master;
   });
-  return { nodes, owners, slotOwner, blank, foreign, unsettled };
+  return { nodes, owners, slotOwner, blank, apart, foreign, unsettled };
 }
 
 const alone = (member: LiveMember): boolean =>

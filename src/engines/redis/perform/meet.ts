@@ -4,7 +4,8 @@ import { gate, on, seatNamed, type World } from './world.ts';
 
 /**
  * Joins members to the cluster and waits until every one that answers knows every other. In a new cluster each meets each, because gossip alone takes
- * a second or two; a node that is met twice is no harm.
+ * a second or two; a node that is met twice is no harm. A node that was
+ * forgotten is not let in again for 60 s.
  */
 export async function meet(world: World, members: string[]): Promise<void> {
   const live = await world.observe();
@@ -28,7 +29,7 @@ export async function meet(world: World, members: string[]): Promise<void> {
       }),
     ),
   );
-  await gate(async () => strangers(await world.observe()), 20_000, 50);
+  await gate(async () => strangers(await world.observe()), 70_000, 50);
 }
 
 /** Different epochs from the start: equal ones are told apart only by chance and time (Redis Cluster specification, "Conflicting configuration epochs"). */
@@ -65,7 +66,9 @@ function strangers(live: RedisLive): string | undefined {
 /** Takes nodes out of every member's table; a member that leaves is then alone again. */
 export async function forget(world: World, ids: string[], leaving?: string): Promise<void> {
   const live = await world.observe();
-  const ups = live.members.filter((member) => member.up && member.nodes && !ids.includes(idOf(member)));
+  const ups = live.members.filter(
+    (member) => member.up && member.nodes && !member.leaving && !ids.includes(idOf(member)),
+  );
   await Promise.all(
     ups.map((member) =>
       on(world, member.name, async (redis) => {
@@ -79,8 +82,8 @@ export async function forget(world: World, ids: string[], leaving?: string): Pro
       }),
     ),
   );
-  // Otherwise it would introduce itself again when the others' memory of the ban (60 s) ends.
+  // Otherwise it would introduce itself again when the others' ban (60 s) ends. With a new id it may come back before that.
   if (leaving !== undefined && live.members.some((member) => member.name === leaving && member.up))
-    await on(world, leaving, (redis) => redis.call('CLUSTER', 'RESET', 'SOFT'));
+    await on(world, leaving, (redis) => redis.call('CLUSTER', 'RESET', 'HARD'));
   if (leaving !== undefined) world.say(`${seatNamed(world, leaving).name} is no longer in the cluster`);
 }

@@ -9,7 +9,7 @@ import { gate, on, seatNamed, type World } from './world.ts';
 /** Keys moved by one MIGRATE: the source serves nobody meanwhile, so it is small. */
 const batch = 100;
 /** Slots that are open at once: what an interruption leaves for the next `up` to finish. */
-const openAtOnce = 32;
+const openAtOnce = 128;
 
 /**
  * Moves slots with their keys from one member to another while clients read and write; each slot is at any moment served by exactly one of

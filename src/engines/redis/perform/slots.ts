@@ -1,5 +1,6 @@
 import { StepHeld } from '../../engine.ts';
 import { parseInfo } from '../info.ts';
+import type { RedisLive } from '../live.ts';
 import { parseNodes } from '../nodes.ts';
 import type { Range } from '../slots.ts';
 import { showRanges, slotsIn } from '../slots.ts';
@@ -45,9 +46,14 @@ export async function covered(world: World): Promise<void> {
 
 /** Makes a member the replica of a master and waits until it has its data. */
 export async function replicate(world: World, member: string, master: string): Promise<void> {
-  const live = await world.observe();
-  const target = live.members.find((one) => one.name === master);
-  if (!target?.up) throw new StepHeld(`${master} does not answer (${target?.why ?? 'unknown'})`);
+  let found: RedisLive | undefined;
+  await gate(async () => {
+    found = await world.observe();
+    const silent = found.members.find((one) => [member, master].includes(one.name) && !one.up);
+    return silent ? `${silent.name} does not answer (${silent.why})` : undefined;
+  }, 60_000);
+  const live = found!;
+  const target = live.members.find((one) => one.name === master)!;
   // The named master may have handed over meanwhile: copy whoever leads its shard now.
   const own = target.nodes!.find((node) => node.flags.has('myself'))!;
   const id = own.master ?? own.id;
