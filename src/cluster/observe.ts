@@ -26,11 +26,12 @@ export interface Observed {
 
 export type Engines = Record<string, Engine>;
 
-/** Settings that the cluster's services want on hosts. */
+/** Settings that the cluster's services want on hosts; what several want alike is wanted once. */
 export function wantedSettings(cluster: Cluster, engines: Engines): HostSetting[] {
-  return Object.values(cluster.services).flatMap(
+  const all = Object.values(cluster.services).flatMap(
     (service) => engines[service.type]!.settings?.(service, cluster) ?? [],
   );
+  return [...new Map(all.map((setting) => [`${setting.host}: ${setting.title}`, setting])).values()];
 }
 
 /** Debian packages that the cluster's services need. */

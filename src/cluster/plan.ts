@@ -101,19 +101,18 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   const idsOf = (services: string[]): string[] =>
     services.flatMap((name) => (stepsOf.get(name) ?? []).map((step) => step.id));
   for (const service of Object.values(cluster.services)) {
-    const settled = settings.filter((step) => step.service === service.name);
     const used = idsOf(service.uses);
     const followed = idsOf(engines[service.type]!.follows?.(service) ?? []);
     for (const step of stepsOf.get(service.name)!) {
       const starts = step.verb === 'start' || step.verb === 'restart';
-      const settledHere = settled
+      const settledHere = settings
         .filter((setting) => setting.host === step.host)
         .map((setting) => setting.id);
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
       const before = starts
         ? used
         : step.verb === 'serve'
-          ? [...followed, ...settled.map((one) => one.id)]
+          ? [...followed, ...settings.map((one) => one.id)]
           : [];
       work.push({
         ...step,

@@ -24,7 +24,9 @@ export function directorSettings(
     return found;
   };
   const index = Object.keys(cluster.services).indexOf(service.name);
-  const settings: HostSetting[] = service.hosts.map((host) => directorSysctls(host, service.name, listens));
+  const settings: HostSetting[] = service.hosts.flatMap((host) =>
+    directorSysctls(host, service.name, listens),
+  );
   for (const [host] of behind('dr'))
     for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, vip));
   for (const [host, served] of behind('nat')) {
@@ -69,16 +71,18 @@ function sysctls(host: string, service: string, title: string, wanted: [string, 
 }
 
 /** Directors forward, and never tell a client to go round them (ICMP redirects). */
-function directorSysctls(host: string, service: string, listens: Listen[]): HostSetting {
-  const wanted: [string, string][] = [
+function directorSysctls(host: string, service: string, listens: Listen[]): HostSetting[] {
+  const forwarding = sysctls(host, service, 'forwarding on, ICMP redirects off', [
     ['net.ipv4.ip_forward', '1'],
     ['net.ipv4.conf.all.send_redirects', '0'],
     ['net.ipv4.conf.default.send_redirects', '0'],
-  ];
-  if (listens.some((listen) => listen.forward === 'fullnat'))
-    // A connection taken over from the other director begins in the middle of its window.
-    wanted.push(['net.netfilter.nf_conntrack_tcp_be_liberal', '1']);
-  return sysctls(host, service, 'forwarding on, ICMP redirects off', wanted);
+  ]);
+  if (!listens.some((listen) => listen.forward === 'fullnat')) return [forwarding];
+  // A connection taken over from the other director begins in the middle of its window.
+  const liberal = sysctls(host, service, 'connection tracking accepts connections taken over', [
+    ['net.netfilter.nf_conntrack_tcp_be_liberal', '1'],
+  ]);
+  return [forwarding, liberal];
 }
 
 /** The VIP on lo: the real server takes packets for it, and stays silent when somebody asks who has it. */

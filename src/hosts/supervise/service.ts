@@ -71,7 +71,6 @@ export function envFile(member: Member, root: string): string {
 export function runScript(member: Member, root: string, hash: string): string {
   const folder = memberFolder(member, root);
   const { memory, openFiles } = member.limits;
-  const command = /^[A-Za-z_][A-Za-z0-9_]*=/.test(member.command) ? `env ${member.command}` : member.command;
   return [
     '#!/bin/sh',
     'exec 2>&1',
@@ -82,7 +81,8 @@ export function runScript(member: Member, root: string, hash: string): string {
     ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit 111`]),
     ...(memory === undefined ? [] : [limitMemory(memoryGroup(member, root), memory)]),
     ...(member.cwd === undefined ? [] : [`cd ${quote(member.cwd)} || exit 111`]),
-    `exec ${command}`,
+    // Any command line is welcome; a single command is still the direct child, since sh becomes it (dash 0.5.11 and later).
+    `exec sh -c ${quote(member.command)}`,
     '',
   ].join('\n');
 }

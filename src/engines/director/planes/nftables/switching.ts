@@ -91,6 +91,11 @@ export function switching(
     base: `type filter hook ingress device "${around.device}" priority -150;`,
     rules: dispatch(who.instances),
   });
+  // After every director's table has looked: shared connections never reach the host, which would route them back.
+  chains.set(`strays_${around.device.replace(/[^A-Za-z0-9]/g, '_')}`, {
+    base: `type filter hook ingress device "${around.device}" priority -149;`,
+    rules: [`ether saddr & ff:ff:ff:00:00:00 == ${syncPrefix}:00:00:00 drop`],
+  });
   return { family: 'netdev', name, maps, chains };
 }
 
@@ -432,9 +437,12 @@ function rangeMatch(service: Instance): string {
   return `${word(service.family)} daddr ${service.vip} ${service.listen.proto} dport ${first}-${last}`;
 }
 
-/** Frames from other directors: to the chain of their virtual service, never to the host. */
+/**
+ * Frames from other directors: to the chain of their virtual service. One that is not ours may be for another director service of
+ * this host, whose table comes after; what none of them takes ends in `strays`.
+ */
 function learning(services: readonly Instance[]): string[] {
-  const rules = ['meta mark set 0', 'meta mark set ether saddr map @senders', 'meta mark 0 drop'];
+  const rules = ['meta mark set 0', 'meta mark set ether saddr map @senders', 'meta mark 0 accept'];
   for (const family of [4, 6] as const) {
     const mine = services.filter((service) => service.family === family);
     if (mine.length === 0) continue;
@@ -442,5 +450,5 @@ function learning(services: readonly Instance[]): string[] {
     for (const service of mine.filter((each) => each.range))
       rules.push(`${rangeMatch(service)} goto learn_${service.name}`);
   }
-  return [...rules, 'drop'];
+  return [...rules, 'accept'];
 }
