@@ -2,6 +2,9 @@ import type { DrillClient } from '../engines/drill.ts';
 import type { Recorder } from './recorder.ts';
 import { type Scheduled, type ScheduleOptions, schedule } from './schedule.ts';
 
+/** A client that was itself held up for longer than this does not catch up: a burst would be a load that nobody ordered. Microseconds. */
+const mostBehind = 50_000;
+
 /**
  * Plays a schedule through a client, each operation at its time whatever has become of those before (open loop: a
  * service that is away does not make its clients fall silent, which would hide how many were turned away), and records it.
@@ -30,6 +33,7 @@ export class Load {
     this.#began = this.#recorder.now();
     const tick = (): void => {
       const due = this.#recorder.now() - this.#began;
+      if (!this.#next.done) this.#began += Math.max(0, due - this.#next.value.at - mostBehind);
       while (!this.#next.done && this.#next.value.at <= due) {
         void this.#play(this.#next.value);
         this.#next = this.#operations.next();

@@ -6,7 +6,7 @@ import type { AppSpec } from './schema.ts';
 import { type Door, WebClient } from './web-client.ts';
 
 /** Requests a second: a gap is known to 4 ms in each half of the clients. */
-const rate = 600;
+const rate = 500;
 
 /** What all drills of something that answers HTTP have in common. */
 export const webLoad = { rate, clients: 16, mix: { request: rate - 2, transfer: 2 } };

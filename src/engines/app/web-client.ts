@@ -11,7 +11,7 @@ export interface Door {
 }
 
 /** After this a client has given up, milliseconds. */
-const patience = 1_000;
+const patience = 2_000;
 /** A transfer takes this many pieces, 100 ms apart. */
 const pieces = 20;
 
@@ -22,7 +22,7 @@ const pieces = 20;
 export class WebClient implements DrillClient {
   #doors: Door[];
   #next = 0;
-  #kept = new Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 64, scheduling: 'fifo' });
+  #kept = new Agent({ keepAlive: true, maxSockets: 256, maxFreeSockets: 256, scheduling: 'fifo' });
 
   /** Several doors are taken in turn: clients of a service that no director stands before. */
   constructor(doors: Door[]) {

@@ -1,6 +1,7 @@
 import type { Engine } from '../engine.ts';
 import { redisAddress } from './address.ts';
 import { redisCheck } from './check.ts';
+import { redisDrills } from './drill.ts';
 import type { RedisLive } from './live.ts';
 import { redisMembers } from './members.ts';
 import { observeRedis } from './observe.ts';
@@ -24,4 +25,5 @@ export const redis: Engine<RedisSpec, RedisLive> = {
   perform: (action, service, cluster, reach, say) => perform(worldOf(service, cluster, reach, say), action),
   address: redisAddress,
   status: redisStatus,
+  drills: redisDrills,
 };

@@ -1,0 +1,283 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cluster as ClusterClient, Redis, type RedisOptions } from 'ioredis';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
+import { dialer, using, within } from './client.ts';
+import { hashSlot } from './hash-slot.ts';
+import { at, type LiveMember, type RedisLive } from './live.ts';
+import { observeRedis } from './observe.ts';
+import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
+import { caOf } from './tls.ts';
+import { topology } from './topology.ts';
+
+/** Connections of the client. */
+export const connections = 4;
+/** After this a client has given up on an operation, milliseconds. */
+const patience = 1_000;
+
+/** The shards at the start of a drill: which group each slot belongs to. One without a name where there are no slots. */
+export interface Groups {
+  names: string[];
+  ofKey(key: string): string;
+  /** A slot of each group: whoever owns it in the end answers for the group. */
+  sample: Map<string, number>;
+}
+
+export function groupsOf(service: RedisService, live: RedisLive): Groups {
+  if (service.spec.mode !== 'cluster') return { names: [''], ofKey: () => '', sample: new Map() };
+  const { owners, slotOwner } = topology(live);
+  const sorted = [...owners].sort((a, b) => a.node.slots[0]![0] - b.node.slots[0]![0]);
+  const names = new Map(sorted.map(({ node }, n) => [node.id, `shard ${n + 1}`]));
+  return {
+    names: [...names.values()],
+    ofKey: (key) => names.get(slotOwner[hashSlot(key)] ?? '') ?? '',
+    sample: new Map(sorted.map(({ node }) => [names.get(node.id)!, node.slots[0]![0]])),
+  };
+}
+
+/** An application with ioredis, set up as its manual says for the mode, that repeats nothing whose outcome it does not know. */
+export class RedisDrillClient implements DrillClient {
+  #service: RedisService;
+  #cluster: Cluster;
+  #reach: Reach;
+  #groups: Groups;
+  #prefix: string;
+  #clients: (Redis | ClusterClient)[];
+
+  constructor(
+    service: RedisService,
+    cluster: Cluster,
+    reach: Reach,
+    live: RedisLive,
+    groups: Groups,
+    run: string,
+  ) {
+    this.#service = service;
+    this.#cluster = cluster;
+    this.#reach = reach;
+    this.#groups = groups;
+    this.#prefix = `${run}:`;
+    this.#clients = Array.from({ length: connections }, () => application(service, cluster, live));
+  }
+
+  /** Resolves when every connection has had an answer: the first operations must not measure connecting. */
+  async ready(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => within(client.get(`${this.#prefix}ready`), 5_000)));
+  }
+
+  groupOf(operation: DrillOperation): string | undefined {
+    return this.#groups.ofKey(this.#keyOf(operation)) || undefined;
+  }
+
+  async invoke(operation: DrillOperation): Promise<DrillOutcome> {
+    const client = this.#clients[operation.p % this.#clients.length]!;
+    const key = this.#keyOf(operation);
+    try {
+      switch (operation.f) {
+        case 'add':
+          await client.set(key, operation.v as number);
+          return { type: 'ok' };
+        case 'has':
+          return { type: 'ok', v: (await client.get(key)) !== null };
+        case 'incr':
+          await client.incrby(key, operation.v as number);
+          return { type: 'ok' };
+        default: {
+          const value = await client.get(key);
+          return { type: 'ok', v: value === null ? null : Number(value) };
+        }
+      }
+    } catch (error) {
+      const { name, message } = error as Error;
+      // Redis said no: it was not carried out. Anything else, and it may have been.
+      return { type: name === 'ReplyError' ? 'fail' : 'info', error: message };
+    }
+  }
+
+  /** Asks each member by itself, once its replicas have what their master has, or five seconds have not been enough. */
+  async finals(): Promise<DrillFinal[]> {
+    for (const client of this.#clients) client.disconnect();
+    const live = await this.#settled();
+    const authority = authoritiesOf(this.#service, live, this.#groups);
+    const read = await Promise.all(live.members.map((member) => this.#read(member, live, authority)));
+    return read.flat();
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.disconnect();
+    const live = await observeRedis(this.#service, this.#cluster, this.#reach);
+    const dial = dialer(this.#service, this.#cluster, this.#reach);
+    await Promise.all(
+      live.members
+        .filter((member) => member.up && member.role === 'master')
+        .map((master) =>
+          using(dial, master, async (redis) => {
+            const keys = await this.#keys(redis);
+            for (let i = 0; i < keys.length; i += 500)
+              await redis.pipeline(keys.slice(i, i + 500).map((key) => ['unlink', key])).exec();
+          }),
+        ),
+    );
+  }
+
+  async #settled(): Promise<RedisLive> {
+    const until = performance.now() + 5_000;
+    for (;;) {
+      const live = await observeRedis(this.#service, this.#cluster, this.#reach);
+      const behind = live.members.some((member) => {
+        const master = member.upstream && live.members.find((one) => at(one) === at(member.upstream!));
+        return !member.up || (master?.up && (member.offset ?? 0) < (master.offset ?? 0));
+      });
+      if (!behind || performance.now() > until) return live;
+      await sleep(100);
+    }
+  }
+
+  async #read(member: LiveMember, live: RedisLive, authority: Map<string, string[]>): Promise<DrillFinal[]> {
+    const groups = groupsHeldBy(this.#service, member, live, this.#groups);
+    let keys: string[] = [];
+    let counts: Record<string, number | null> = {};
+    let failed: string | undefined;
+    try {
+      if (!member.up) throw new Error(member.why ?? 'does not answer');
+      [keys, counts] = await using(
+        dialer(this.#service, this.#cluster, this.#reach),
+        member,
+        async (redis) => {
+          if (this.#service.spec.mode === 'cluster') await redis.call('READONLY');
+          const found = await this.#keys(redis);
+          return [found, await countersOf(redis, found)];
+        },
+        { answerMs: 10_000 },
+      );
+    } catch (error) {
+      failed = (error as Error).message;
+    }
+    return groups.flatMap((group): DrillFinal[] => {
+      const head = {
+        member: member.name,
+        role: authority.get(group)?.includes(member.name) ? ('authority' as const) : ('replica' as const),
+        group,
+      };
+      if (failed !== undefined)
+        return [
+          { ...head, model: 'set', holds: { failed } },
+          { ...head, model: 'counter', holds: { failed } },
+        ];
+      const own = keys.filter((key) => this.#groups.ofKey(key) === group);
+      const named = (key: string): string => key.slice(this.#prefix.length);
+      return [
+        {
+          ...head,
+          model: 'set',
+          holds: { values: own.filter((key) => !isCounter(key)).map((key) => Number(named(key))) },
+        },
+        {
+          ...head,
+          model: 'counter',
+          holds: {
+            keys: Object.fromEntries(own.filter(isCounter).map((key) => [named(key), counts[key] ?? null])),
+          },
+        },
+      ];
+    });
+  }
+
+  /** Every key of this drill on one member. */
+  async #keys(redis: Redis): Promise<string[]> {
+    const found = new Set<string>();
+    let cursor = '0';
+    do {
+      const [next, page] = await redis.scan(cursor, 'MATCH', `${this.#prefix}*`, 'COUNT', 2_000);
+      for (const key of page) found.add(key);
+      cursor = next;
+    } while (cursor !== '0');
+    return [...found];
+  }
+
+  #keyOf({ k, v }: DrillOperation): string {
+    return `${this.#prefix}${k ?? String(v)}`;
+  }
+}
+
+const isCounter = (key: string): boolean => /:c\d+$/.test(key);
+
+async function countersOf(redis: Redis, keys: string[]): Promise<Record<string, number | null>> {
+  const counters = keys.filter(isCounter);
+  const values = await Promise.all(counters.map((key) => redis.get(key)));
+  return Object.fromEntries(counters.map((key, n) => [key, values[n] === null ? null : Number(values[n])]));
+}
+
+/** Who answers for each group: the owner of its slots, or whom a client would be sent to. Two of them: both, which the verdict does not overlook. */
+function authoritiesOf(service: RedisService, live: RedisLive, groups: Groups): Map<string, string[]> {
+  if (service.spec.mode === 'cluster') {
+    const { slotOwner, nodes } = topology(live);
+    return new Map(
+      groups.names.map((name) => {
+        const owner = nodes.get(slotOwner[groups.sample.get(name)!] ?? '')?.member;
+        return [name, owner ? [owner.name] : []];
+      }),
+    );
+  }
+  return new Map([['', mastersOf(live).map((member) => member.name)]]);
+}
+
+/** The masters that clients are sent to: the one that Sentinel names, where there are sentinels. */
+export function mastersOf(live: RedisLive): LiveMember[] {
+  const masters = live.members.filter((member) => member.up && member.role === 'master');
+  const named = new Set(live.sentinels.flatMap(({ master }) => (master ? [at(master)] : [])));
+  return named.size === 0 ? masters : masters.filter((member) => named.has(at(member)));
+}
+
+function groupsHeldBy(service: RedisService, member: LiveMember, live: RedisLive, groups: Groups): string[] {
+  if (service.spec.mode !== 'cluster') return [''];
+  const { slotOwner, nodes } = topology(live);
+  const own = [...nodes.values()].find((known) => known.member?.name === member.name)?.node;
+  const master = own?.master ?? own?.id;
+  return groups.names.filter((name) => slotOwner[groups.sample.get(name)!] === master);
+}
+
+function application(service: RedisService, cluster: Cluster, live: RedisLive): Redis | ClusterClient {
+  const ca = caOf(service, cluster);
+  const common = {
+    password: cluster.secrets[`${service.name}/password`] ?? '',
+    commandTimeout: patience,
+    connectTimeout: patience,
+    maxRetriesPerRequest: 1,
+    autoResendUnfulfilledCommands: false,
+    // Certificates are for names of members, and a client is sent to addresses.
+    ...(ca ? { tls: { ca, checkServerIdentity: () => undefined } } : {}),
+  };
+  const place = ({ address, port }: { address: string; port: number }) => ({ host: address, port });
+  const { mode } = service.spec;
+  let client: Redis | ClusterClient;
+  if (mode === 'cluster')
+    client = new ClusterClient(seatsOf(service, cluster).map(place), {
+      redisOptions: common,
+      slotsRefreshTimeout: patience,
+      slotsRefreshInterval: patience,
+      clusterRetryStrategy: () => 50,
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+    });
+  else if (mode === 'sentinel')
+    client = new Redis({
+      ...common,
+      sentinels: sentinelSeatsOf(service, cluster).map(place),
+      name: service.name,
+      sentinelPassword: common.password,
+      ...(ca ? { enableTLSForSentinelMode: true, sentinelTLS: common.tls } : {}),
+      sentinelRetryStrategy: () => 50,
+      retryStrategy: () => 50,
+      failoverDetector: true,
+    } satisfies RedisOptions);
+  else {
+    const [master] = mastersOf(live);
+    if (!master) throw new Error(`${service.name} has no master that answers`);
+    client = new Redis({ ...common, ...place(master), retryStrategy: () => 50 });
+  }
+  // Said by each operation's own outcome.
+  client.on('error', () => {});
+  return client;
+}
