@@ -121,6 +121,42 @@ describe('http', () => {
   });
 });
 
+describe('amqp', () => {
+  const amqp = check({ kind: 'amqp' });
+  const start = Buffer.from('010000000001f5000a000a0009', 'hex');
+  const answering = (answer: Buffer) =>
+    serve((socket) => socket.on('data', (greeting) => greeting.length === 8 && socket.write(answer)));
+
+  test('a broker that begins the conversation is healthy', async () => {
+    expect(await probe(amqp, '127.0.0.1', await answering(start))).toMatchObject({ healthy: true });
+  });
+  test('also when its first frame comes in pieces', async () => {
+    const port = await serve((socket) => {
+      socket.setNoDelay(true);
+      socket.on('data', () => {
+        socket.write(start.subarray(0, 5));
+        setTimeout(() => socket.write(start.subarray(5)), 20);
+      });
+    });
+    expect(await probe(amqp, '127.0.0.1', port)).toMatchObject({ healthy: true });
+  });
+  test.each([
+    ['another version', Buffer.from('AMQP\0\x01\0\0', 'latin1'), 'speaks another version of AMQP'],
+    ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'not AMQP'],
+    ['another method', Buffer.from('010000000001f5000a00320009', 'hex'), 'not AMQP'],
+  ])('%s is not', async (_name, answer, why) => {
+    expect(await probe(amqp, '127.0.0.1', await answering(answer))).toMatchObject({ healthy: false, why });
+  });
+  test('a broker that accepts and says nothing, or closes, is not', async () => {
+    expect((await probe(amqp, '127.0.0.1', await serve(() => {}))).why).toBe('no answer in 300 ms');
+    const closing = await serve((socket) => socket.end());
+    expect((await probe(amqp, '127.0.0.1', closing)).why).toBe('closed without an answer');
+  });
+  test('a closed port is refused', async () => {
+    expect((await probe(amqp, '127.0.0.1', 1)).why).toBe('refused');
+  });
+});
+
 describe('script', () => {
   const script = (command: string) => check({ kind: 'script', command, timeoutMs: 1500 });
 

@@ -47,7 +47,8 @@ export function planRabbit(
 
   const defined = plan.define(service, cluster, view);
   steps.push(...defined.map((step) => ({ ...step, after: upIds })));
-  const spread = view ? plan.spread(service, cluster, view) : undefined;
+  const forgotten = [...(admit?.hosts ?? [])].map((host) => nodeOf(service, cluster, host));
+  const spread = view ? plan.spread(service, cluster, without(view, forgotten)) : undefined;
   const grownIds = [...upIds, ...defined.map((step) => step.id)];
   if (spread) steps.push({ ...spread, after: grownIds });
   steps.push(
@@ -180,6 +181,15 @@ function straysOf(service: RabbitService, cluster: Cluster, live: RabbitLive | u
     (host) => live.hosts[host]?.blank === false && !members.has(nodeOf(service, cluster, host)),
   );
 }
+
+/** The view once the cluster has forgotten these nodes, to be joined again without data. */
+const without = (view: View, nodes: string[]): View => ({
+  ...view,
+  queues: view.queues.map((queue) => ({
+    ...queue,
+    ...(queue.members ? { members: queue.members.filter((node) => !nodes.includes(node)) } : {}),
+  })),
+});
 
 /** A stray's data is set aside, on its host, before it starts again as a node without data. */
 function withStrays(

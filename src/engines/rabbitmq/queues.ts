@@ -97,11 +97,10 @@ export function againstLeaving(service: RabbitService, cluster: Cluster, view: V
       // A new member on a node that stays may take its place first.
       const spare = [...stay].filter((one) => up.has(one) && !queue.members!.includes(one));
       if (left.length === 0 && spare.length === 0) reasons.push(`${text} has its only member on ${leaves}`);
-      else if (left.length > 0 && online.length < majority(left.length))
+      else if (online.length < left.length)
         reasons.push(
           `${text} is critical: without ${leaves} ${online.length} of ${left.length} members would be online`,
         );
-      else if (!hasQuorum(queue)) reasons.push(`${text} has no majority now`);
     }
     if (queue.type === 'classic' && queue.node === node && !queue.exclusive) {
       const copies = (queue.synchronised_slave_nodes ?? []).filter((one) => up.has(one) && stay.has(one));

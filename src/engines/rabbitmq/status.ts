@@ -3,7 +3,7 @@ import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
 import type { NodeView, QueueView, RabbitLive, View } from './live.ts';
 import { memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
-import { hasQuorum } from './queues.ts';
+import { hasQuorum, wantedSize } from './queues.ts';
 
 /** A row for each node, then one for each queue of the file, and for every other queue that is not whole. */
 export function rabbitStatus(
@@ -136,21 +136,23 @@ function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView): S
     const members = queue.members ?? [];
     const online = queue.online ?? [];
     const missing = members.filter((node) => !online.includes(node)).map((node) => nodeText(cluster, node));
+    const few = members.length < wantedSize(service, queue);
+    const why = !hasQuorum(queue)
+      ? `no majority: without ${missing.join(', ')}; nothing is confirmed or delivered`
+      : missing.length > 0
+        ? `without ${missing.join(', ')}`
+        : few
+          ? `${members.length} of ${wantedSize(service, queue)} members: phalanx up gives it the others`
+          : undefined;
     return {
       ...row,
-      health: missing.length === 0 ? 'ok' : hasQuorum(queue) ? 'degraded' : 'down',
+      health: !hasQuorum(queue) ? 'down' : missing.length > 0 || few ? 'degraded' : 'ok',
       facts: {
         leader: lead && online.includes(lead) ? nodeText(cluster, lead) : 'none',
         online: `${online.length} of ${members.length}`,
         ...messages,
       },
-      ...(missing.length === 0
-        ? {}
-        : {
-            why: hasQuorum(queue)
-              ? `without ${missing.join(', ')}`
-              : `no majority: without ${missing.join(', ')}; nothing is confirmed or delivered`,
-          }),
+      ...(why ? { why } : {}),
     };
   }
   const up = queue.node !== undefined && queue.state !== 'down';
