@@ -1,12 +1,15 @@
 import { wantedMembers } from '../cluster/plan.ts';
 import { agentFolder } from '../engines/director/members.ts';
-import { overrideScript, overrideShown } from '../engines/director/turn.ts';
+import { overrideScript, overrideShown, until } from '../engines/director/turn.ts';
 import { engines } from '../engines/index.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { quote } from '../hosts/shell.ts';
 import { UserError } from './error.ts';
 import { bold, red } from './paint.ts';
 import { openSession } from './session.ts';
+
+/** How long an agent may take to make a weight live; it takes milliseconds. */
+const takenInMs = 10_000;
 
 /** What the person wrote, as the agent reads it; undefined: back to the file's weight. */
 function lineOf(weight: string): string | undefined {
@@ -41,10 +44,9 @@ export async function weightCommand(
       const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
       const script = `cd ${quote(folder)} || exit 1
 ${overrideScript(folder, server, line)} || exit 1
-i=0
-until { ${overrideShown(server, line)}; }; do i=$((i+1)); [ $i -gt 250 ] && { echo "the agent did not take it in within 5 s" >&2; exit 1; }; sleep 0.02; done`;
+${until(overrideShown(server, line), takenInMs)} || { echo 'the agent did not take it in: phalanx status' >&2; exit 1; }`;
       try {
-        const run = await reach.host(host).run(script, { timeoutMs: 10_000 });
+        const run = await reach.host(host).run(script, { timeoutMs: takenInMs + 5_000 });
         return run.exit === 0 ? undefined : `${host}: ${run.stderr.trim()}`;
       } catch (error) {
         if (error instanceof HostUnreachable) return error.message;

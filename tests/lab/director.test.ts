@@ -326,7 +326,7 @@ E`);
     const clients = load(`http://${vips.nat}/`, 2);
     const agent = `/var/lib/phalanx/dirs/hosts/${owner}/members/natted.agent@${owner}/service`;
     const pid = shell(`s6-svstat -o pid ${agent}`).trim();
-    shell(`kill -9 ${pid}`);
+    shell(`s6-svc -k ${agent}`);
     await until('a new agent reports', async () => {
       const now = shell(`s6-svstat -o pid ${agent}`).trim();
       return now !== pid && now !== '-1' && (await cluster.status()).health === 'healthy';

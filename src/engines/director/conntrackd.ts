@@ -69,5 +69,8 @@ export function conntrackdConfig(sync: Conntrackd): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Runs conntrackd in the foreground (without -d it does not leave it), in its member's folder. */
-export const conntrackdCommand = 'conntrackd -C conntrackd.conf';
+/**
+ * Runs conntrackd in the foreground (without -d it does not leave it), in its member's folder. The lock that a killed one left
+ * would keep it from starting for ever; that only one runs is the supervisor's business.
+ */
+export const conntrackdCommand = 'rm -f conntrackd.lock conntrackd.ctl; exec conntrackd -C conntrackd.conf';

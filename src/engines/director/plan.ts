@@ -59,7 +59,8 @@ function unfit(host: string, { agent, servers }: DirectorLive): string[] {
   return Object.entries(agent.planes).flatMap(([listen, plane]) => {
     if (plane.plane === 'none' || plane.error) return [`${listen} on ${host}: ${plane.error ?? plane.why}`];
     const own = servers.filter((server) => server.listen === listen);
-    if (own.length === 0 || own.some((server) => server.up && (server.effective > 0 || server.sorry))) return [];
+    if (own.length === 0 || own.some((server) => server.up && (server.effective > 0 || server.sorry)))
+      return [];
     return [`${listen} on ${host}: no real server is healthy (${own[0]!.why ?? 'not checked yet'})`];
   });
 }

@@ -8,7 +8,7 @@ import type { DirectorSpec } from './schema.ts';
 const answerMs = 15_000;
 
 /** Sh: waits until `condition` holds, looking 20 times a second; false when `ms` have passed. */
-const until = (condition: string, ms: number): string =>
+export const until = (condition: string, ms: number): string =>
   `i=0; while ! { ${condition}; }; do i=$((i+1)); [ $i -gt ${Math.ceil(ms / 50)} ] && break; sleep 0.05; done; ${condition}`;
 
 /** Sh: writes (or removes, where `line` is undefined) a server's override and has the agent read it. */
@@ -22,14 +22,18 @@ export function overrideScript(folder: string, server: string, line: string | un
   return `${change} && s6-svc -h ${quote(`${folder}/service`)}`;
 }
 
-/** A server's lines in the agent's status that hold (or, with `not`, lack) what is asked. */
-const lines = (server: string): string => `grep -F ${quote(`"server":"${server}"`)} status.jsonl 2>/dev/null`;
+/**
+ * Sh condition: the agent's status has lines for the server, and all of them hold `text` (or none does, with `lack`).
+ * One process a look: several of these run side by side on a busy machine.
+ */
+function shown(server: string, text: string, lack = false): string {
+  const awk = `index($0, s) { n++; if (index($0, t)) m++ } END { exit !(n > 0 && m + 0 == ${lack ? '0' : 'n'}) }`;
+  return `awk -v s=${quote(`"server":"${server}"`)} -v t=${quote(text)} ${quote(awk)} status.jsonl 2>/dev/null`;
+}
 
 /** Sh condition: the agent shows the override (or none) for the server in every virtual service. */
-export function overrideShown(server: string, line: string | undefined): string {
-  if (line === undefined) return `! ${lines(server)} | grep -q '"override":'`;
-  return `${lines(server)} | grep -qF ${quote(`"override":"${line}"`)} && ! ${lines(server)} | grep -vqF ${quote(`"override":"${line}"`)}`;
-}
+export const overrideShown = (server: string, line: string | undefined): string =>
+  line === undefined ? shown(server, '"override":', true) : shown(server, `"override":"${line}"`);
 
 /**
  * Takes a real server out of this director's traffic: no new connection from now on; where this host owns the VIP,
@@ -56,7 +60,7 @@ export function drainStep(
       script: `cd ${quote(folder)} || exit 1
 ${overrideScript(folder, server, 'drain')} || exit 1
 ${until(overrideShown(server, 'drain'), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
-if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(`! ${lines(server)} | grep -qv '"active":0,'`, drainMs)}; fi
+if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(shown(server, '"active":0,'), drainMs)}; fi
 true`,
       timeoutMs: answerMs + drainMs + 5_000,
     },
@@ -84,7 +88,7 @@ export function undrainStep(
       kind: 'script',
       script: `cd ${quote(folder)} || exit 1
 ${overrideScript(folder, server, undefined)} || exit 1
-${until(`${overrideShown(server, undefined)} && ! ${lines(server)} | grep -qv '"up":true'`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
+${until(`${overrideShown(server, undefined)} && ${shown(server, '"up":true')}`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
       timeoutMs: answerMs + 5_000,
     },
   };
