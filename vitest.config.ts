@@ -10,6 +10,7 @@ export default defineConfig({
         test: {
           name: 'lab',
           include: ['tests/lab/**/*.test.ts'],
+          globalSetup: ['tests/lab/turn.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
