@@ -32,14 +32,19 @@ export interface Written {
   sessions: Set<string>;
   /** Longest time between two acknowledged writes, milliseconds. */
   longestGapMs: number;
+  /** When the last one was acknowledged: milliseconds of the machine's monotonic clock, as process.hrtime has it. */
+  lastAtMs: number;
   /** What is stored at the end. */
   last: number;
 }
 
-/** kazoo in Python, writing numbers one after the other until it is stopped. */
-export async function writer(access: Access): Promise<{ written: Written; stop(): Promise<Written> }> {
+/** kazoo in Python, writing numbers one after the other until it is stopped. `session`: its timeout, seconds. */
+export async function writer(
+  access: Access,
+  session = 4,
+): Promise<{ written: Written; stop(): Promise<Written> }> {
   const script = join(import.meta.dirname, 'zookeeper-writer.py');
-  const child = spawn('/usr/bin/python3', [script, access.url, access.auth], {
+  const child = spawn('/usr/bin/python3', [script, access.url, access.auth, String(session)], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const written: Written = {
@@ -48,19 +53,20 @@ export async function writer(access: Access): Promise<{ written: Written; stop()
     states: [],
     sessions: new Set(),
     longestGapMs: 0,
+    lastAtMs: 0,
     last: 0,
   };
   let complaints = '';
   child.stderr.on('data', (chunk) => {
     complaints += chunk;
   });
-  let at: number | undefined;
   createInterface({ input: child.stdout }).on('line', (text) => {
     const line = JSON.parse(text);
     if (line.ok !== undefined) {
       written.ok = line.ok;
-      if (at !== undefined) written.longestGapMs = Math.max(written.longestGapMs, line.at - at);
-      at = line.at;
+      if (written.lastAtMs > 0)
+        written.longestGapMs = Math.max(written.longestGapMs, line.at - written.lastAtMs);
+      written.lastAtMs = line.at;
     } else if (line.error !== undefined) written.errors.push(line.error);
     else if (line.state !== undefined) {
       written.states.push(line.state);

@@ -1,6 +1,6 @@
 """A stock client (kazoo) that writes numbers without a pause: JSON lines on standard output, until its input ends.
 
-Arguments: hosts/chroot, name:password. Each write is retried as kazoo's own documentation says (client.retry), so that what
+Arguments: hosts/chroot, name:password, session timeout in seconds. Each write is retried as kazoo's own documentation says (client.retry), so that what
 is printed as an error is what an application would have to bear.
 """
 
@@ -17,13 +17,13 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
-hosts, auth = sys.argv[1:3]
+hosts, auth, session = sys.argv[1:4]
 often = {"max_tries": -1, "delay": 0.02, "backoff": 1, "max_jitter": 0.02}
 client = KazooClient(
     hosts=hosts,
     auth_data=[("digest", auth)],
     default_acl=[make_digest_acl(*auth.split(":"), all=True)],
-    timeout=4,
+    timeout=float(session),
     connection_retry=often,
     command_retry=often,
 )
