@@ -1,6 +1,7 @@
 import { app } from './app/index.ts';
 import { director } from './director/index.ts';
 import type { Engine } from './engine.ts';
+import { kafka } from './kafka/index.ts';
 import { rabbitmq } from './rabbitmq/index.ts';
 import { redis } from './redis/index.ts';
 import { zookeeper } from './zookeeper/index.ts';
@@ -16,6 +17,7 @@ export const engines: Record<string, Engine> = {
   app: app(engineOf),
   director: director(engineOf),
   zookeeper,
+  kafka,
   redis,
   rabbitmq,
 };

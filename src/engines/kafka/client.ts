@@ -1,0 +1,76 @@
+import type { Connection } from '@platformatic/kafka';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import type { KafkaService } from './seats.ts';
+import { adminUser } from './users.ts';
+
+export type Kafka = typeof import('@platformatic/kafka');
+
+/** Where a member listens: a broker's port for clients, or a controller's. */
+export interface Place {
+  host: string;
+  port: number;
+}
+
+/** Loading it costs more than a command that has nothing to do with Kafka may take. */
+export const kafka = (): Promise<Kafka> => import('@platformatic/kafka');
+
+/**
+ * A connection to one member, as Phalanx's own user, for as long as `use` takes; never to another than that one, so that the
+ * answer is that member's, and never longer than `ms` in all, also when it is frozen.
+ */
+export async function asking<T>(
+  { service, cluster, reach }: { service: KafkaService; cluster: Cluster; reach: Reach },
+  place: Place,
+  ms: number,
+  use: (connection: Connection, api: Kafka) => Promise<T>,
+): Promise<T> {
+  const api = await kafka();
+  const at = await reach.endpoint(place.host, place.port);
+  const connection = new api.Connection('phalanx', {
+    connectTimeout: ms,
+    requestTimeout: ms,
+    sasl: {
+      mechanism: 'PLAIN',
+      username: adminUser,
+      password: cluster.secrets[`${service.name}/${adminUser}`] ?? '',
+    },
+  });
+  connection.on('error', () => {});
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  const work = (async () => {
+    await connection.connect(at.host, at.port);
+    return use(connection, api);
+  })();
+  // Whoever loses the race has nobody left to tell.
+  work.catch(() => {});
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    connection.close().catch(() => {});
+    connection.socket?.destroy();
+  }
+}
+
+/** Why a member did not do it, in a few words: what the member itself said, if it did. */
+export function reason(error: unknown): string {
+  const { message, cause, errors } = error as Error & { errors?: Error[] };
+  const said = [
+    message,
+    ...(errors ?? []).map((one) => one.message),
+    (cause as Error | undefined)?.message,
+  ].join('; ');
+  if (/ECONNREFUSED/.test(said)) return 'nothing listens';
+  if (/timed out|no answer within/i.test(said)) return 'no answer';
+  return (errors?.map((one) => one.message).join('; ') || message).replace(/\s+/g, ' ');
+}
+
+/** Kafka's name for an error that it answered with, e.g. TOPIC_ALREADY_EXISTS; undefined for other errors. */
+export function errorName(error: unknown): string | undefined {
+  const { errors } = error as { errors?: { apiId?: string }[] };
+  return errors?.find(({ apiId }) => apiId)?.apiId;
+}

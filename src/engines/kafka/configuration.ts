@@ -1,0 +1,98 @@
+import type { Cluster } from '../../file/cluster.ts';
+import { memberFolder } from '../../hosts/supervise.ts';
+import { copies, type KafkaService, type Seat } from './seats.ts';
+import { timingOf } from './timing.ts';
+import { adminUser } from './users.ts';
+
+/** Keys that say who a member is and how it is reached: never the file's. The key of the file to use instead, if any. */
+export const owned: Record<string, string> = {
+  'process.roles': 'controllers',
+  'node.id': '',
+  'broker.id': '',
+  'controller.quorum.voters': 'controllers',
+  'controller.quorum.bootstrap.servers': 'controllers',
+  'controller.listener.names': '',
+  listeners: 'port',
+  'advertised.listeners': 'port',
+  'listener.security.protocol.map': '',
+  'inter.broker.listener.name': '',
+  'log.dirs': '',
+  'log.dir': '',
+  'metadata.log.dir': '',
+  'auto.create.topics.enable': 'autoCreate',
+};
+
+const clientListener = 'CLIENT';
+export const controllerListener = 'CONTROLLER';
+
+/**
+ * server.properties of a member, all but the list of controllers: that one is added at each start, so that controllers which
+ * come and go restart nobody.
+ *
+ * Whoever connects proves who he is. Applications by SCRAM-SHA-512, whose users live in the cluster's own metadata.
+ * Members and Phalanx by PLAIN, from this file: controllers cannot use SCRAM, since they keep its users themselves, and
+ * brokers must get in before there are any. On the wire that is no more hidden than the records are.
+ */
+export function serverProperties(service: KafkaService, cluster: Cluster, seat: Seat): string {
+  const { spec } = service;
+  const { replication, minInsync } = copies(service);
+  const password = cluster.secrets[`${service.name}/${adminUser}`] ?? '';
+  const plain = `org.apache.kafka.common.security.plain.PlainLoginModule required username="${adminUser}" password="${password}" user_${adminUser}="${password}";`;
+  const listeners = [
+    ...(seat.broker ? [`${clientListener}://${seat.address}:${spec.port}`] : []),
+    ...(seat.controller ? [`${controllerListener}://${seat.address}:${spec.controllerPort}`] : []),
+  ];
+  const keys: Record<string, string | number | boolean> = {
+    'process.roles': [...(seat.broker ? ['broker'] : []), ...(seat.controller ? ['controller'] : [])].join(
+      ',',
+    ),
+    'node.id': seat.id,
+    listeners: listeners.join(','),
+    'advertised.listeners': listeners.join(','),
+    'listener.security.protocol.map': `${clientListener}:SASL_PLAINTEXT,${controllerListener}:SASL_PLAINTEXT`,
+    'inter.broker.listener.name': clientListener,
+    'controller.listener.names': controllerListener,
+    'sasl.mechanism.controller.protocol': 'PLAIN',
+    'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+    [`listener.name.${controllerListener.toLowerCase()}.sasl.enabled.mechanisms`]: 'PLAIN',
+    [`listener.name.${controllerListener.toLowerCase()}.plain.sasl.jaas.config`]: plain,
+    [`listener.name.${clientListener.toLowerCase()}.sasl.enabled.mechanisms`]: 'SCRAM-SHA-512,PLAIN',
+    [`listener.name.${clientListener.toLowerCase()}.plain.sasl.jaas.config`]: plain,
+    [`listener.name.${clientListener.toLowerCase()}.scram-sha-512.sasl.jaas.config`]:
+      'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+    'log.dirs': `${memberFolder(seat, cluster.hosts[seat.host]!.root)}/data/log`,
+    'auto.create.topics.enable': spec.autoCreate,
+    ...timingOf(service).keys,
+    'default.replication.factor': replication,
+    'min.insync.replicas': minInsync,
+    'unclean.leader.election.enable': false,
+    'offsets.topic.replication.factor': replication,
+    'transaction.state.log.replication.factor': replication,
+    'transaction.state.log.min.isr': minInsync,
+    'share.coordinator.state.topic.replication.factor': replication,
+    'share.coordinator.state.topic.min.isr': minInsync,
+    ...spec.config,
+  };
+  return `# ${seat.name}: written by Phalanx, see src/engines/kafka/configuration.ts
+${Object.entries(keys)
+  .map(([key, value]) => `${key}=${String(value).replaceAll('\\', '\\\\')}\n`)
+  .join('')}`;
+}
+
+/** Everything to standard output, where the supervisor keeps it; without the dumps of the whole configuration at each start. */
+export const logging = `# Written by Phalanx
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %p %m (%c{1})%n%throwable
+${[
+  'kafka.server.KafkaConfig',
+  'org.apache.kafka.server.config.AbstractKafkaConfig',
+  'org.apache.kafka.clients',
+  'org.apache.kafka.common.utils.AppInfoParser',
+  'org.apache.kafka.common.config.AbstractConfig',
+]
+  .map((name, i) => `logger.l${i}.name = ${name}\nlogger.l${i}.level = warn\n`)
+  .join('')}`;

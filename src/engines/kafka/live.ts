@@ -1,0 +1,85 @@
+/** A partition as the brokers have it. */
+export interface Partition {
+  topic: string;
+  index: number;
+  /** Node id; -1: nobody leads it. */
+  leader: number;
+  replicas: number[];
+  isr: number[];
+}
+
+/** A member as it was found. */
+export interface LiveNode {
+  name: string;
+  host: string;
+  id: number;
+  /** serving: it answers and takes part. fenced: it answers and the controllers do not count on it yet. silent: it does not answer. */
+  state: 'serving' | 'fenced' | 'silent';
+  why?: string;
+  /** Bytes of records that it keeps; of the partitions by `topic-index`. */
+  bytes?: number;
+  sizes?: Record<string, number>;
+  /** A limit on replication that a move of partitions left or is using. */
+  throttled?: boolean;
+  /** What lies on its disk; absent when its host does not answer. */
+  disk?: Disk;
+}
+
+export interface Disk {
+  /** It has been formatted: for this cluster, as this node. */
+  formatted?: { cluster: string; node: number; directory: string };
+  /** `form` or `seed` has told it which cluster it belongs to. */
+  told: boolean;
+}
+
+export interface LiveVoter {
+  id: number;
+  directory: string;
+  /** It has fetched from the leader within its last moments. */
+  caughtUp: boolean;
+}
+
+export interface Quorum {
+  /** Node id of the active controller. */
+  leader: number;
+  epoch: number;
+  voters: LiveVoter[];
+  /** Controllers without a vote and brokers, by node id with the directory id. */
+  observers: LiveVoter[];
+}
+
+/** The cluster as it was found. */
+export interface KafkaLive {
+  /** By member name: those of the file, and those that the cluster still has. */
+  nodes: Record<string, LiveNode>;
+  /** Absent: nobody answers, or there is no majority of controllers. */
+  quorum?: Quorum;
+  /** Absent: no broker answers. */
+  partitions?: Partition[];
+  /** Node ids of brokers that the controllers count on. */
+  brokers: number[];
+  /** Partitions that are being moved. */
+  moving: number;
+  /** Of topics in the file: the configuration keys that the file sets, as they are. */
+  topics: Record<string, Record<string, string>>;
+  /** Users that can prove themselves by SCRAM. Absent: could not be asked. */
+  users?: string[];
+  /** What the members run is on this machine. */
+  software: boolean;
+  /** Why it could not be fetched the last time. */
+  notFetched?: string;
+}
+
+/** It has been formatted before, or some member of it runs. */
+export const formed = (live: KafkaLive): boolean =>
+  live.quorum !== undefined || Object.values(live.nodes).some(({ disk }) => disk?.formatted || disk?.told);
+
+export const named = ({ topic, index }: Partition): string => `${topic}-${index}`;
+
+/** Partitions that lack a copy in step. */
+export const underReplicated = (partitions: Partition[]): Partition[] =>
+  partitions.filter(({ isr, replicas }) => isr.length < replicas.length);
+
+/** Partitions that nobody can write or read. */
+export const leaderless = (partitions: Partition[]): Partition[] =>
+  partitions.filter(({ leader }) => leader < 0);

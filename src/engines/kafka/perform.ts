@@ -1,0 +1,327 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Connection } from '@platformatic/kafka';
+import type { Cluster } from '../../file/cluster.ts';
+import type { Reach } from '../../hosts/host.ts';
+import { quote } from '../../hosts/shell.ts';
+import { diedFragment, memberFolder } from '../../hosts/supervise.ts';
+import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
+import { asking, type Kafka, reason } from './client.ts';
+import { blockedBy } from './gate.ts';
+import { formed, type KafkaLive, leaderless, named, underReplicated } from './live.ts';
+import { movePartitions } from './move.ts';
+import { answerMs, observeKafka } from './observe.ts';
+import { whyVote } from './plan.ts';
+import { addVoter, removeVoter, type Voter } from './raft.ts';
+import { type KafkaService, memberName, nodeOf, type Seat, seatsOf } from './seats.ts';
+import { makeTopics } from './serve.ts';
+import { fetchSoftware } from './software.ts';
+import { topicDifferences } from './topics.ts';
+import { clusterId, firstDirectory } from './uuid.ts';
+
+/** How long a JVM may take to start, to replay its log and to be counted on. */
+const readyMs = 120_000;
+/** How long a step waits for copies to be in step before it gives up and holds. */
+const gateMs = 90_000;
+
+export interface Doing {
+  service: KafkaService;
+  cluster: Cluster;
+  reach: Reach;
+  say: (line: string) => void;
+}
+
+/** Carries out the engine's own steps; each may be repeated, and does nothing where it is done already. */
+export async function performKafka(
+  action: EngineAction,
+  service: KafkaService,
+  cluster: Cluster,
+  reach: Reach,
+  say: (line: string) => void,
+): Promise<void> {
+  const doing: Doing = { service, cluster, reach, say };
+  const { name, id, directory } = action.args as { name: string; id: number; directory: string };
+  switch (action.name) {
+    case 'fetch':
+      return fetchSoftware(service, cluster, say);
+    case 'form':
+      return form(doing);
+    case 'seed':
+      return tell(doing, seatOf(doing, name), joining(doing));
+    case 'ready':
+      return untilServing(doing, seatOf(doing, name));
+    case 'hold':
+      return untilSpared(doing, seatOf(doing, name));
+    case 'vote':
+      return vote(doing, seatOf(doing, name));
+    case 'unvote':
+      return unvote(doing, { id, directory });
+    case 'move':
+      return movePartitions(doing);
+    case 'forget':
+      return forget(doing, id);
+    case 'serve':
+      return serve(doing);
+    default:
+      throw new StepFailed(`kafka knows no step ${action.name}`);
+  }
+}
+
+const seatOf = ({ service, cluster }: Doing, name: string): Seat =>
+  seatsOf(service, cluster).find((seat) => seat.name === name)!;
+
+/** What the formatter is told of a member that joins a cluster whose controllers are there. */
+const joining = ({ service, cluster }: Doing): string =>
+  `--cluster-id ${clusterId(service, cluster)} --no-initial-controllers`;
+
+/**
+ * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data
+ * is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is.
+ */
+async function form(doing: Doing): Promise<void> {
+  const { service, cluster, reach } = doing;
+  const seats = seatsOf(service, cluster);
+  const unseen = (live: KafkaLive): string[] =>
+    seats.filter(({ name }) => !live.nodes[name]?.disk).map(({ name }) => name);
+  let live = await observeKafka(service, cluster, reach);
+  // A busy host is given time: a new cluster must not depend on a slow answer.
+  for (let again = 0; again < 5 && !formed(live) && unseen(live).length > 0; again++)
+    live = await observeKafka(service, cluster, reach);
+  const old = formed(live);
+  if (!old && unseen(live).length > 0)
+    throw new StepFailed(
+      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again`,
+    );
+  const controllers = seats.filter(({ controller }) => controller);
+  const first = controllers.map(
+    ({ id, address }) =>
+      `${id}@${address}:${service.spec.controllerPort}:${firstDirectory(service, cluster, id)}`,
+  );
+  const begin = `--cluster-id ${clusterId(service, cluster)} --initial-controllers ${first.join(',')}`;
+  // A form that was cut short has told some: nothing is formatted before all are told, so the others may be told the same.
+  const begun = old && !Object.values(live.nodes).some(({ disk }) => disk?.formatted) && !live.quorum;
+  await Promise.all(
+    seats.map(async (seat) => {
+      const disk = live.nodes[seat.name]?.disk;
+      if (disk === undefined || disk.formatted) return;
+      await tell(doing, seat, seat.controller && (!old || begun) ? begin : joining(doing));
+    }),
+  );
+}
+
+async function tell({ cluster, reach }: Doing, seat: Seat, text: string): Promise<void> {
+  const folder = `${memberFolder(seat, cluster.hosts[seat.host]!.root)}/data`;
+  const { exit, stderr } = await reach.host(seat.host).run(
+    `mkdir -p ${quote(folder)} && cd ${quote(folder)} || exit 1
+[ ! -s log/meta.properties ] || exit 0
+printf '%s\\n' ${quote(text)} >first.new && mv first.new first
+`,
+  );
+  if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
+}
+
+/** Waits until the controllers count on the member. */
+async function untilServing({ service, cluster, reach, say }: Doing, seat: Seat): Promise<void> {
+  const { host, name, id } = seat;
+  const port = seat.broker ? service.spec.port : service.spec.controllerPort;
+  const { root } = cluster.hosts[host]!;
+  const deaths = async (): Promise<number> => {
+    const restarts = quote(`${memberFolder({ name }, root)}/restarts`);
+    const { text } = await reach
+      .host(host)
+      .run(`cat ${restarts} 2>/dev/null`)
+      .catch(() => ({ text: '' }));
+    return Number(text) || 0;
+  };
+  const deadline = performance.now() + readyMs;
+  let why = '';
+  const tellNow = (now: string): void => {
+    if (now !== why) say(now);
+    why = now;
+  };
+  while (performance.now() < deadline) {
+    try {
+      const counted = await asking(
+        { service, cluster, reach },
+        { host, port },
+        answerMs,
+        (connection, api) =>
+          seat.broker
+            ? api.metadataV12.api
+                .async(connection, [], false, false)
+                .then(({ brokers }) => brokers.some(({ nodeId }) => nodeId === id))
+            : api.describeQuorumV2.api
+                .async(connection, [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }])
+                .then(({ topics }) => (topics[0]?.partitions[0]?.leaderId ?? -1) >= 0),
+      );
+      if (counted) return;
+      tellNow('it runs, and the controllers do not count on it yet');
+    } catch (error) {
+      tellNow(reason(error));
+      // One death may be of a port that another has for a moment longer.
+      if (why === 'nothing listens' && (await deaths()) > 2) break;
+    }
+    await wait(100);
+  }
+  const died = await reach
+    .host(host)
+    .run(diedFragment({ name }, root), { timeoutMs: 5_000 })
+    .then(({ stderr }) => stderr.trim())
+    .catch((error: Error) => error.message);
+  throw new StepFailed(`${name} does not serve: ${why}${died ? `\n${died}` : ''}`);
+}
+
+/** Looks again and again until `blocked` names no reason; then gives what was seen. Holds when its time is over. */
+export async function untilOpen(
+  { service, cluster, reach, say }: Doing,
+  what: string,
+  blocked: (live: KafkaLive) => string | undefined,
+  ms = gateMs,
+): Promise<KafkaLive> {
+  const deadline = performance.now() + ms;
+  let said = '';
+  for (;;) {
+    const live = await observeKafka(service, cluster, reach);
+    const blocker = blocked(live);
+    if (blocker === undefined) return live;
+    if (blocker !== said) say(blocker);
+    said = blocker;
+    if (performance.now() > deadline) throw new StepHeld(`${what}: ${blocker}`);
+    await wait(200);
+  }
+}
+
+async function untilSpared(doing: Doing, seat: Seat): Promise<void> {
+  await untilOpen(doing, `${seat.name} is not restarted`, (live) => {
+    if (live.nodes[seat.name]?.state !== 'serving') return undefined;
+    return blockedBy(doing.service, doing.cluster, live, seat);
+  });
+}
+
+/** Runs on any broker that serves: what changes the cluster is passed on to the active controller. */
+export async function anyBroker<T>(
+  { service, cluster, reach }: Doing,
+  live: KafkaLive,
+  use: (connection: Connection, api: Kafka) => Promise<T>,
+  ms = 20_000,
+): Promise<T> {
+  const own = seatsOf(service, cluster).filter(({ broker }) => broker);
+  const seat = own.find(({ name }) => live.nodes[name]?.state === 'serving');
+  if (!seat) throw new StepFailed('no broker serves');
+  return asking({ service, cluster, reach }, { host: seat.host, port: service.spec.port }, ms, use);
+}
+
+/** Tries until the change is seen to be done; an answer that is lost or refused for the moment counts as nothing. */
+async function changeVotes(
+  doing: Doing,
+  what: string,
+  open: (live: KafkaLive) => boolean,
+  change: (api: Kafka, connection: Connection, live: KafkaLive) => Promise<void>,
+): Promise<void> {
+  const deadline = performance.now() + gateMs;
+  for (;;) {
+    const live = await untilOpen(doing, what, (seen) =>
+      seen.quorum ? undefined : 'there is no active controller',
+    );
+    if (!open(live)) return;
+    try {
+      await anyBroker(doing, live, (connection, api) => change(api, connection, live));
+    } catch (error) {
+      if (performance.now() > deadline) throw new StepHeld(`${what}: ${reason(error)}`);
+      doing.say(reason(error));
+    }
+    await wait(300);
+  }
+}
+
+async function vote(doing: Doing, seat: Seat): Promise<void> {
+  const { service, cluster } = doing;
+  await changeVotes(
+    doing,
+    `${seat.name} gets no vote`,
+    (live) => whyVote(service, cluster, live).add.some(({ id }) => id === seat.id),
+    async (api, connection, live) => {
+      const stale = live.quorum!.voters.find(({ id }) => id === seat.id);
+      const id = clusterId(service, cluster);
+      // Its own old vote, of a disk that is gone, is in the way of its new one.
+      if (stale) return removeVoter(api, connection, id, stale);
+      const directory = live.nodes[seat.name]?.disk?.formatted?.directory;
+      if (!directory) throw new Error('its disk cannot be looked at');
+      await addVoter(
+        api,
+        connection,
+        id,
+        { id: seat.id, directory },
+        { address: seat.address, port: service.spec.controllerPort },
+      );
+    },
+  );
+}
+
+async function unvote(doing: Doing, voter: Voter): Promise<void> {
+  const { service, cluster } = doing;
+  await changeVotes(
+    doing,
+    `${nodeOf(service, cluster, voter.id)?.name ?? voter.id} keeps its vote`,
+    (live) =>
+      live.quorum!.voters.some(({ id, directory }) => id === voter.id && directory === voter.directory),
+    (api, connection) => removeVoter(api, connection, clusterId(service, cluster), voter),
+  );
+}
+
+/** The controllers forget a broker that is gone. Not known to them: done. */
+async function forget(doing: Doing, id: number): Promise<void> {
+  const live = await observeKafka(doing.service, doing.cluster, doing.reach);
+  if (live.brokers.includes(id))
+    await untilOpen(doing, `node ${id} is not forgotten`, (seen) =>
+      seen.brokers.includes(id) ? 'the controllers still count on it' : undefined,
+    );
+  await anyBroker(doing, live, (connection, api) => api.unregisterBrokerV0.api.async(connection, id)).catch(
+    (error: unknown) => {
+      if (!/BROKER_ID_NOT_REGISTERED|not registered/i.test(reason(error)))
+        throw new StepFailed(`${memberName(doing.service, String(id))}: ${reason(error)}`);
+    },
+  );
+}
+
+/** Makes topics and users as the file says; then waits until every partition has all its copies in step. */
+async function serve(doing: Doing): Promise<void> {
+  const { service, cluster } = doing;
+  const live = await untilOpen(
+    doing,
+    `${service.name} cannot be changed`,
+    (seen) =>
+      !seen.quorum
+        ? 'there is no active controller'
+        : !seen.partitions
+          ? 'no broker answers'
+          : seen.users
+            ? undefined
+            : 'no broker tells its users',
+    30_000,
+  );
+  // Planned one by one where the cluster could be seen before; after a start from cold disks only now.
+  const votes = whyVote(service, cluster, live);
+  for (const seat of votes.add) await vote(doing, seat);
+  for (const voter of whyVote(service, cluster, live).remove) await unvote(doing, voter);
+  await makeTopics(doing, live);
+  await untilOpen(doing, `${service.name} is not whole`, (seen) => {
+    const differences = topicDifferences(service, seen);
+    if (!differences) return 'no broker answers';
+    if (differences.length > 0) return differences.join(', ');
+    const lost = leaderless(seen.partitions!);
+    if (lost.length > 0) return `nobody leads ${some(lost.map(named))}`;
+    const under = underReplicated(seen.partitions!);
+    if (under.length > 0) {
+      const missing = new Set(
+        under.flatMap(({ replicas, isr }) => replicas.filter((id) => !isr.includes(id))),
+      );
+      const who = [...missing].map((id) => nodeOf(service, cluster, id)?.name ?? `node ${id}`);
+      return `${some(under.map(named))} lack a copy in step (${who.join(', ')})`;
+    }
+    return undefined;
+  });
+}
+
+/** The first few, and how many more. */
+export const some = (names: string[]): string =>
+  names.length <= 4 ? names.join(', ') : `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;

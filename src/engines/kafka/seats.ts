@@ -1,0 +1,82 @@
+import type { Cluster, Service } from '../../file/cluster.ts';
+import type { KafkaSpec } from './schema.ts';
+
+export type KafkaService = Service<KafkaSpec>;
+
+/** One process of the cluster as the file has it. */
+export interface Seat {
+  /** Member name: events@data1, or events.controller@ctl1 */
+  name: string;
+  host: string;
+  /** node.id, for life. */
+  id: number;
+  address: string;
+  broker: boolean;
+  controller: boolean;
+}
+
+const controllerPart = 'controller';
+
+export const memberName = (service: { name: string }, host: string, part?: string): string =>
+  part ? `${service.name}.${part}@${host}` : `${service.name}@${host}`;
+
+/** Names that need a number for life: a separate controller on a broker's host is a node of its own. */
+export const idNames = ({ hosts, spec }: KafkaService): string[] => [
+  ...hosts,
+  ...spec.controllers.map((host) => `${controllerPart}.${host}`),
+];
+
+/** Brokers of the file that are controllers as well: an odd number, so that none is there for nothing. */
+function combined({ hosts, spec }: KafkaService): string[] {
+  if (spec.controllers.length > 0) return [];
+  return hosts.slice(0, hosts.length >= 3 ? 3 : 1);
+}
+
+/** The processes that the file asks for, brokers first. */
+export function seatsOf(service: KafkaService, cluster: Cluster): Seat[] {
+  const both = combined(service);
+  const idOf = (name: string): number => cluster.ids?.[`${service.name}/${name}`] ?? 0;
+  const brokers = service.hosts.map((host) => ({
+    name: memberName(service, host),
+    host,
+    id: idOf(host),
+    address: cluster.hosts[host]!.address,
+    broker: true,
+    controller: both.includes(host),
+  }));
+  const controllers = service.spec.controllers
+    .filter((host) => host in cluster.hosts)
+    .map((host) => ({
+      name: memberName(service, host, controllerPart),
+      host,
+      id: idOf(`${controllerPart}.${host}`),
+      address: cluster.hosts[host]!.address,
+      broker: false,
+      controller: true,
+    }));
+  return [...brokers, ...controllers];
+}
+
+/** The process that has, or had, that node id, whether the file still has it or not; undefined when it is none of ours. */
+export function nodeOf(
+  service: KafkaService,
+  cluster: Cluster,
+  id: number,
+): { name: string; host: string; broker: boolean } | undefined {
+  const own = `${service.name}/`;
+  const found = Object.entries(cluster.ids ?? {}).find(([name, kept]) => kept === id && name.startsWith(own));
+  if (!found) return undefined;
+  const rest = found[0].slice(own.length);
+  const host = rest.startsWith(`${controllerPart}.`) ? rest.slice(controllerPart.length + 1) : rest;
+  const broker = host === rest;
+  return { name: memberName(service, host, broker ? undefined : controllerPart), host, broker };
+}
+
+/** Copies of a partition when nothing else is said, and how many of them must have a record. */
+export function copies(
+  service: KafkaService,
+  replication?: number,
+): { replication: number; minInsync: number } {
+  const count = replication ?? Math.min(3, service.hosts.length);
+  return { replication: count, minInsync: Math.min(2, count) };
+}
