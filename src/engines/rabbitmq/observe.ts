@@ -34,12 +34,13 @@ export async function observeRabbit(
   const hosts: Record<string, HostLive> = Object.fromEntries(found);
   const from = bestView(service, cluster, hosts);
   if (from === undefined) return { hosts };
-  const view = await viewFrom(apiOf(service, cluster, from, reach, patienceMs), hosts[from]!.nodes!).catch(
-    (error: Error) => {
-      hosts[from]!.why = error.message;
-      return undefined;
-    },
-  );
+  const view = await viewFrom(
+    apiOf(service, cluster, from, reach, 2 * patienceMs),
+    hosts[from]!.nodes!,
+  ).catch((error: Error) => {
+    hosts[from]!.why = error.message;
+    return undefined;
+  });
   return view ? { hosts, view } : { hosts };
 }
 

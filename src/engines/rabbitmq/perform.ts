@@ -68,7 +68,7 @@ const silent = (live: RabbitLive): string =>
     .map(([host, { why }]) => `${host}: ${why ?? 'no answer'}`)
     .join('; ')})`;
 
-async function viewNow(context: Context, timeoutMs = 20_000): Promise<View> {
+async function viewNow(context: Context, timeoutMs = 60_000): Promise<View> {
   return until(
     context,
     timeoutMs,
