@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { StepFailed, StepHeld } from '../engine.ts';
-import { parseInfo } from './info.ts';
+import { pairs, parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { newest } from './newest.ts';
 import { promote, remember } from './perform/follow.ts';
@@ -54,11 +54,10 @@ export async function switchWith(world: World, options: SwitchoverOptions): Prom
   await inStep(world, master, heir);
   world.say(`${heir.name} takes over from ${master.name}`);
   const mode = world.service.spec.mode;
-  const began = performance.now();
-  if (mode === 'cluster') await inCluster(world, heir);
-  else if (mode === 'sentinel') await bySentinel(world, live, master, heir);
-  else await inReplication(world, master, heir);
-  return { from: master.name, to: heir.name, ms: performance.now() - began };
+  if (mode === 'sentinel')
+    return { from: master.name, ...(await bySentinel(world, live, master, heir, options.to !== undefined)) };
+  const ms = mode === 'cluster' ? await inCluster(world, heir) : await inReplication(world, master, heir);
+  return { from: master.name, to: heir.name, ms };
 }
 
 function chosen(world: World, live: RedisLive, options: SwitchoverOptions): LiveMember {
@@ -134,9 +133,11 @@ const becomesMaster = (world: World, heir: string, ms: number): Promise<void> =>
   );
 
 /** CLUSTER FAILOVER: the master itself holds clients until the replica has everything. */
-async function inCluster(world: World, heir: LiveMember): Promise<void> {
+async function inCluster(world: World, heir: LiveMember): Promise<number> {
+  const began = performance.now();
   await on(world, heir.name, (redis) => redis.call('CLUSTER', 'FAILOVER'));
   await becomesMaster(world, heir.name, 10_000);
+  const ms = performance.now() - began;
   const id = heir.nodes!.find((node) => node.flags.has('myself'))!.id;
   await gate(async () => {
     const live = await world.observe();
@@ -145,13 +146,14 @@ async function inCluster(world: World, heir: LiveMember): Promise<void> {
     );
     return unaware ? `${unaware.name} does not know the new master ${heir.name} yet` : undefined;
   }, 10_000);
+  return ms;
 }
 
 /**
  * Redis's own FAILOVER (6.2 and later): the master holds writes until the replica has the same offset, then they change roles; it takes back what it
  * began if the replica does not follow in time. It asks for a direct replica.
  */
-async function inReplication(world: World, master: LiveMember, heir: LiveMember): Promise<void> {
+async function inReplication(world: World, master: LiveMember, heir: LiveMember): Promise<number> {
   if (at(heir.upstream!) !== at(master)) {
     await on(world, heir.name, (redis) => redis.call('REPLICAOF', master.address, String(master.port)));
     await gate(async () => {
@@ -162,23 +164,27 @@ async function inReplication(world: World, master: LiveMember, heir: LiveMember)
       return online ? undefined : `${heir.name} does not follow ${master.name} directly yet`;
     }, 60_000);
   }
-  await failover(world, master, heir);
+  const ms = await failover(world, master, heir);
   await remember(world, heir.name, 'master');
   await remember(world, master.name, at(heir));
   await hang(world, heir.name);
+  return ms;
 }
 
-async function failover(world: World, master: LiveMember, heir: LiveMember): Promise<void> {
+async function failover(world: World, master: LiveMember, heir: LiveMember): Promise<number> {
+  const began = performance.now();
   await on(world, master.name, (redis) =>
     redis.call('FAILOVER', 'TO', heir.address, String(heir.port), 'TIMEOUT', '5000'),
   );
   await becomesMaster(world, heir.name, 7_000);
+  const ms = performance.now() - began;
   await gate(async () => {
     const info = await on(world, master.name, async (redis) => parseInfo(await redis.info('replication')));
     return info['role'] === 'slave' && info['master_link_status'] === 'up'
       ? undefined
       : `${master.name} does not follow ${heir.name} yet`;
   }, 20_000);
+  return ms;
 }
 
 /** Hangs the others up at their place in the tree below the new master. */
@@ -195,82 +201,146 @@ async function hang(world: World, master: string): Promise<void> {
 }
 
 /**
- * SENTINEL FAILOVER alone would not wait for the replica: it takes the master for dead. So the master holds writes (CLIENT PAUSE WRITE) until the heir
- * has its offset; the priorities of the others are set to 0 for so long, which means "never promote".
+ * SENTINEL FAILOVER alone loses writes: it takes the master for dead, does not wait for the replica, and the old master goes on acknowledging until a
+ * sentinel has made it a replica, seconds later. So the master holds writes (CLIENT PAUSE WRITE) until every replica that may be
+ * chosen has its offset, and it is a replica of the new master before it is let go. Gives the new master.
  */
 async function bySentinel(
   world: World,
   live: RedisLive,
   master: LiveMember,
   heir: LiveMember,
-): Promise<void> {
+  named: boolean,
+): Promise<{ to: string; ms: number }> {
   const sentinel = live.sentinels.find((one) => one.up && one.master && at(one.master) === at(master));
   if (!sentinel) throw new StepHeld(`no sentinel that watches ${master.name} answers`);
-  const rivals = live.members.filter((one) => one.up && one.role === 'replica' && one.name !== heir.name);
-  const priority = (value: string): Promise<unknown> =>
-    Promise.all(
-      rivals.map((one) => on(world, one.name, (redis) => redis.config('SET', 'replica-priority', value))),
-    );
-  await priority('0');
+  await gate(
+    async () => {
+      const busy = (await world.observe()).sentinels.find((one) => /failover/.test(one.master?.flags ?? ''));
+      return busy ? `${busy.name} is still ending the failover before` : undefined;
+    },
+    60_000,
+    200,
+  );
+  const replicas = live.members.filter((one) => one.up && one.role === 'replica');
+  const rivals = replicas.filter((one) => one.name !== heir.name);
+  const everywhere = (list: LiveMember[], name: string, value: string): Promise<unknown> =>
+    Promise.all(list.map((one) => on(world, one.name, (redis) => redis.config('SET', name, value))));
+  const minReplicas = heir.config?.['min-replicas-to-write'] ?? '0';
+  // Priority 0 is "never promote". Nobody needs to be kept out when any replica will do.
+  if (named) await everywhere(rivals, 'replica-priority', '0');
   try {
-    // Sentinels ask replicas for their INFO every 10 s; this makes one look now. It forgets nothing.
-    await sentinelKnows(world, sentinel.name, rivals);
-    await on(world, master.name, async (redis) => {
-      await redis.call('CLIENT', 'PAUSE', '10000', 'WRITE');
-      try {
-        await sameOffset(world, redis, heir);
-        await on(world, sentinel.name, (one) => one.call('SENTINEL', 'FAILOVER', world.service.name));
-        await becomesMaster(world, heir.name, 8_000);
-      } finally {
-        await redis.call('CLIENT', 'UNPAUSE').catch(() => {});
-      }
-    });
+    if (named) await sentinelKnows(world, sentinel.name, rivals);
+    // The new master has no replica in touch at first: it would refuse writes for a second or more.
+    await everywhere(replicas, 'min-replicas-to-write', '0');
+    return await held(world, sentinel.name, master, named ? [heir] : replicas);
   } finally {
-    await priority('100');
+    if (named) await everywhere(rivals, 'replica-priority', '100');
+    await gate(
+      async () => {
+        const now = await world.observe();
+        const apart = now.members.find((one) => one.up && one.role === 'replica' && !one.linkUp);
+        return apart ? `${apart.name}: its link to ${at(apart.upstream!)} is down` : undefined;
+      },
+      60_000,
+      100,
+    ).finally(() => everywhere(replicas, 'min-replicas-to-write', minReplicas));
   }
-  await gate(async () => {
-    const now = await world.observe();
-    const behind = now.sentinels.find((one) => one.up && one.master && at(one.master) !== at(heir));
-    if (behind) return `${behind.name} does not name ${heir.name} as master yet`;
-    if (now.sentinels.some((one) => /failover_in_progress/.test(one.master?.flags ?? '')))
-      return 'the failover is not ended yet';
-    const old = now.members.find((one) => one.name === master.name);
-    return old?.role === 'replica' && old.linkUp
-      ? undefined
-      : `${master.name} does not follow ${heir.name} yet`;
-  }, 60_000);
+}
+
+/** Changes master while the old one holds writes. */
+async function held(
+  world: World,
+  sentinel: string,
+  master: LiveMember,
+  heirs: LiveMember[],
+): Promise<{ to: string; ms: number }> {
+  const result = await on(world, master.name, async (redis) => {
+    const began = performance.now();
+    await redis.call('CLIENT', 'PAUSE', '10000', 'WRITE');
+    let next: LiveMember | undefined;
+    try {
+      for (const heir of heirs) await sameOffset(redis, world, heir);
+      await on(world, sentinel, (one) => one.call('SENTINEL', 'FAILOVER', world.service.name));
+      await gate(
+        async () => {
+          const roles = await Promise.all(
+            heirs.map((one) =>
+              on(world, one.name, async (heir) => parseInfo(await heir.info('replication'))['role']),
+            ),
+          );
+          next = heirs[roles.indexOf('master')];
+          return next ? undefined : `${heirs.map((one) => one.name).join(', ')}: none is master yet`;
+        },
+        6_000,
+        5,
+      );
+      await redis.call('REPLICAOF', next!.address, String(next!.port));
+      // Clients are let go when a sentinel can tell them where to: until then they would only be refused.
+      await gate(
+        async () => {
+          const named = await on(world, sentinel, (one) =>
+            one.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', world.service.name),
+          );
+          return String(named) === `${next!.address},${next!.port}`
+            ? undefined
+            : `${sentinel} does not name ${next!.name} yet`;
+        },
+        3_000,
+        5,
+      ).catch(() => {});
+      await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      return { to: next!.name, ms: performance.now() - began };
+    } finally {
+      await redis.call('CLIENT', 'UNPAUSE').catch(() => {});
+    }
+  });
+  await gate(
+    async () => {
+      const { sentinels, members } = await world.observe();
+      const next = members.find((one) => one.name === result.to)!;
+      const behind = sentinels.find((one) => one.up && one.master && at(one.master) !== at(next));
+      return behind ? `${behind.name} does not name ${next.name} as master yet` : undefined;
+    },
+    60_000,
+    100,
+  );
+  return result;
 }
 
 async function sentinelKnows(world: World, sentinel: string, rivals: LiveMember[]): Promise<void> {
   if (rivals.length === 0) return;
+  // It asks replicas for their INFO every 10 s.
   await gate(
     async () => {
       const list = (await on(world, sentinel, (redis) =>
         redis.call('SENTINEL', 'REPLICAS', world.service.name),
-      )) as string[][];
-      for (const one of list) {
-        const of = Object.fromEntries(one.flatMap((key, i) => (i % 2 === 0 ? [[key, one[i + 1]]] : [])));
-        const rival = rivals.find((other) => at(other) === `${of['ip']}:${of['port']}`);
-        if (rival && of['slave-priority'] !== '0')
-          return `${sentinel} has not seen yet that ${rival.name} is not to lead`;
-      }
-      return undefined;
+      )) as unknown[];
+      const unaware = list.map(pairs).find((one) => {
+        const rival = rivals.some((other) => at(other) === `${one['ip']}:${one['port']}`);
+        return rival && one['slave-priority'] !== '0';
+      });
+      return unaware ? `${sentinel} has not seen yet that ${unaware['name']} is not to lead` : undefined;
     },
-    15_000,
+    25_000,
     100,
   );
 }
 
-async function sameOffset(world: World, master: Redis, heir: LiveMember): Promise<void> {
-  const until = performance.now() + 2_000;
-  for (;;) {
-    const wanted = Number(parseInfo(await master.info('replication'))['master_repl_offset']);
-    const info = await on(world, heir.name, async (redis) => parseInfo(await redis.info('replication')));
-    if (Number(info['slave_repl_offset']) >= wanted) return;
-    if (performance.now() > until)
-      throw new StepHeld(`${heir.name} did not catch up within 2 s while writes were held; nothing changed`);
-    await sleep(5);
-  }
+async function sameOffset(master: Redis, world: World, heir: LiveMember): Promise<void> {
+  const wanted = Number(parseInfo(await master.info('replication'))['master_repl_offset']);
+  await on(world, heir.name, async (redis) => {
+    const until = performance.now() + 2_000;
+    for (;;) {
+      const info = parseInfo(await redis.info('replication'));
+      if (Number(info['slave_repl_offset']) >= wanted) return;
+      if (performance.now() > until)
+        throw new StepHeld(
+          `${heir.name} did not catch up within 2 s while writes were held; nothing changed`,
+        );
+      await sleep(2);
+    }
+  });
 }
 
 /** The master does not answer: its replica is promoted only on the word of a person that it is dead, and only the newest. */
