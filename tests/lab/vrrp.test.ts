@@ -32,7 +32,7 @@ function start(host: string, preempt = false): void {
   writeFileSync(join(folderOf(host), 'keepalived.conf'), config);
   // As a lab host runs it: processes, /run and network of its own.
   const words = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c'];
-  const command = `mount -t tmpfs none /run && exec ${keepalivedCommand}`;
+  const command = `mount -t tmpfs none /run && { ${keepalivedCommand}; }`;
   running.set(host, wires.start(host, `keepalived-${host}`, [...words, command], folderOf(host)));
 }
 

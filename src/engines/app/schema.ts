@@ -4,7 +4,9 @@ import { duration, line, port, size, text } from '../../file/units.ts';
 
 /** `type: app`: a user's own server process, one on each host. Durations are milliseconds, sizes bytes. */
 export const schema = z.strictObject({
-  command: text.describe('Shell command line that starts the server; it must stay in the foreground'),
+  command: text.describe(
+    'Shell command line that starts the server and stays in the foreground; of several commands in a line the last needs exec before it',
+  ),
   port: port.describe('Port the server listens on; given to it as PORT, its address as ADDRESS'),
   check: check
     .prefault({ tcp: true })

@@ -123,4 +123,4 @@ function block(name: string, vips: string[], device: string): string[] {
  * keepalived would refuse to start ("daemon is already running").
  */
 export const keepalivedCommand =
-  "sh -c 'rm -f keepalived.pid vrrp.pid; exec keepalived -n -l -D -G -P -f keepalived.conf -p keepalived.pid -r vrrp.pid'";
+  'rm -f keepalived.pid vrrp.pid; exec keepalived -n -l -D -G -P -f keepalived.conf -p keepalived.pid -r vrrp.pid';

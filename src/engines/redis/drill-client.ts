@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cluster as ClusterClient, Redis, type RedisOptions } from 'ioredis';
+import { Cluster as ClusterClient, Redis, type RedisOptions, SentinelConnector } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
@@ -97,7 +97,7 @@ export class RedisDrillClient implements DrillClient {
 
   /** Asks each member by itself, once its replicas have what their master has, or five seconds have not been enough. */
   async finals(): Promise<DrillFinal[]> {
-    for (const client of this.#clients) client.disconnect();
+    for (const client of this.#clients) hangUp(client);
     const live = await this.#settled();
     const authority = authoritiesOf(this.#service, live, this.#groups);
     const read = await Promise.all(live.members.map((member) => this.#read(member, live, authority)));
@@ -105,7 +105,7 @@ export class RedisDrillClient implements DrillClient {
   }
 
   async close(): Promise<void> {
-    for (const client of this.#clients) client.disconnect();
+    for (const client of this.#clients) hangUp(client);
     const live = await observeRedis(this.#service, this.#cluster, this.#reach);
     const dial = dialer(this.#service, this.#cluster, this.#reach);
     await Promise.all(
@@ -238,6 +238,25 @@ function groupsHeldBy(service: RedisService, member: LiveMember, live: RedisLive
   return groups.names.filter((name) => slotOwner[groups.sample.get(name)!] === master);
 }
 
+/** Clients that are being closed on purpose. */
+const closing = new WeakSet<Redis | ClusterClient>();
+
+function hangUp(client: Redis | ClusterClient): void {
+  closing.add(client);
+  client.disconnect();
+}
+
+/** ioredis prints errors of its failover detector's own connections, which it lets nobody listen to. */
+class QuietConnector extends SentinelConnector {}
+interface Inner {
+  connectToSentinel(...given: unknown[]): Redis;
+}
+const inner = SentinelConnector.prototype as unknown as Inner;
+(QuietConnector.prototype as unknown as Inner).connectToSentinel = function (...given) {
+  const client = inner.connectToSentinel.apply(this, given);
+  return client.on('error', () => {});
+};
+
 function application(service: RedisService, cluster: Cluster, live: RedisLive): Redis | ClusterClient {
   const ca = caOf(service, cluster);
   const common = {
@@ -271,6 +290,7 @@ function application(service: RedisService, cluster: Cluster, live: RedisLive): 
       sentinelRetryStrategy: () => 50,
       retryStrategy: () => 50,
       failoverDetector: true,
+      Connector: QuietConnector as NonNullable<RedisOptions['Connector']>,
     } satisfies RedisOptions);
   else {
     const [master] = mastersOf(live);
@@ -279,5 +299,9 @@ function application(service: RedisService, cluster: Cluster, live: RedisLive): 
   }
   // Said by each operation's own outcome.
   client.on('error', () => {});
+  // A +switch-master that comes while ioredis 6.0.0 connects ends it for good: connect() is then up to the application.
+  client.on('end', () => {
+    if (!closing.has(client)) setTimeout(() => client.connect().catch(() => {}), 50);
+  });
   return client;
 }

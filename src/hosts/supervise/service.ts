@@ -81,10 +81,20 @@ export function runScript(member: Member, root: string, hash: string): string {
     ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit 111`]),
     ...(memory === undefined ? [] : [limitMemory(memoryGroup(member, root), memory)]),
     ...(member.cwd === undefined ? [] : [`cd ${quote(member.cwd)} || exit 111`]),
-    // Any command line is welcome; a single command is still the direct child, since sh becomes it (dash 0.5.11 and later).
-    `exec sh -c ${quote(member.command)}`,
+    executed(member.command),
     '',
   ].join('\n');
+}
+
+/**
+ * The command as the last line of the script. It must become the supervisor's direct child, which alone is sent signals: dash
+ * (0.5.12, Debian 12) does not replace itself by the command of `sh -c`, so a simple command is given to exec. Of
+ * several in one line only the last can be the process to keep, and it is for the line to say `exec` before it.
+ */
+export function executed(command: string): string {
+  const line = command.trim().replace(/^exec\s+/, '');
+  if (/[;&|\n]/.test(line)) return `exec sh -c ${quote(command.trim())}`;
+  return /^[A-Za-z_][A-Za-z0-9_]*=/.test(line) ? `exec env ${line}` : `exec ${line}`;
 }
 
 /** Counts the death, and takes with it what the dead process left behind. */
