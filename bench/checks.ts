@@ -28,7 +28,9 @@ export const bench: Bench = {
     const alone = await checkerAlone(stage);
     const agent = await wholeAgent(stage);
     return [
-      judge({ metric: 'tcp checks made, of 10,000 a second', unit: '/s' }, alone.perSecond, {}, [{ atLeast: 9500 }]),
+      judge({ metric: 'tcp checks made, of 10,000 a second', unit: '/s' }, alone.perSecond, {}, [
+        { atLeast: 9500 },
+      ]),
       judge({ metric: 'the checker, for these', unit: 'cores' }, alone.cores, {}, [{ atMost: 0.5 }]),
       judge(
         { metric: 'agent with 10,000 real servers, checked every second: memory', unit: 'MB' },
@@ -55,7 +57,7 @@ ip -n ${space} route add local 10.96.64.0/18 dev lo`);
 daemon off;
 pid ${stage.folder}/targets.pid;
 error_log stderr crit;
-events { worker_connections 16384; multi_accept on; }
+events { worker_connections 8192; multi_accept on; }
 http {
 ${nginxFolders(stage.folder)}
   access_log off;
@@ -108,7 +110,9 @@ async function wholeAgent(stage: Stage): Promise<{ memory: number[]; cores: numb
   );
   const pid = agent.pid!;
   await until('the agent has its tables', async () =>
-    (await stage.run('ip', ['netns', 'exec', space, 'nft', 'list', 'tables'])).includes('phalanx_bench_checks'),
+    (await stage.run('ip', ['netns', 'exec', space, 'nft', 'list', 'tables'])).includes(
+      'phalanx_bench_checks',
+    ),
   );
   const memory: number[] = [];
   const cores: number[] = [];

@@ -46,7 +46,7 @@ export class Stage {
   }
 
   /** A command's standard output. Rejects with what it said when it fails or takes longer than `ms`. */
-  run(command: string, args: string[], ms = 60_000): Promise<string> {
+  run(command: string, args: string[], ms = 120_000): Promise<string> {
     this.going();
     return new Promise((resolve, reject) => {
       execFile(command, args, { timeout: ms, maxBuffer: 1 << 24 }, (error, out, err) => {

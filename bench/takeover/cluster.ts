@@ -23,7 +23,7 @@ ${nginxFolders(stage.folder)}
 }
 `,
     );
-    return `nginx -e stderr -c ${path} -g "daemon off; pid ${stage.folder}/$MEMBER.pid;"`;
+    return `/usr/sbin/nginx -e stderr -c ${path} -g "daemon off; pid ${stage.folder}/$MEMBER.pid;"`;
   };
   const plain = (host: string, state: string, priority: number): string => {
     const path = join(stage.folder, `${host}.conf`);
@@ -41,7 +41,7 @@ ${nginxFolders(stage.folder)}
 }
 `,
     );
-    return `sh -c 'rm -f keepalived.pid vrrp.pid; exec keepalived -n -l -D -P -f ${path} -p ${stage.folder}/${host}.pid -r ${stage.folder}/${host}.vrrp.pid'`;
+    return `/usr/sbin/keepalived -n -l -D -P -f ${path} -p ${stage.folder}/${host}.pid -r ${stage.folder}/${host}.vrrp.pid`;
   };
   const running = 'check: { script: "true" }';
   return new BenchCluster(

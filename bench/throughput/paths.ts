@@ -30,7 +30,7 @@ export function buildPaths(stage: Stage): { cluster: BenchCluster; paths: Path[]
   const stream = conf('stream.conf', streamProxy(stage.folder));
   const haproxy = conf('haproxy.cfg', tcpProxy(8001, 1));
   const haproxy2 = conf('haproxy2.cfg', tcpProxy(8002, 2));
-  const nginx = (file: string) => `nginx -e stderr -c ${file} -g "daemon off;"`;
+  const nginx = (file: string) => `/usr/sbin/nginx -e stderr -c ${file} -g "daemon off;"`;
   const director = (name: string, vip: number, listen: string) => `
   ${name}:
     type: director
@@ -49,12 +49,12 @@ hosts:
   lb-haproxy: {}
 services:
   # One nginx, which listens on all three ports; the other two services only name its ports.
-  web:    { type: app, hosts: [app], port: ${ports.nat}, command: '${nginx(server)}', files: 65536 }
+  web:    { type: app, hosts: [app], port: ${ports.nat}, command: '${nginx(server)}' }
   web-dr: { type: app, hosts: [app], port: ${ports.dr}, command: sleep infinity }
   plain:  { type: app, hosts: [app], port: ${ports.plain}, command: sleep infinity }
-  by-haproxy:  { type: app, hosts: [proxy], port: 8001, command: 'haproxy -db -f ${haproxy}', files: 65536 }
-  by-haproxy2: { type: app, hosts: [proxy], port: 8002, command: 'haproxy -db -f ${haproxy2}', files: 65536 }
-  by-stream:   { type: app, hosts: [proxy], port: 8003, command: '${nginx(stream)}', files: 65536 }
+  by-haproxy:  { type: app, hosts: [proxy], port: 8001, command: '/usr/sbin/haproxy -db -f ${haproxy}' }
+  by-haproxy2: { type: app, hosts: [proxy], port: 8002, command: '/usr/sbin/haproxy -db -f ${haproxy2}' }
+  by-stream:   { type: app, hosts: [proxy], port: 8003, command: '${nginx(stream)}' }
 ${director('nat', 101, 'port: 80, to: web, forward: nat')}
 ${director('dr', 102, `port: ${ports.dr}, to: web-dr, forward: dr`)}
 ${director('fullnat', 103, 'port: 80, to: plain, forward: fullnat')}
@@ -69,7 +69,7 @@ ${director('haproxy', 104, 'port: 80, to: plain, plane: haproxy')}
       { name: 'fullnat', url: `http://${subnet}.103/` },
       { name: 'haproxy plane', url: `http://${subnet}.104/` },
       { name: 'haproxy', url: `http://${places.proxy}:8001/` },
-      { name: 'haproxy, 2 threads', url: `http://${places.proxy}:8002/` },
+      { name: 'haproxy (2 threads)', url: `http://${places.proxy}:8002/` },
       { name: 'nginx stream', url: `http://${places.proxy}:8003/` },
     ],
   };
@@ -78,7 +78,7 @@ ${director('haproxy', 104, 'port: 80, to: plain, plane: haproxy')}
 const webServer = (folder: string): string => `worker_processes 1;
 pid ${folder}/server.pid;
 error_log stderr;
-events { worker_connections 8192; }
+events { worker_connections 2048; }
 http {
 ${nginxFolders(folder)}
   access_log off;
@@ -96,7 +96,7 @@ const streamProxy = (folder: string): string => `load_module /usr/lib/nginx/modu
 worker_processes 1;
 pid ${folder}/stream.pid;
 error_log stderr;
-events { worker_connections 8192; }
+events { worker_connections 2048; }
 stream {
   server {
     listen 8003 backlog=4096;
@@ -107,7 +107,6 @@ stream {
 
 const tcpProxy = (port: number, threads: number): string => `global
   nbthread ${threads}
-  maxconn 8192
 defaults
   mode tcp
   timeout connect 5s
