@@ -58,6 +58,7 @@ export class Agent {
   #timers = new Set<NodeJS.Timeout>();
   #watcher: FSWatcher | undefined;
   #server: { close(): void } | undefined;
+  #resets: Promise<void> = Promise.resolve();
   #stopped = false;
   readonly #settling: Promise<void>;
   #settle: () => void = () => {};
@@ -245,7 +246,8 @@ export class Agent {
       const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
       if (await carrier.apply(mine)) {
         this.#remember(mine, said);
-        await this.#resetDead(carrier, mine);
+        // Not awaited: a thousand clients to be told must not keep the next change waiting.
+        this.#resets = this.#resets.then(() => this.#resetDead(carrier, mine));
       } else pause = Math.max(pause, carrier.pause);
     }
     this.#revision++;
