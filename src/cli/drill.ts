@@ -182,7 +182,9 @@ function summary(run: DrillRun): string {
     comparison?.rto.changeMs === null || comparison === undefined
       ? ''
       : `; last time ${duration(comparison.rto.beforeMs!)}, ${comparison.outcome}`;
-  return `${paint(outcome)}: away ${awayOf(run)}, lost ${lostOf(run)}${last}`;
+  const { rtoMs, baselineGapMs } = run.verdict.recovery;
+  const exact = rtoMs === null || baselineGapMs === null ? '' : ` (known to ${duration(baselineGapMs)})`;
+  return `${paint(outcome)}: away ${awayOf(run)}${exact}, lost ${lostOf(run)}${last}`;
 }
 
 function verifyHistory(path: string): number {

@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import type { Header, Line } from './history.ts';
+import { Analysis, exitOf, type Verdict } from './verdict.ts';
+
+const header: Header = {
+  history: 1,
+  cluster: 'shop',
+  service: 'front',
+  engine: 'director',
+  versions: {},
+  seed: 1,
+  file: '',
+  client: 'planted',
+  fault: { name: 'freeze-app' },
+  models: { request: {} },
+  replicas: [],
+  promise: { rtoMs: 300 },
+};
+
+/** A request each 2 ms for 10 s, each acknowledged after 1 ms or failed where `fails` says so; the fault stands from second 3 to 7. */
+function judged(fails: (n: number, ms: number) => boolean): Verdict {
+  const analysis = new Analysis();
+  const feed = (line: Line): void => analysis.feed(line);
+  feed(header);
+  const fault = (phase: 'planned' | 'injected' | 'evidence' | 'healed' | 'whole', t: number): void =>
+    feed({ fault: 'freeze-app', phase, t });
+  for (let n = 0; n < 5_000; n++) {
+    const t = n * 2_000;
+    if (t === 3_000_000) for (const phase of ['planned', 'injected', 'evidence'] as const) fault(phase, t);
+    if (t === 7_000_000) for (const phase of ['healed', 'whole'] as const) fault(phase, t);
+    feed({ i: n, type: 'invoke', t, p: 0, f: 'request' });
+    if (fails(n, t / 1_000)) feed({ i: n, type: 'fail', t: t + 1_000, error: 'status 503' });
+    else feed({ i: n, type: 'ok', t: t + 1_000 });
+  }
+  feed({ end: 'complete', t: 10_000_000 });
+  return analysis.finish().verdict;
+}
+
+test('a third of the requests failing is being away, for as long as it lasts', () => {
+  const verdict = judged((n, ms) => ms >= 3_000 && ms < 5_000 && n % 3 === 0);
+  expect(verdict.recovery.rtoMs).toBeGreaterThan(1_980);
+  expect(verdict.recovery.rtoMs).toBeLessThan(2_010);
+  expect(verdict.promise.rto).toMatchObject({ result: 'broken', atLeast: false });
+  expect(exitOf(verdict)).toBe(4);
+});
+
+test('one in twenty too', () => {
+  expect(judged((n, ms) => ms >= 3_000 && ms < 5_000 && n % 20 === 0).promise.result).toBe('broken');
+});
+
+test('a request that fails alone costs the time until the next answer', () => {
+  const verdict = judged((_n, ms) => ms === 4_000);
+  expect(verdict.recovery.rtoMs).toBeLessThan(5);
+  expect(verdict.recovery.errorsInGap + verdict.recovery.errorsOutsideGap).toBe(1);
+  expect(exitOf(verdict)).toBe(0);
+});
+
+test('failures that never end leave it away at least until the end', () => {
+  const { recovery, promise } = judged((n, ms) => ms >= 3_000 && n % 3 === 0);
+  expect(recovery.atLeast).toBe(true);
+  expect(recovery.rtoMs).toBeGreaterThan(6_900);
+  expect(promise.result).toBe('broken');
+});
