@@ -32,7 +32,11 @@ export async function performRabbit(
   const timeoutMs = Number(args['timeoutMs']);
   if (action.name === 'admit') return admit(context, args['hosts'] as string[], timeoutMs);
   if (action.name === 'define') return define(context, (change) => !change.destroys);
-  if (action.name === 'replace') return define(context, (change) => change.what === args['what']);
+  if (action.name === 'replace') {
+    await define(context, (change) => change.what === args['what']);
+    // Its bindings went with it.
+    return define(context, (change) => !change.destroys);
+  }
   if (action.name === 'spread') return spread(context, timeoutMs);
   if (action.name === 'gate') return gate(context, String(args['host']), timeoutMs);
   if (action.name === 'rejoin') return rejoin(context, String(args['host']), timeoutMs);
