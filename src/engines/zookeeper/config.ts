@@ -13,7 +13,6 @@ export const owned: Record<string, string> = {
   minSessionTimeout: 'timing',
   maxSessionTimeout: 'timing',
   cnxTimeout: 'timing',
-  leaderConnectDelayDuringRetryMs: 'timing',
   clientPort: 'port',
   clientPortAddress: 'port',
   secureClientPort: '',
@@ -61,7 +60,13 @@ export const known = new Set([
     'largeRequestMaxBytes',
     'largeRequestThreshold',
   ],
-  ...['leader.closeSocketAsync', 'leaderServes', 'learner.asyncSending', 'learner.closeSocketAsync'],
+  ...[
+    'leader.closeSocketAsync',
+    'leaderConnectDelayDuringRetryMs',
+    'leaderServes',
+    'learner.asyncSending',
+    'learner.closeSocketAsync',
+  ],
   ...['learner.failureThreshold', 'localSessionsEnabled', 'localSessionsUpgradingEnabled', 'maxBatchSize'],
   ...[
     'maxCnxns',
@@ -118,7 +123,6 @@ export function staticConfig(service: ZooKeeperService, cluster: Cluster, host: 
     minSessionTimeout: timing.minSessionTimeout,
     maxSessionTimeout: timing.maxSessionTimeout,
     cnxTimeout: timing.cnxTimeout,
-    leaderConnectDelayDuringRetryMs: timing.leaderConnectDelayDuringRetryMs,
     reconfigEnabled: true,
     // A single server is an ensemble too: it can be grown.
     standaloneEnabled: false,
