@@ -96,6 +96,13 @@ command('heal [file]', 'undo every fault of the lab that a drill or a person lef
   },
 );
 
+command('show <service>', 'what a service holds: topics, partitions, groups').action(
+  async (service: string, options: Common) => {
+    const { show } = await import('./show.ts');
+    exit(await show(options.file, service, options));
+  },
+);
+
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')
   .option('--follow', 'go on as it grows')

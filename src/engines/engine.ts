@@ -54,6 +54,8 @@ export interface Engine<Spec = any, Live = any> {
     reach: Reach,
     live: Live | undefined,
   ): Promise<Drills<Live>>;
+  /** What the service holds, for `phalanx show SERVICE`: asked of the engine itself, within its own deadline. */
+  show?(service: Service<Spec>, cluster: Cluster, reach: Reach): Promise<Table[]>;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
 }
@@ -196,6 +198,13 @@ export interface StatusRow {
   facts: Record<string, string>;
   /** Why it is not ok. */
   why?: string;
+}
+
+/** Something to show of a service; every row has a cell a column. */
+export interface Table {
+  title: string;
+  columns: string[];
+  rows: string[][];
 }
 
 /** A step went wrong: what, and what to do next. */

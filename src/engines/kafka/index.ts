@@ -8,6 +8,7 @@ import { performKafka } from './perform.ts';
 import { planKafka } from './plan.ts';
 import { type KafkaSpec, schema } from './schema.ts';
 import { idNames } from './seats.ts';
+import { showKafka } from './show.ts';
 import { kafkaStatus } from './status.ts';
 import { secretNames } from './users.ts';
 
@@ -26,4 +27,5 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   perform: performKafka,
   address: kafkaAddress,
   status: kafkaStatus,
+  show: showKafka,
 };
