@@ -1,0 +1,76 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Partition } from './live.ts';
+import { nearlyEmpty, planMoves } from './moves.ts';
+
+const partition = (index: number, replicas: number[]): Partition => ({
+  topic: 'orders',
+  index,
+  leader: replicas[0]!,
+  replicas,
+  isr: replicas,
+});
+const six = [
+  [1, 2, 3],
+  [2, 3, 1],
+  [3, 1, 2],
+  [1, 3, 2],
+  [2, 1, 3],
+  [3, 2, 1],
+].map((replicas, i) => partition(i, replicas));
+const counts = (lists: number[][], brokers: number[]): number[] =>
+  brokers.map((id) => lists.filter((replicas) => replicas.includes(id)).length);
+const arranged = (partitions: Partition[], moves: { index: number; to: number[] }[]): number[][] =>
+  partitions.map(({ index, replicas }) => moves.find((move) => move.index === index)?.to ?? replicas);
+
+describe('moves of partitions', () => {
+  it('moves nothing where nothing has to move', () => {
+    expect(planMoves(six, [1, 2, 3], { spread: true })).toEqual({ moves: [], stuck: [] });
+    expect(nearlyEmpty(six, [1, 2, 3])).toEqual([]);
+  });
+
+  it('a broker that came gets its share, and the next look finds nothing to do', () => {
+    expect(nearlyEmpty(six, [1, 2, 3, 4])).toEqual([4]);
+    const { moves } = planMoves(six, [1, 2, 3, 4], { spread: true });
+    const now = arranged(six, moves);
+    expect(counts(now, [1, 2, 3, 4]).sort()).toEqual([4, 4, 5, 5]);
+    const settled = now.map((replicas, i) => partition(i, replicas));
+    expect(nearlyEmpty(settled, [1, 2, 3, 4])).toEqual([]);
+    expect(planMoves(settled, [1, 2, 3, 4], { spread: true }).moves).toEqual([]);
+  });
+
+  it('a broker that leaves is emptied, and no partition loses a copy', () => {
+    const spread = planMoves(six, [1, 2, 3, 4], { spread: true }).moves;
+    const four = arranged(six, spread).map((replicas, i) => partition(i, replicas));
+    const now = arranged(four, planMoves(four, [2, 3, 4], { spread: false }).moves);
+    expect(now.every((replicas) => new Set(replicas).size === 3 && !replicas.includes(1))).toBe(true);
+  });
+
+  it('says which partitions cannot be moved because too few brokers stay, and moves none of those', () => {
+    const { moves, stuck } = planMoves(six, [1, 2], { spread: false });
+    expect(stuck).toHaveLength(6);
+    expect(moves).toEqual([]);
+  });
+
+  it('whatever the layout: copies stay distinct, in number and on allowed brokers, and loads differ by one at most', () => {
+    const layout = fc.array(fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 3 }), {
+      minLength: 1,
+      maxLength: 30,
+    });
+    fc.assert(
+      fc.property(layout, fc.integer({ min: 3, max: 6 }), (lists, brokers) => {
+        const ids = Array.from({ length: brokers }, (_, i) => i + 1);
+        const partitions = lists.map((replicas, i) => partition(i, replicas));
+        const now = arranged(partitions, planMoves(partitions, ids, { spread: true }).moves);
+        for (const [i, replicas] of now.entries()) {
+          expect(replicas.length).toBe(lists[i]!.length);
+          expect(new Set(replicas).size).toBe(replicas.length);
+          expect(replicas.every((id) => ids.includes(id))).toBe(true);
+        }
+        const loads = counts(now, ids);
+        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

@@ -1,0 +1,144 @@
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { ProduceAcks, Producer, stringSerializers } from '@platformatic/kafka';
+import { openSession } from '../../src/cli/session.ts';
+import { kafkaAddress } from '../../src/engines/kafka/address.ts';
+import type { KafkaService } from '../../src/engines/kafka/seats.ts';
+import { libraries } from '../../src/engines/kafka/software.ts';
+import type { TestCluster } from './cluster.ts';
+
+export interface Access {
+  brokers: string[];
+  user: string;
+  password: string;
+  libs: string;
+}
+
+/** What an app that `uses: [events]` is told. */
+export async function accessOf({ file }: TestCluster): Promise<Access> {
+  const { cluster } = await openSession(file);
+  const service = cluster.services['events'] as KafkaService;
+  const given = kafkaAddress(service, cluster);
+  return {
+    brokers: given['URL']!.split(','),
+    user: given['USER']!,
+    password: given['PASSWORD']!,
+    libs: libraries(service).at(-1)!,
+  };
+}
+
+export interface Written {
+  /** Values whose record was acknowledged by all copies in step. */
+  acknowledged: string[];
+  errors: string[];
+}
+
+/** A stock client that writes unique values with acks=all, some at a time, until stopped. A value is never sent twice by us. */
+export function writer(access: Access, topic: string): { stop(): Promise<Written>; sofar(): number } {
+  const producer = new Producer({
+    clientId: 'writer',
+    bootstrapBrokers: access.brokers,
+    serializers: stringSerializers,
+    sasl: { mechanism: 'SCRAM-SHA-512', username: access.user, password: access.password },
+    acks: ProduceAcks.ALL,
+    retries: 3,
+    retryDelay: 200,
+    connectTimeout: 3_000,
+    requestTimeout: 10_000,
+    metadataMaxAge: 1_000,
+  });
+  const written: Written = { acknowledged: [], errors: [] };
+  const run = Math.random().toString(36).slice(2, 8);
+  let going = true;
+  const work = Array.from({ length: 4 }, async (_, who) => {
+    for (let i = 0; going; i++) {
+      const value = `${run}-${who}-${i}`;
+      try {
+        await producer.send({ messages: [{ topic, key: value, value }] });
+        written.acknowledged.push(value);
+      } catch (error) {
+        written.errors.push((error as Error).message);
+        await wait(50);
+      }
+      await wait(2);
+    }
+  });
+  return {
+    sofar: () => written.acknowledged.length,
+    async stop() {
+      going = false;
+      await Promise.all(work);
+      await producer.close().catch(() => {});
+      return written;
+    },
+  };
+}
+
+/** One of Kafka's own tools in Java, as an application's user; gives standard output. */
+export async function javaTool(
+  access: Access,
+  folder: string,
+  main: string,
+  args: string[],
+): Promise<string> {
+  const properties = `${folder}/client.properties`;
+  writeFileSync(
+    properties,
+    `bootstrap.servers=${access.brokers.join(',')}
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="${access.user}" password="${access.password}";
+`,
+    { mode: 0o600 },
+  );
+  const { stdout } = await promisify(execFile)(
+    'java',
+    [
+      '-Xmx128m',
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      '-Dlog4j2.level=OFF',
+      '-cp',
+      `${access.libs}/*`,
+      main,
+      ...args.map((arg) => (arg === 'PROPERTIES' ? properties : arg)),
+    ],
+    { maxBuffer: 2 ** 28 },
+  );
+  return stdout;
+}
+
+/** Everything in the topic, as Kafka's own console consumer reads it. */
+export async function everything(access: Access, folder: string, topic: string): Promise<string[]> {
+  const out = await javaTool(access, folder, 'org.apache.kafka.tools.consumer.ConsoleConsumer', [
+    '--bootstrap-server',
+    access.brokers.join(','),
+    '--topic',
+    topic,
+    '--from-beginning',
+    '--timeout-ms',
+    '15000',
+    '--command-config',
+    'PROPERTIES',
+  ]);
+  return out.split('\n').filter(Boolean);
+}
+
+/** Acknowledged values that are not in the topic. */
+export async function lost(
+  access: Access,
+  folder: string,
+  topic: string,
+  written: Written,
+): Promise<string[]> {
+  const found = new Set(await everything(access, folder, topic));
+  return written.acknowledged.filter((value) => !found.has(value));
+}
+
+/** The secrets of a cluster, for looking where they must not be. */
+export const secretsOf = (cluster: string): string[] =>
+  Object.values(
+    JSON.parse(readFileSync(`/var/lib/phalanx/${cluster}/secrets.json`, 'utf8')) as Record<string, string>,
+  );

@@ -1,0 +1,200 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Row, TestCluster, until } from './cluster.ts';
+import { accessOf, javaTool, lost, secretsOf, writer } from './kafka-clients.ts';
+
+const yaml = (hosts: string[], extra = ''): string => `
+cluster: kftest
+network: 10.94.40.0/24
+hosts: { data1: {}, data2: {}, data3: {}, data4: {} }
+services:
+  events:
+    type: kafka
+    hosts: [${hosts.join(', ')}]
+    heap: 256mb
+    topics:
+      orders: { partitions: 6 }
+      small: { partitions: 2, retention: 1h, cleanup: both, config: { segment.bytes: 1048576 } }
+${extra}`;
+
+const three = ['data1', 'data2', 'data3'];
+const cluster = new TestCluster(yaml(three));
+const shell = (script: string): string => execFileSync('sh', ['-c', script], { encoding: 'utf8' });
+const folder = (host: string): string => `/var/lib/phalanx/kftest/hosts/${host}/members/events@${host}`;
+const pid = (host: string): string => shell(`s6-svstat -o pid ${folder(host)}/service`).trim();
+/** As a crash that the supervisor does not mend by itself. */
+const kill = (host: string): string =>
+  shell(`s6-svc -O -k ${folder(host)}/service; s6-svwait -D -t 5000 ${folder(host)}/service`);
+const rows = async (): Promise<Row[]> => (await cluster.status()).rows;
+const planned = async (): Promise<string[]> => {
+  const { out } = await cluster.run(['plan', '--json']);
+  return (JSON.parse(out) as { steps: { id: string }[] }).steps.map(({ id }) => id);
+};
+const fact = async (host: string, name: string): Promise<number> =>
+  Number((await rows()).find((row) => row.name === `events@${host}`)?.facts[name] ?? Number.NaN);
+const healthy = () => until('healthy', async () => (await cluster.status()).health === 'healthy', 90_000);
+/** Java starts slowly where two cores do everything. */
+const patient = { timeout: 600_000 };
+
+beforeAll(async () => {
+  await cluster.run(['down', '--purge']);
+  await cluster.must('up');
+}, 600_000);
+afterAll(() => cluster.remove(), 120_000);
+
+describe('kafka', patient, () => {
+  it('three brokers form, one is the active controller, topics are as the file says, up again has nothing to do', async () => {
+    const roles = (await rows()).map(({ role }) => role).sort();
+    expect(roles).toEqual(['broker, active controller', 'broker, controller', 'broker, controller']);
+    expect(await cluster.must('up')).toContain('nothing to do');
+    const access = await accessOf(cluster);
+    const said = await javaTool(access, cluster.folder, 'org.apache.kafka.tools.TopicCommand', [
+      '--bootstrap-server',
+      access.brokers[0]!,
+      '--command-config',
+      'PROPERTIES',
+      '--describe',
+    ]);
+    expect(said).toMatch(
+      /Topic: orders\s.*PartitionCount: 6\s+ReplicationFactor: 3\s.*min.insync.replicas=2/,
+    );
+    expect(said).toMatch(
+      /Topic: small\s.*cleanup.policy=compact,delete|Topic: small\s.*cleanup.policy=delete,compact/,
+    );
+    expect(said).toMatch(/Topic: small\s.*retention.ms=3600000/);
+  });
+
+  it('no password is in a command line or in a file that others can read; without one nobody gets in', async () => {
+    const lines = shell("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
+    const open = shell(
+      "find /var/lib/phalanx/kftest -type f -perm /044 ! -path '*/log/*' -exec cat {} + | tr -d '\\0'",
+    );
+    for (const secret of secretsOf('kftest')) {
+      expect(lines).not.toContain(secret);
+      expect(open).not.toContain(secret);
+    }
+    const access = { ...(await accessOf(cluster)), password: 'wrong' };
+    const thief = writer(access, 'orders');
+    await until('a refusal', async () => (await thief.stop()).errors.length > 0);
+    expect(thief.sofar()).toBe(0);
+  });
+
+  it('a broker is killed: no acknowledged record is lost, up mends that one alone, and nothing moves', async () => {
+    const access = await accessOf(cluster);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const active = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    const others = three.filter((host) => host !== active);
+    const before = others.map(pid);
+    kill(active);
+    const now = load.sofar();
+    await until('records go on', async () => load.sofar() > now + 100, 120_000);
+    const steps = await planned();
+    expect(steps.filter((id) => /^(start|ready|write) /.test(id))).toEqual(
+      expect.arrayContaining([`start events@${active}`]),
+    );
+    expect(steps.join()).not.toMatch(new RegExp(`(restart|move|vote|${others.join('|')})`));
+    await cluster.must('up');
+    expect(others.map(pid)).toEqual(before);
+    await healthy();
+    expect(await planned()).toEqual([]);
+    const controller = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    await cluster.must('up');
+    expect((await rows()).find(({ role }) => role.includes('active'))!.host).toBe(controller);
+    const written = await load.stop();
+    expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
+    // The count is not blind: a value that was never written is missed.
+    const never = { acknowledged: ['never written'], errors: [] };
+    expect(await lost(access, cluster.folder, 'orders', never)).toEqual(['never written']);
+  });
+
+  it('a change of the configuration rolls through a gate, the active controller last, and loses nothing', async () => {
+    const access = await accessOf(cluster);
+    const load = writer(access, 'orders');
+    const active = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    cluster.write(yaml(three, '    config: { num.io.threads: 4 }\n'));
+    const restarts = (await planned()).filter((id) => id.startsWith('restart '));
+    expect(restarts).toHaveLength(3);
+    expect(restarts.at(-1)).toBe(`restart events@${active}`);
+    await cluster.must('up');
+    expect(await planned()).toEqual([]);
+    for (const host of three)
+      expect(readFileSync(`${folder(host)}/data/server.properties`, 'utf8')).toContain('num.io.threads=4');
+    const written = await load.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
+  });
+
+  it('a fourth broker gets its share of the partitions; one that leaves is emptied first; nothing is lost', async () => {
+    const access = await accessOf(cluster);
+    const load = writer(access, 'orders');
+    const extra = '    config: { num.io.threads: 4 }\n';
+    const before = three.map(pid);
+    cluster.write(yaml([...three, 'data4'], extra));
+    await cluster.must('up');
+    // What is in the file by then may still be on its way into the metadata: a second run settles it.
+    await cluster.must('up');
+    expect(await fact('data4', 'holds')).toBeGreaterThanOrEqual(5);
+    expect(three.map(pid)).toEqual(before);
+    expect(await planned()).toEqual([]);
+
+    // A controller leaves: the newcomer takes over its vote.
+    cluster.write(yaml(['data2', 'data3', 'data4'], extra));
+    await cluster.must('up');
+    const left = await rows();
+    expect(left.map(({ name }) => name).sort()).toEqual(['events@data2', 'events@data3', 'events@data4']);
+    expect(left.filter(({ role }) => role.includes('controller'))).toHaveLength(3);
+    expect(left.every(({ facts }) => facts['holds'] === left[0]!.facts['holds'])).toBe(true);
+    expect(await planned()).toEqual([]);
+    const written = await load.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    const after = await accessOf(cluster);
+    expect(await lost(after, cluster.folder, 'orders', written)).toEqual([]);
+  });
+});
+
+describe('kafka that is to be had nowhere', patient, () => {
+  const empty = mkdtempSync(join(tmpdir(), 'phalanx-kafka-'));
+  const path = process.env['PATH'];
+  const other = new TestCluster(`
+cluster: kfnone
+network: 10.94.41.0/24
+hosts: { one: {} }
+services:
+  web: { type: app, hosts: [one], command: sleep 1000, port: 8099, check: { script: 'true' } }
+  events: { type: kafka, hosts: [one], tarball: "http://127.0.0.1:9/kafka_2.13-4.3.1.tgz" }
+`);
+  beforeAll(() => {
+    // A Maven that reaches nothing, and a cache of our own that is empty.
+    mkdirSync(join(empty, 'bin'));
+    writeFileSync(
+      join(empty, 'bin/mvn'),
+      '#!/bin/sh\necho "[ERROR] repository: Network is unreachable"\nexit 1\n',
+    );
+    chmodSync(join(empty, 'bin/mvn'), 0o755);
+    process.env['PATH'] = `${join(empty, 'bin')}:${path}`;
+    process.env['PHALANX_CACHE'] = join(empty, 'cache');
+  });
+  afterAll(async () => {
+    process.env['PATH'] = path;
+    delete process.env['PHALANX_CACHE'];
+    await other.remove();
+    rmSync(empty, { recursive: true, force: true });
+  });
+
+  it('is skipped with a sentence that says what was tried; the rest goes up; status and exit status say so', async () => {
+    const { exit, out } = await other.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(
+      /FAILED fetch events: events is skipped, Kafka 4\.3\.1 is to be had nowhere: .*cache.*is not there; the tarball http:\/\/127\.0\.0\.1:9\/.*; Maven .*Network is unreachable/,
+    );
+    const { rows: seen, health } = await other.status();
+    expect(health).toBe('degraded');
+    expect(seen.find(({ name }) => name === 'web@one')!.health).toBe('ok');
+    expect(seen.find(({ name }) => name === 'software')!.why).toContain('127.0.0.1:9');
+    expect(seen.find(({ name }) => name === 'events@one')!.health).toBe('down');
+  });
+});
