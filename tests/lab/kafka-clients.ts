@@ -35,8 +35,19 @@ export interface Written {
   errors: string[];
 }
 
+export interface Writer {
+  stop(): Promise<Written>;
+  /** How many were acknowledged. */
+  sofar(): number;
+  /** Whether every partition that was ever written has acknowledged one sent later than that. */
+  allSince(at: number): boolean;
+  /** The longest time between two acknowledgements of one partition since `resetGap`, milliseconds. */
+  longestGapMs(): number;
+  resetGap(): void;
+}
+
 /** A stock client that writes unique values with acks=all, some at a time, until stopped. A value is never sent twice by us. */
-export function writer(access: Access, topic: string): { stop(): Promise<Written>; sofar(): number } {
+export function writer(access: Access, topic: string): Writer {
   const producer = new Producer({
     clientId: 'writer',
     bootstrapBrokers: access.brokers,
@@ -44,7 +55,7 @@ export function writer(access: Access, topic: string): { stop(): Promise<Written
     sasl: { mechanism: 'SCRAM-SHA-512', username: access.user, password: access.password },
     acks: ProduceAcks.ALL,
     retries: 3,
-    retryDelay: 200,
+    retryDelay: 100,
     connectTimeout: 3_000,
     requestTimeout: 10_000,
     metadataMaxAge: 1_000,
@@ -52,12 +63,21 @@ export function writer(access: Access, topic: string): { stop(): Promise<Written
   const written: Written = { acknowledged: [], errors: [] };
   const run = Math.random().toString(36).slice(2, 8);
   let going = true;
-  const work = Array.from({ length: 4 }, async (_, who) => {
+  let longest = 0;
+  /** By partition: when the last was acknowledged, and when it had been sent. */
+  const last = new Map<number, { at: number; sent: number }>();
+  const work = Array.from({ length: 8 }, async (_, who) => {
     for (let i = 0; going; i++) {
       const value = `${run}-${who}-${i}`;
+      const sent = performance.now();
       try {
-        await producer.send({ messages: [{ topic, key: value, value }] });
+        const { offsets } = await producer.send({ messages: [{ topic, key: value, value }] });
         written.acknowledged.push(value);
+        const at = performance.now();
+        for (const { partition } of offsets ?? []) {
+          longest = Math.max(longest, at - (last.get(partition)?.at ?? at));
+          last.set(partition, { at, sent });
+        }
       } catch (error) {
         written.errors.push((error as Error).message);
         await wait(50);
@@ -67,6 +87,11 @@ export function writer(access: Access, topic: string): { stop(): Promise<Written
   });
   return {
     sofar: () => written.acknowledged.length,
+    allSince: (at) => [...last.values()].every(({ sent }) => sent > at),
+    longestGapMs: () => longest,
+    resetGap: () => {
+      longest = 0;
+    },
     async stop() {
       going = false;
       await Promise.all(work);

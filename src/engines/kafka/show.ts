@@ -83,7 +83,13 @@ export async function showKafka(service: KafkaService, cluster: Cluster, reach: 
   const nameOf = (id: number): string => nodeOf(service, cluster, id)?.host ?? `node ${id}`;
   return [
     topicTable(topics, partitions, config, offsets, live),
-    partitionTable(partitions, offsets, files, live, nameOf),
+    partitionTable(
+      partitions.filter((one) => worthShowing(one, offsets)),
+      offsets,
+      files,
+      live,
+      nameOf,
+    ),
     groupTable(groups, offsets),
   ];
 }
@@ -139,7 +145,7 @@ async function groupsAt(
   );
 }
 
-/** Segments and the size of their indexes, by `topic-index`. */
+/** Segments and what their indexes take (they are made large and mostly hollow), by `topic-index`. */
 async function filesOf(
   { cluster, reach }: { cluster: Cluster; reach: Reach },
   name: string,
@@ -149,8 +155,8 @@ async function filesOf(
   try {
     const { lines } = await reach.host(host).run(
       `cd '${folder}' || exit 0
-find . -mindepth 2 -maxdepth 2 \\( -name '*.log' -o -name '*index' \\) -printf '%h %f %s\\n' | awk '
-{ key = substr($1, 3); if ($2 ~ /log$/) segments[key]++; else bytes[key] += $3 }
+find . -mindepth 2 -maxdepth 2 \\( -name '*.log' -o -name '*index' \\) -printf '%h %f %b\\n' | awk '
+{ key = substr($1, 3); if ($2 ~ /log$/) segments[key]++; else bytes[key] += 512 * $3 }
 END { for (key in segments) printf "{\\"key\\":\\"%s\\",\\"segments\\":%d,\\"index\\":%d}\\n", key, segments[key], bytes[key] }'
 `,
       { timeoutMs: 5_000 },
@@ -210,7 +216,15 @@ function topicTable(
   };
 }
 
+/** Kafka's own topics have many partitions, most of them empty for ever. */
+const worthShowing = (partition: Partition, offsets: Map<string, Offsets>): boolean => {
+  const at = offsets.get(named(partition));
+  const whole = partition.leader >= 0 && partition.isr.length === partition.replicas.length;
+  return !partition.topic.startsWith('__') || !whole || at === undefined || at.next > at.first;
+};
+
 function retention(has: Record<string, string>): string {
+  if (has['cleanup.policy'] === 'compact') return 'last of a key';
   const ms = Number(has['retention.ms'] ?? -1);
   const bytes = Number(has['retention.bytes'] ?? -1);
   return [ms < 0 ? 'forever' : durationText(ms), ...(bytes < 0 ? [] : [sizeShort(bytes)])].join(', ');
