@@ -55,6 +55,7 @@ ip -n ${space} route add local 10.96.64.0/18 dev lo`);
     file,
     `worker_processes 1;
 daemon off;
+master_process off;
 pid ${stage.folder}/targets.pid;
 error_log stderr crit;
 events { worker_connections 8192; multi_accept on; }
@@ -109,10 +110,13 @@ async function wholeAgent(stage: Stage): Promise<{ memory: number[]; cores: numb
     'ignore',
   );
   const pid = agent.pid!;
-  await until('the agent has its tables', async () =>
-    (await stage.run('ip', ['netns', 'exec', space, 'nft', 'list', 'tables'])).includes(
-      'phalanx_bench_checks',
-    ),
+  await until(
+    'the agent has its tables',
+    async () =>
+      (await stage.run('ip', ['netns', 'exec', space, 'nft', 'list', 'tables'])).includes(
+        'phalanx_bench_checks',
+      ),
+    120_000,
   );
   const memory: number[] = [];
   const cores: number[] = [];

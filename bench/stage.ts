@@ -93,13 +93,18 @@ export class Stage {
   }
 }
 
-/** Sends the signal, if the process still runs, and resolves when it has ended. */
+/** Sends the signal to a process of `start`, and to all that it started, if it still runs; resolves when it has ended. */
 export function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined)
     return Promise.resolve();
   return new Promise((resolve) => {
     child.once('exit', () => resolve());
-    child.kill(signal);
+    // The whole group: a server's workers must not outlive it.
+    try {
+      process.kill(-child.pid!, signal);
+    } catch {
+      // It ended in this moment; its exit is on the way.
+    }
   });
 }
 
