@@ -46,8 +46,11 @@ export interface Writer {
   resetGap(): void;
 }
 
-/** A stock client that writes unique values with acks=all, some at a time, until stopped. A value is never sent twice by us. */
-export function writer(access: Access, topic: string): Writer {
+/**
+ * A stock client that writes unique values with acks=all, some at a time, until stopped. A value is never sent twice by us. It
+ * waits `patienceMs` for an answer: that is how soon it notices a frozen broker.
+ */
+export function writer(access: Access, topic: string, patienceMs = 10_000): Writer {
   const producer = new Producer({
     clientId: 'writer',
     bootstrapBrokers: access.brokers,
@@ -56,8 +59,8 @@ export function writer(access: Access, topic: string): Writer {
     acks: ProduceAcks.ALL,
     retries: 3,
     retryDelay: 100,
-    connectTimeout: 3_000,
-    requestTimeout: 10_000,
+    connectTimeout: Math.min(3_000, patienceMs),
+    requestTimeout: patienceMs,
     metadataMaxAge: 1_000,
   });
   const written: Written = { acknowledged: [], errors: [] };
