@@ -32,7 +32,7 @@ services:
   try {
     await cluster.must('up');
     // A client that gives an answer a second: its own patience is part of what a frozen broker costs.
-    const client = writer(await accessOf(cluster), 'orders', 1_000);
+    const client = writer(await accessOf(cluster), 'orders', { patienceMs: 1_000 });
     const found: Round[] = [];
     for (let round = 0; found.length < rounds; round++) {
       if (round > 3 * rounds) throw new Error('leaders change by themselves too often to measure anything');

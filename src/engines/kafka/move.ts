@@ -109,9 +109,11 @@ async function throttle(doing: Doing, live: KafkaLive, moves: Move[]): Promise<v
   const ids = [...new Set(moves.flatMap(({ from, to }) => [...from, ...to]))].filter((id) =>
     live.brokers.includes(id),
   );
-  const topics = [...new Set(moves.map(({ topic }) => topic))];
+  // A mere change of order copies nothing.
+  const copying = moves.filter(({ from, to }) => to.some((id) => !from.includes(id)));
+  const topics = [...new Set(copying.map(({ topic }) => topic))];
   const listed = (pick: (move: Move) => number[]) => (topic: string) =>
-    moves
+    copying
       .filter((move) => move.topic === topic)
       .flatMap((move) => pick(move).map((id) => `${move.index}:${id}`))
       .join(',');

@@ -38,7 +38,16 @@ export async function performKafka(
   reach: Reach,
   say: (line: string) => void,
 ): Promise<void> {
-  const doing: Doing = { service, cluster, reach, say };
+  try {
+    await carryOut(action, { service, cluster, reach, say });
+  } catch (error) {
+    if (error instanceof StepFailed || error instanceof StepHeld) throw error;
+    throw new StepFailed(`${service.name}: ${reason(error)}`);
+  }
+}
+
+async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
+  const { service, cluster, say } = doing;
   const { name, id, directory } = action.args as { name: string; id: number; directory: string };
   switch (action.name) {
     case 'fetch':
