@@ -43,6 +43,8 @@ export const owned: Record<string, string> = {
   'cluster-allow-replica-migration': '',
   'replica-announce-ip': '',
   'replica-announce-port': '',
+  'replica-priority': '',
+  'slave-priority': '',
   'replica-read-only': '',
   'slave-read-only': '',
   'aof-load-truncated': '',
@@ -147,6 +149,8 @@ export function directives(service: RedisService, cluster: Cluster, seat: Seat):
     'aof-load-truncated': 'no',
     'min-replicas-to-write': String(minReplicasOf(service)),
     'min-replicas-max-lag': String(timing.maxLag),
+    // 0 marks a member whose data is not whole (start.ts); it is as good as any once it has caught up.
+    'replica-priority': '100',
     'replica-read-only': 'yes',
     'replica-announce-ip': seat.address,
     'replica-announce-port': String(seat.port),

@@ -59,11 +59,12 @@ export function redisPlan(
       const held = begun.filter(blocks).map((one) => one.id);
       const rolls = steps.some((step) => step.verb === 'restart');
       const roles = begun.map((one) => stepOf(service.name, one));
-      // Roles first: a restart counts on the replicas that the file wants.
+      // Roles first: a restart counts on the replicas that the file wants, and a member that started with its
+      // guards up (start.ts) keeps them until it has its place.
       const after = roles.map((step) => step.id);
       return [
         ...roles,
-        ...settings,
+        ...settings.map((step) => ({ ...step, needs: [...step.needs, ...after] })),
         ...(rolls
           ? steps.map((step) =>
               step.verb === 'gate' || step.verb === 'hand over'
@@ -88,7 +89,8 @@ export function redisPlan(
           : waitReason(service, cluster, live, fresh);
   const settle = stepOf(service.name, move('settle', service.name, why, { name: 'settle', args: {} }));
   settle.after = steps.map((step) => step.id);
-  return [...steps, ...settings, settle, ...takenDown(base, () => [settle.id])];
+  const last = settings.map((step) => ({ ...step, needs: [...step.needs, settle.id] }));
+  return [...steps, settle, ...last, ...takenDown(base, () => [settle.id])];
 }
 
 /** Members out of the file are stopped only when their slots and their leadership are somebody else's. */

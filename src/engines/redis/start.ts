@@ -74,10 +74,11 @@ begin() { # ARGUMENTS OF redis-server
   echo "$boot" >data/.ran
   exec redis-server - "$@" <redis.conf
 }
-follow() { # HOST:PORT
-  say "starting as a replica of $1: $2"
-  [ ${spec.mode} = replication ] && echo "$1" >data/.role
-  begin --replicaof "\${1%:*}" "\${1##*:}"
+follow() { # HOST:PORT WHY [ARGUMENTS]
+  at=$1
+  say "starting as a replica of $at: $2"; shift 2
+  [ ${spec.mode} = replication ] && echo "$at" >data/.role
+  begin --replicaof "\${at%:*}" "\${at##*:}" "$@"
 }
 lead() { # WHY [ARGUMENTS]
   say "starting without a master: $1"; shift
@@ -189,7 +190,7 @@ while :; do
     if [ $waited -ge $((patience * 5)) ]; then
       whole && lead 'no replica was promoted, and its data is whole'
       look
-      [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one'
+      [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0
       lead 'no replica answers' --min-replicas-to-write 1
     fi
   elif [ $known = 1 ]; then
@@ -212,10 +213,8 @@ last=$(cat data/.role 2>/dev/null)
 waited=0
 while :; do
   look
-  if [ -n "$mine" ] && [ -z "$leader" ]; then
-    whole && lead 'its replicas follow it'
-    follow "$mine" 'its own data is not whole and that replica has more; phalanx up promotes the newest'
-  fi
+  # A master without any replica is the one that it followed, or nothing is known of it.
+  case " $masters " in *" \${last:-nobody} "*) follow "$last" 'it followed it before' ;; esac
   # A chain: the member that it followed last, if that one is a replica itself.
   if [ -n "$leader" ]; then
     if [ -n "$last" ] && [ "$last" != master ] && [ "$last" != "$leader" ]; then
@@ -224,8 +223,11 @@ while :; do
     fi
     follow "$leader" 'it is the master'
   fi
-  # A master without any replica is the one that it followed, or nothing is known of it.
-  case " $masters " in *" \${last:-nobody} "*) follow "$last" 'it followed it before' ;; esac
+  # Who is followed leads only if it led: in a chain a replica is followed as well.
+  if [ -n "$mine" ] && [ "\${last:-master}" = master ]; then
+    whole && lead 'its replicas follow it'
+    follow "$mine" 'its own data is not whole and that replica has more; phalanx up promotes the newest' --replica-priority 0
+  fi
   [ $first = yes ] && [ -z "$theirs" ] && lead 'it is new'
   if [ $waited -ge 10 ]; then
     [ -n "$theirs" ] && follow "$theirs" 'the others follow it'

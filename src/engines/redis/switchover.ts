@@ -7,6 +7,7 @@ import { pairs, parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { newest } from './newest.ts';
 import { promote, remember } from './perform/follow.ts';
+import { tune } from './perform/sentinels.ts';
 import { gate, on, seatNamed, type World, worldOf } from './perform/world.ts';
 import type { RedisService } from './seats.ts';
 import { upstreams } from './tree.ts';
@@ -233,8 +234,13 @@ async function bySentinel(
     if (named) await sentinelKnows(world, sentinel.name, rivals);
     // The new master has no replica in touch at first: it would refuse writes for a second or more.
     await everywhere(replicas, 'min-replicas-to-write', '0');
+    // A sentinel that gives up between promoting and telling the others leaves two masters: here it has time.
+    await on(world, sentinel.name, (redis) =>
+      redis.call('SENTINEL', 'SET', world.service.name, 'failover-timeout', '60000'),
+    );
     return await held(world, sentinel.name, master, named ? [heir] : replicas);
   } finally {
+    await tune(world, sentinel.name);
     if (named) await everywhere(rivals, 'replica-priority', '100');
     await gate(
       async () => {

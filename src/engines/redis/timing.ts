@@ -15,7 +15,7 @@ export interface Timing {
 
 const timings: Record<'default' | 'fast', Timing> = {
   default: { name: 'default', nodeTimeout: 5_000, downAfter: 5_000, failoverTimeout: 60_000, maxLag: 10 },
-  fast: { name: 'fast', nodeTimeout: 600, downAfter: 500, failoverTimeout: 2_000, maxLag: 2 },
+  fast: { name: 'fast', nodeTimeout: 600, downAfter: 500, failoverTimeout: 5_000, maxLag: 2 },
 };
 
 /** The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. */
