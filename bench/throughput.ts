@@ -2,7 +2,8 @@ import { type Bench, judge, median, type Result, type Target } from './bench.ts'
 import type { BenchCluster } from './cluster.ts';
 import { packages } from './packages.ts';
 import type { Stage } from './stage.ts';
-import { buildPaths, type Path } from './throughput/paths.ts';
+import { buildPaths, onTheWay, type Path } from './throughput/paths.ts';
+import { wires } from './throughput/wires.ts';
 import { type Kind, parseWrk, wrkArgs } from './throughput/wrk.ts';
 
 /** Issue 2, "How well": of direct, and of HAProxy in tcp mode. */
@@ -32,7 +33,13 @@ export const bench: Bench = {
     const results: Result[] = [];
     for (const kind of ['requests', 'connections'] as const) {
       const runs = await interleaved(stage, cluster, paths, kind, rounds, seconds);
-      results.push(...judged(kind, runs));
+      results.push(...judged(kind, kind, runs));
+    }
+    if (stage.options.long) {
+      stage.say("once more, without the lab's bridge");
+      await wires(stage, cluster, onTheWay);
+      const runs = await interleaved(stage, cluster, paths, 'requests', rounds, seconds);
+      results.push(...judged("requests without the lab's bridge", 'requests', runs));
     }
     return results;
   },
@@ -68,14 +75,14 @@ async function interleaved(
   return runs;
 }
 
-function judged(kind: Kind, runs: Record<string, number[]>): Result[] {
+function judged(what: string, kind: Kind, runs: Record<string, number[]>): Result[] {
   const peers = Object.fromEntries(Object.entries(runs).filter(([name]) => !ours.includes(name)));
   return ours.map((name) =>
     judge(
-      { metric: `${kind}, ${name}`, unit: units[kind], note: `rounds ${spread(runs[name]!)}` },
+      { metric: `${what}, ${name}`, unit: units[kind], note: `rounds ${spread(runs[name]!)}` },
       runs[name]!,
       peers,
-      kind === 'requests' ? (targets[name] ?? []) : [],
+      what === 'requests' ? (targets[name] ?? []) : [],
     ),
   );
 }

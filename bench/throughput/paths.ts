@@ -13,6 +13,8 @@ export interface Path {
 const subnet = '10.96.1';
 /** Ports of the one nginx. Replies from the first go back through the director, those from the second belong to the VIP of `dr`. */
 const ports = { nat: 8080, dr: 8081, plain: 8082 };
+/** Hosts that packets of a measured path pass. */
+export const onTheWay = ['client', 'app', 'proxy', 'lb-nat', 'lb-dr', 'lb-fullnat', 'lb-haproxy'];
 const places = { app: `${subnet}.11`, proxy: `${subnet}.12` };
 
 /**
