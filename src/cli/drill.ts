@@ -10,7 +10,7 @@ import { awayOf, type DrillRun, duration, lostOf, outcomeOf } from '../drill/rep
 import { renderTerminal } from '../drill/report/terminal.ts';
 import { runDrill, type World } from '../drill/run.ts';
 import { healAll, leftOver, standingFault, standingText } from '../drill/standing.ts';
-import { troublesNow } from '../drill/steady.ts';
+import { troublesNow, unwhole } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
@@ -68,30 +68,28 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         if (stop.signal.aborted) break;
         console.error(`${service.name}: ${aimed.name}`);
         const { observed, troubles } = await troublesNow(cluster, engines, session.reach);
-        if (troubles.length > 0 && !options.degraded) {
+        const live = observed.live[service.name];
+        const drills = await engines[service.type]!.drills!(service, cluster, session.reach, live);
+        const before = [...troubles, ...unwhole(drills, live)];
+        if (before.length > 0 && !options.degraded) {
           console.error(
             `${yellow('not drilled')}: the cluster is not steady before any fault (--degraded drills it nevertheless)`,
           );
-          for (const trouble of troubles) console.error(`  ${trouble}`);
+          for (const trouble of before) console.error(`  ${trouble}`);
           exit = worse(exit, 5);
           break;
         }
-        const drills = await engines[service.type]!.drills!(
-          service,
-          cluster,
-          session.reach,
-          observed.live[service.name],
-        );
         const run = await runDrill(world, {
           service,
           drills,
           aimed,
           forMs: forMs ?? drills.forMs,
           seed,
-          accepted: troubles,
+          accepted: before,
         });
         runs.push(run);
-        exit = worse(exit, exitOf(run.verdict));
+        // What was cut short proves nothing, however long the last answers were waited for.
+        exit = worse(exit, stop.signal.aborted ? 5 : exitOf(run.verdict));
         console.error(`  ${summary(run)}`);
         console.error(dim(`  evidence: ${run.bundle.folder}`));
       }

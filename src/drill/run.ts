@@ -13,7 +13,7 @@ import { Random } from './random.ts';
 import { Recorder } from './recorder.ts';
 import type { DrillRun } from './report/run.ts';
 import { forget, healAll, remember } from './standing.ts';
-import { troublesNow } from './steady.ts';
+import { troublesNow, unwhole } from './steady.ts';
 import { analyse } from './verdict.ts';
 
 /** The cluster that is drilled and the way to it. */
@@ -134,7 +134,12 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder): Prom
   const name = (fault.member && target.member) || target.host;
   if (fault.member && target.member === undefined)
     throw new Stopped(`${aimed.name} strikes a member, and ${aimed.role} is a host: ${target.host}`);
-  remember(cluster, { service: service.name, fault: aimed.name, ...target });
+  remember(cluster, {
+    service: service.name,
+    fault: aimed.name,
+    host: target.host,
+    ...(fault.member && target.member ? { member: target.member } : {}),
+  });
   world.say(`${aimed.name}: ${name} (${fault.does})`);
   const scene: Scene = { cluster, service, reach, target };
   const until = performance.now() + (fault.momentary && !fault.everyMs ? 0 : forMs);
@@ -219,13 +224,14 @@ async function watchOthers(world: World, { service, accepted }: DrillOrder, unti
 async function whole(world: World, { service, drills, accepted }: DrillOrder): Promise<void> {
   const { cluster, engines, reach } = world;
   const deadline = performance.now() + wholeMs;
+  const unexpected = (reason: string): boolean => !accepted.includes(reason);
   let reasons: string[] = [];
   do {
     await sleep(200, undefined, { signal: world.signal });
     const live = await liveOf(world, service);
-    reasons = [...drills.unserved(live), ...(drills.unfinished?.(live) ?? [])];
-    if (reasons.length === 0) reasons = (await troublesNow(cluster, engines, reach)).troubles;
-    reasons = reasons.filter((reason) => !accepted.includes(reason));
+    reasons = unwhole(drills, live).filter(unexpected);
+    if (reasons.length === 0)
+      reasons = (await troublesNow(cluster, engines, reach)).troubles.filter(unexpected);
     if (reasons.length === 0) return;
   } while (performance.now() < deadline);
   throw new Stopped(`not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`);

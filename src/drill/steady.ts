@@ -1,5 +1,6 @@
 import { type Engines, type Observed, observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
+import type { Drills } from '../engines/drill.ts';
 import type { Cluster } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
 
@@ -23,6 +24,12 @@ export function troubles(cluster: Cluster, engines: Engines, observed: Observed)
   );
   return [...hosts, ...members, ...live];
 }
+
+/** Why the drilled service is not whole, as far as only its drills know. */
+export const unwhole = (drills: Drills, live: unknown): string[] => [
+  ...drills.unserved(live),
+  ...(drills.unfinished?.(live) ?? []),
+];
 
 export async function troublesNow(
   cluster: Cluster,

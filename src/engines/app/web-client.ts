@@ -11,7 +11,7 @@ export interface Door {
 }
 
 /** After this a client has given up, milliseconds. */
-const patience = 2_000;
+const patience = 1_000;
 /** A transfer takes this many pieces, 100 ms apart. */
 const pieces = 20;
 
