@@ -101,6 +101,15 @@ const find = (steps: Step[], id: string): Step => {
 };
 
 describe('plan', () => {
+  it('on a machine that lacks packages nothing begins before they are there: not even the network', () => {
+    const bare = { ...observed([], []), missingPackages: ['iproute2', 's6'] };
+    const { steps } = plan(cluster('plain', ['h1'], []), engines, bare);
+    const waits = (step: Step): boolean =>
+      step.id === 'install packages' || step.needs.some((id) => waits(find(steps, id)));
+    expect(steps.length).toBeGreaterThan(4);
+    expect(steps.filter((step) => !waits(step)).map((step) => step.id)).toEqual([]);
+  });
+
   it('a member that left the file is stopped only after its engine has let it go', () => {
     const { steps } = plan(cluster('keeper', ['h1', 'h2'], []), engines, observed(['db@h3'], []));
     // h3 is in no list: nobody knows where it was.

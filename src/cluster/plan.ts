@@ -39,11 +39,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       do: { kind: 'machine', script: installScript(observed.missingPackages), timeoutMs: 900_000 },
     });
   }
-  const afterInstall = (step: Step): Step =>
-    observed.missingPackages.length > 0 && step.verb === 'boot'
-      ? { ...step, needs: [...step.needs, 'install packages'] }
-      : step;
-  steps.push(...lab.steps.map(afterInstall));
+  // Also the network: a minimal Debian has not even `ip`.
+  const installed = observed.missingPackages.length > 0 ? ['install packages'] : [];
+  steps.push(...lab.steps.map((step) => ({ ...step, needs: [...step.needs, ...installed] })));
 
   // Whatever happens on a host waits for the host.
   const hostReady = new Map<string, string[]>();
