@@ -66,7 +66,7 @@ export function reason(error: unknown): string {
   ].join('; ');
   if (/ECONNREFUSED/.test(said)) return 'nothing listens';
   if (/timed out|no answer within/i.test(said)) return 'no answer';
-  return (errors?.map((one) => one.message).join('; ') || message).replace(/\s+/g, ' ');
+  return ([...new Set(errors?.map((one) => one.message))].join('; ') || message).replace(/\s+/g, ' ');
 }
 
 /** Kafka's name for an error that it answered with, e.g. TOPIC_ALREADY_EXISTS; undefined for other errors. */

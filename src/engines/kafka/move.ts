@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../engine.ts';
-import { reason } from './client.ts';
+import { asking, reason } from './client.ts';
 import type { KafkaLive } from './live.ts';
 import { type Move, nearlyEmpty, planMoves } from './moves.ts';
 import { observeKafka, throttleKeys } from './observe.ts';
 import { anyBroker, type Doing, some, untilOpen } from './perform.ts';
-import { seatsOf } from './seats.ts';
+import { nodeOf, seatsOf } from './seats.ts';
 
 /** As long as anything moves it goes on; this long without any progress, it holds. */
 const stillMs = 120_000;
@@ -120,24 +120,41 @@ async function throttle(doing: Doing, live: KafkaLive, moves: Move[]): Promise<v
   const leaders = listed(({ from }) => from);
   const followers = listed(({ from, to }) => to.filter((id) => !from.includes(id)));
   const set = 0 as const;
+  // Brokers first, and last when it is taken off: as long as one has a rate, a killed command leaves a trace.
+  for (const id of ids)
+    await setBroker(
+      doing,
+      id,
+      throttleKeys.map((name) => ({ name, configOperation: set, value: rate })),
+    );
+  if (topics.length === 0) return;
   await anyBroker(doing, live, (connection, api) =>
     api.incrementalAlterConfigsV1.api.async(
       connection,
-      [
-        ...ids.map((id) => ({
-          resourceType: api.ConfigResourceTypes.BROKER,
-          resourceName: String(id),
-          configs: throttleKeys.map((name) => ({ name, configOperation: set, value: rate })),
-        })),
-        ...topics.map((topic) => ({
-          resourceType: api.ConfigResourceTypes.TOPIC,
-          resourceName: topic,
-          configs: [
-            { name: throttled[0]!, configOperation: set, value: leaders(topic) },
-            { name: throttled[1]!, configOperation: set, value: followers(topic) },
-          ],
-        })),
-      ],
+      topics.map((topic) => ({
+        resourceType: api.ConfigResourceTypes.TOPIC,
+        resourceName: topic,
+        configs: [
+          { name: throttled[0]!, configOperation: set, value: leaders(topic) },
+          { name: throttled[1]!, configOperation: set, value: followers(topic) },
+        ],
+      })),
+      false,
+    ),
+  );
+}
+
+type Change = { name: string; configOperation: 0; value: string } | { name: string; configOperation: 1 };
+
+/** A broker takes changes of its own configuration only from whoever asks that very broker. */
+async function setBroker(doing: Doing, id: number, configs: Change[]): Promise<void> {
+  const { service, cluster } = doing;
+  const node = nodeOf(service, cluster, id);
+  if (!node) return;
+  await asking(doing, { host: node.host, port: service.spec.port }, 20_000, (connection, api) =>
+    api.incrementalAlterConfigsV1.api.async(
+      connection,
+      [{ resourceType: api.ConfigResourceTypes.BROKER, resourceName: String(id), configs }],
       false,
     ),
   );
@@ -162,24 +179,23 @@ async function unthrottle(doing: Doing): Promise<void> {
       false,
     );
     const slowed = results.filter(({ configs }) => configs.some(({ value }) => value));
-    await api.incrementalAlterConfigsV1.api.async(
-      connection,
-      [
-        // Topics first: as long as a broker has a rate, a killed command leaves a trace that the next one sees.
-        ...slowed.map(({ resourceName }) => ({
+    if (slowed.length > 0)
+      await api.incrementalAlterConfigsV1.api.async(
+        connection,
+        slowed.map(({ resourceName }) => ({
           resourceType: api.ConfigResourceTypes.TOPIC,
           resourceName,
           configs: throttled.map((name) => ({ name, configOperation: remove })),
         })),
-        ...ids.map(({ id }) => ({
-          resourceType: api.ConfigResourceTypes.BROKER,
-          resourceName: String(id),
-          configs: throttleKeys.map((name) => ({ name, configOperation: remove })),
-        })),
-      ],
-      false,
-    );
+        false,
+      );
   });
+  for (const { id } of ids)
+    await setBroker(
+      doing,
+      id,
+      throttleKeys.map((name) => ({ name, configOperation: remove })),
+    );
   await untilOpen(doing, 'a limit on replication stays', (seen) =>
     Object.values(seen.nodes).some((node) => node.throttled) ? 'a broker still has it' : undefined,
   );

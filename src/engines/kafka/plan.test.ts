@@ -125,6 +125,20 @@ describe('the plan of Kafka', () => {
     expect(at('forget events@d1').needs).toEqual(['remove events@d1']);
   });
 
+  it('one that comes is started and given its share in one go', () => {
+    const four = service(hosts);
+    const nodes = { ...live().nodes, 'events@d4': { ...node('d4', 'silent'), disk: { told: false } } };
+    const own = { 'events@d4': [script('write', 'd4'), script('start', 'd4')] };
+    expect(ids(planKafka(four, cluster, live({ nodes }), base(four, own)))).toEqual([
+      'write events@d4',
+      'seed events@d4',
+      'start events@d4',
+      'ready events@d4',
+      'move events',
+      'serve events',
+    ]);
+  });
+
   it('a move that was cut short is gone on with, and a throttle that was left is taken off', () => {
     expect(ids(planKafka(three, cluster, live({ moving: 2 }), base(three)))).toContain('move events');
     const nodes = { ...live().nodes, 'events@d1': { ...node('d1'), throttled: true } };

@@ -109,6 +109,7 @@ export function planKafka(
   const isFormed = live !== undefined && formed(live);
   const steps: Step[] = [];
   const turns: { rank: number; steps: Step[] }[] = [];
+  const newcomers: string[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const node = live?.nodes[seat.name];
@@ -129,7 +130,9 @@ export function planKafka(
         : [];
     const silent = node !== undefined && !serving && own.length === 0;
     const all = [...writes, ...seed, ...runs];
-    if (all.length > 0 || silent) steps.push(...chain([...all, ready(seat)]));
+    const held = live?.partitions?.some(({ replicas }) => replicas.includes(seat.id)) ?? true;
+    if (seat.broker && runs.length > 0 && !held && live!.partitions!.length > 0) newcomers.push(seat.name);
+    steps.push(...chain(runs.length > 0 || silent ? [...all, ready(seat)] : all));
   }
   const needing = (step: Step, ids: string[]): Step =>
     step.verb === 'start' || step.verb === 'restart' ? { ...step, needs: [...step.needs, ...ids] } : step;
@@ -195,6 +198,7 @@ export function planKafka(
 
   const whys = live ? whyMove(service, cluster, live) : [];
   const going = [...base.leaving.keys()];
+  if (newcomers.length > 0) whys.push(`${newcomers.join(', ')} ${newcomers.length > 1 ? 'are' : 'is'} empty`);
   if (whys.length > 0 || going.length > 0) {
     const why = whys.join(', ') || `so that nothing lies on ${going.join(', ')}`;
     steps.push(engine('move', service.name, why, {}, { after: soFar() }));
