@@ -120,7 +120,7 @@ async function one(name: string, options: Options, before: Report['facts']): Pro
     else report.printed = await program(name, stage);
   } catch (error) {
     report.failed = (error as Error).message;
-    console.error(`[${name}] failed: ${(error as Error).stack}`);
+    if (!left) console.error(`[${name}] failed: ${(error as Error).stack}`);
   } finally {
     await stage.close();
   }
