@@ -1,6 +1,6 @@
 import type { Definitions } from './definitions.ts';
 
-/** A node as the management API tells of it; figures are absent while it does not run. */
+/** A node as one of them sees it; figures are its own, and absent while it does not answer. */
 export interface NodeView {
   name: string;
   type: 'disc' | 'ram';
@@ -14,8 +14,7 @@ export interface NodeView {
   disk_free_alarm?: boolean;
   /** Nodes that it has been cut off from and not yet made up with. */
   partitions?: string[];
-  connection_created?: number;
-  connection_closed?: number;
+  connections?: number;
 }
 
 export interface QueueView {
@@ -23,11 +22,9 @@ export interface QueueView {
   vhost: string;
   type: string;
   durable: boolean;
-  auto_delete: boolean;
   exclusive?: boolean;
   arguments: Record<string, unknown>;
-  state?: string;
-  messages?: number;
+  messages?: number | null;
   /** Quorum: nodes. */
   leader?: string;
   members?: string[];
@@ -51,7 +48,7 @@ export interface View {
 export interface HostLive {
   /** Its database folder is empty; undefined: the host did not say. */
   blank?: boolean;
-  /** The nodes it sees, itself among them; absent when its API does not answer. */
+  /** The nodes it knows, itself among them; absent when it does not answer. */
   nodes?: NodeView[];
   /** Why it does not answer. */
   why?: string;

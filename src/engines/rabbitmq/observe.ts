@@ -1,23 +1,18 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
-import { type Api, apiOf } from './api.ts';
-import type { Definitions } from './definitions.ts';
-import { type HostLive, type NodeView, type QueueView, type RabbitLive, running, type View } from './live.ts';
+import { type HostLive, type NodeView, type QueueView, type RabbitLive, running } from './live.ts';
 import { entryOf, memberName, nodeOf, type RabbitService } from './names.ts';
+import { type Snapshot, snapshotScript, whySilent } from './snapshot.ts';
 import { blankTest, databaseFolder } from './start.ts';
 
-/** A call of the API takes 20 to 150 ms; while a peer is frozen RabbitMQ itself waits for it, and we do not. */
-const patienceMs = 2_500;
-
-const nodeColumns =
-  'name,type,running,mem_used,mem_limit,mem_alarm,disk_free,disk_free_limit,disk_free_alarm,partitions,connection_created,connection_closed';
-const queueColumns =
-  'name,vhost,type,durable,auto_delete,exclusive,arguments,state,messages,leader,members,online,node,slave_nodes,synchronised_slave_nodes';
+/** A host answers in 30 to 150 ms, or not at all. */
+const patienceMs = 6_000;
 
 /**
- * Asks every host whether it has a node of the service and data of it, every node what it sees, and one node for the whole.
- * Hosts that the service has left, or that left the file, are asked as well: the cluster may still live there.
+ * Asks every host, in one script each, whether it has a node of the service and data of it, and what that node sees. Hosts
+ * that the service has left, or that left the file, are asked as well: the cluster may still live there. Not through the management
+ * API: while a host is unreachable that takes 3 to 20 s (it asks the dead peer), just when one wants to know.
  */
 export async function observeRabbit(
   service: RabbitService,
@@ -25,31 +20,75 @@ export async function observeRabbit(
   reach: Reach,
 ): Promise<RabbitLive> {
   const places = await placesOf(service, cluster, reach);
-  const found = await Promise.all(
-    Object.entries(places).map(
-      async ([host, place]) =>
-        [host, { ...place, ...(await nodesSeen(service, cluster, host, reach)) }] as const,
-    ),
+  const snapshots = Object.values(places).flatMap(({ snapshot }) => snapshot ?? []);
+  const hosts: Record<string, HostLive> = Object.fromEntries(
+    Object.entries(places).map(([host, { blank, snapshot, why }]) => [
+      host,
+      {
+        ...(blank === undefined ? {} : { blank }),
+        ...(snapshot ? { nodes: nodesOf(snapshot, snapshots) } : { why: why ?? 'the host does not answer' }),
+      },
+    ]),
   );
-  const hosts: Record<string, HostLive> = Object.fromEntries(found);
   const from = bestView(service, cluster, hosts);
   if (from === undefined) return { hosts };
-  const view = await viewFrom(
-    apiOf(service, cluster, from, reach, 2 * patienceMs),
-    hosts[from]!.nodes!,
-  ).catch((error: Error) => {
-    hosts[from]!.why = error.message;
-    return undefined;
-  });
-  return view ? { hosts, view } : { hosts };
+  const { queues, definitions } = places[from]!.snapshot!;
+  return {
+    hosts,
+    view: {
+      from,
+      nodes: hosts[from]!.nodes!,
+      queues: queues.map((queue) => counted(queue, snapshots)),
+      definitions,
+    },
+  };
 }
 
-/** By host, whether its node has data: hosts of the service, and every other that has a folder of it. */
+/** The nodes that one of them knows; figures come from each node itself. */
+function nodesOf(seen: Snapshot, snapshots: Snapshot[]): NodeView[] {
+  return seen.all.map((name) => {
+    const own = snapshots.find((one) => one.me === name);
+    const bytes = (value: unknown): number => (typeof value === 'number' ? value : 0);
+    return {
+      name,
+      type: seen.disc.includes(name) ? 'disc' : 'ram',
+      running: seen.up.includes(name),
+      ...(own
+        ? {
+            mem_used: own.memory,
+            mem_limit: own.memory_limit,
+            mem_alarm: own.alarms.includes('memory'),
+            disk_free: bytes(own.disk_free),
+            disk_free_limit: bytes(own.disk_limit),
+            disk_free_alarm: own.alarms.includes('disk'),
+            partitions: own.partitions,
+            connections: own.connections,
+          }
+        : {}),
+    };
+  });
+}
+
+/** How many messages a queue holds is known where it is led. */
+function counted(queue: QueueView, snapshots: Snapshot[]): QueueView {
+  const leader = snapshots.find((one) => one.me === (queue.leader ?? queue.node));
+  const same = leader?.queues.find((one) => one.name === queue.name && one.vhost === queue.vhost);
+  const { messages: _, ...rest } = queue;
+  return typeof same?.messages === 'number' ? { ...rest, messages: same.messages } : rest;
+}
+
+interface Place {
+  blank?: boolean;
+  snapshot?: Snapshot;
+  why?: string;
+}
+
+/** By host, whether its node has data, and what it sees: hosts of the service, and every other that has a folder of it. */
 export async function placesOf(
   service: RabbitService,
   cluster: Cluster,
   reach: Reach,
-): Promise<Record<string, Pick<HostLive, 'blank'>>> {
+): Promise<Record<string, Place>> {
   const all = [...Object.keys(cluster.hosts), ...Object.keys(cluster.former ?? {})];
   const asked = await Promise.all(
     all.map(async (host) => [host, await placeOn(service, cluster, host, reach)] as const),
@@ -57,7 +96,7 @@ export async function placesOf(
   return Object.fromEntries(
     asked
       .filter(([host, { present }]) => service.hosts.includes(host) || present)
-      .map(([host, { blank }]) => [host, blank === undefined ? {} : { blank }]),
+      .map(([host, { present: _, ...place }]) => [host, place]),
   );
 }
 
@@ -66,35 +105,26 @@ async function placeOn(
   cluster: Cluster,
   host: string,
   reach: Reach,
-): Promise<{ present?: boolean; blank?: boolean }> {
+): Promise<Place & { present?: boolean }> {
   const entry = entryOf(cluster, host);
   const folder = `${entry.root}/members/${memberName(service, host)}`;
   const script = `database=${quote(`${folder}/${databaseFolder(service.name, entry.address)}`)}
 present=false blank=false
 [ ! -d ${quote(folder)} ] || present=true
 if ${blankTest}; then blank=true; fi
-printf '{"present":%s,"blank":%s}\\n' "$present" "$blank"`;
+printf '{"present":%s,"blank":%s}\\n' "$present" "$blank"
+${snapshotScript(service, cluster, host)}`;
   try {
-    const { lines } = await reach.host(host).run(script, { timeoutMs: patienceMs });
-    const { present, blank } = lines[0] as { present: boolean; blank: boolean };
-    return { present, blank };
+    const { lines, text } = await reach.host(host).run(script, { timeoutMs: patienceMs });
+    const { present, blank } = lines.find((line) => 'present' in line) as {
+      present: boolean;
+      blank: boolean;
+    };
+    const snapshot = lines.find((line) => 'me' in line) as unknown as Snapshot | undefined;
+    return { present, blank, ...(snapshot ? { snapshot } : { why: whySilent(text) }) };
   } catch (error) {
-    if (error instanceof HostUnreachable) return {};
+    if (error instanceof HostUnreachable) return { why: error.message };
     throw error;
-  }
-}
-
-async function nodesSeen(
-  service: RabbitService,
-  cluster: Cluster,
-  host: string,
-  reach: Reach,
-): Promise<Pick<HostLive, 'nodes' | 'why'>> {
-  const api = apiOf(service, cluster, host, reach, patienceMs);
-  try {
-    return { nodes: (await api.call('GET', `/api/nodes?columns=${nodeColumns}`)) as NodeView[] };
-  } catch (error) {
-    return { why: (error as Error).message };
   }
 }
 
@@ -116,17 +146,4 @@ export function bestView(
       best = { host, count, known: nodes.length };
   }
   return best?.host;
-}
-
-async function viewFrom(api: Api, nodes: NodeView[]): Promise<View> {
-  const [queues, definitions] = await Promise.all([
-    api.call('GET', `/api/queues?columns=${queueColumns}`),
-    api.call('GET', '/api/definitions'),
-  ]);
-  return {
-    from: api.host,
-    nodes,
-    queues: queues as QueueView[],
-    definitions: definitions as Definitions,
-  };
 }

@@ -46,7 +46,9 @@ export function planRabbit(
   const upIds = steps.map((step) => step.id);
 
   const defined = plan.define(service, cluster, view);
-  steps.push(...defined.map((step) => ({ ...step, after: upIds })));
+  // One after the other: what is made anew takes bindings with it, which are then made again.
+  for (const [i, step] of defined.entries())
+    steps.push({ ...step, after: [...upIds, ...defined.slice(0, i).map((earlier) => earlier.id)] });
   const forgotten = [...(admit?.hosts ?? [])].map((host) => nodeOf(service, cluster, host));
   const spread = view ? plan.spread(service, cluster, without(view, forgotten)) : undefined;
   const grownIds = [...upIds, ...defined.map((step) => step.id)];

@@ -30,11 +30,16 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
   };
   const place = live.hosts[host];
   if (!live.view)
-    return { ...row, health: 'down', facts: {}, why: place?.why ?? 'its management API does not answer' };
+    return {
+      ...row,
+      health: 'down',
+      facts: {},
+      why: place?.blank ? blankWhy : (place?.why ?? 'does not answer'),
+    };
   if (!found) {
     const why =
       place?.blank === true
-        ? 'has no data and waits to be admitted: phalanx up'
+        ? blankWhy
         : place?.nodes
           ? 'stands alone, in a cluster of its own: phalanx up sets its data aside and lets it join'
           : 'the cluster does not know it: phalanx up';
@@ -47,7 +52,7 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
       facts: {},
       why: place?.nodes
         ? `cut off from ${live.view.from}: the network between them is split`
-        : `${live.view.from} does not see it running${service.spec.partitions === 'pause_minority' ? ' (stopped, starting, or paused for want of a majority)' : ''}`,
+        : `${live.view.from} does not see it running: ${place?.why ?? 'does not answer'}`,
     };
   const why = troubles(service, cluster, found, place?.nodes ? undefined : place?.why);
   return {
@@ -58,12 +63,13 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
   };
 }
 
+const blankWhy = 'has no data and waits to be admitted: phalanx up';
+
 function facts(service: RabbitService, node: NodeView, view: View): Record<string, string> {
   const led = view.queues.filter((queue) => (queue.leader ?? queue.node) === node.name).length;
-  const connections = (node.connection_created ?? 0) - (node.connection_closed ?? 0);
   return {
     leads: `${led} of ${view.queues.length}`,
-    connections: String(Math.max(0, connections)),
+    ...(node.connections === undefined ? {} : { connections: String(node.connections) }),
     ...(node.mem_used === undefined ? {} : { memory: rounded(node.mem_used) }),
     split: service.spec.partitions,
   };
@@ -113,7 +119,7 @@ function leftBehind(service: RabbitService, cluster: Cluster, view: View): Statu
 
 function queueRows(service: RabbitService, cluster: Cluster, view: View): StatusRow[] {
   return view.queues
-    .map((queue) => ({ queue, row: queueRow(service, cluster, queue) }))
+    .map((queue) => ({ queue, row: queueRow(service, cluster, queue, view) }))
     .filter(
       ({ queue, row }) =>
         row.health !== 'ok' || (queue.vhost === service.spec.vhost && queue.name in service.spec.queues),
@@ -121,11 +127,11 @@ function queueRows(service: RabbitService, cluster: Cluster, view: View): Status
     .map(({ row }) => row);
 }
 
-function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView): StatusRow {
+function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView, view: View): StatusRow {
   const place = queue.vhost === service.spec.vhost ? '' : `${queue.vhost}/`;
   const lead = queue.leader ?? queue.node;
   const messages: Record<string, string> =
-    queue.messages === undefined ? {} : { messages: String(queue.messages) };
+    typeof queue.messages !== 'number' ? {} : { messages: String(queue.messages) };
   const row = {
     service: service.name,
     name: `queue ${place}${queue.name}`,
@@ -155,7 +161,7 @@ function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView): S
       ...(why ? { why } : {}),
     };
   }
-  const up = queue.node !== undefined && queue.state !== 'down';
+  const up = view.nodes.some((node) => node.name === queue.node && node.running);
   const mirrors = queue.slave_nodes ?? [];
   const synced = queue.synchronised_slave_nodes ?? [];
   const behind = mirrors.filter((node) => !synced.includes(node)).map((node) => nodeText(cluster, node));

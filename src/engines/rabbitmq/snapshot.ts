@@ -1,0 +1,97 @@
+import type { Cluster } from '../../file/cluster.ts';
+import { quote } from '../../hosts/shell.ts';
+import type { Definitions } from './definitions.ts';
+import type { QueueView } from './live.ts';
+import { distributionPort, entryOf, memberName, type RabbitService } from './names.ts';
+
+/** What one running node says of itself and of the cluster as it sees it; names are nodes' names, sizes bytes. */
+export interface Snapshot {
+  me: string;
+  all: string[];
+  disc: string[];
+  up: string[];
+  /** Of this node: memory, disk. */
+  alarms: string[];
+  partitions: string[];
+  memory: number;
+  memory_limit: number;
+  disk_free: number | string;
+  disk_limit: number | string;
+  connections: number;
+  queues: QueueView[];
+  definitions: Definitions;
+}
+
+/**
+ * Erlang, for RabbitMQ 3.10. Of what the node knows by itself; the one question to others, whether members of quorum queues are alive
+ * there, goes to nodes that it counts as running, to all at once, and waits a second at most.
+ */
+const expression = (file: string): string => `
+case rabbit:is_running() of
+  false -> starting;
+  true ->
+    Up = rabbit_mnesia:cluster_nodes(running),
+    Queues = rabbit_amqqueue:list(),
+    Names = [element(1, amqqueue:get_pid(Q)) || Q <- Queues, amqqueue:get_type(Q) =:= rabbit_quorum_queue],
+    Found = lists:zip(Up, erpc:multicall(Up, lists, map, [fun erlang:whereis/1, Names], 1000)),
+    Alive = maps:from_list([{{Node, Name}, true}
+      || {Node, {ok, Pids}} <- Found, {Name, Pid} <- lists:zip(Names, Pids), is_pid(Pid)]),
+    On = fun(Pids) when is_list(Pids) -> [node(Pid) || Pid <- Pids]; (_) -> [] end,
+    Queue = fun(Q) ->
+      {resource, VHost, queue, Name} = QName = amqqueue:get_name(Q),
+      Common = #{name => Name, vhost => VHost, durable => amqqueue:is_durable(Q),
+        exclusive => amqqueue:get_exclusive_owner(Q) =/= none,
+        arguments => rabbit_misc:amqp_table(amqqueue:get_arguments(Q)),
+        messages => case ets:lookup(queue_coarse_metrics, QName) of [{_, _, _, Count, _}] -> Count; _ -> null end},
+      case amqqueue:get_type(Q) of
+        rabbit_quorum_queue ->
+          {Ra, Last} = amqqueue:get_pid(Q),
+          Members = maps:get(nodes, amqqueue:get_type_state(Q)),
+          Leader = case ra_leaderboard:lookup_leader(Ra) of {_, Now} -> Now; _ -> Last end,
+          Common#{type => quorum, members => Members, leader => Leader,
+            online => [Node || Node <- Members, maps:is_key({Node, Ra}, Alive)]};
+        rabbit_classic_queue ->
+          Common#{type => classic, node => node(amqqueue:get_pid(Q)), slave_nodes => On(amqqueue:get_slave_pids(Q)),
+            synchronised_slave_nodes => On(amqqueue:get_sync_slave_pids(Q))};
+        Other -> Common#{type => Other}
+      end
+    end,
+    Json = rabbit_json:encode(#{me => node(), all => rabbit_mnesia:cluster_nodes(all),
+      disc => rabbit_mnesia:cluster_nodes(disc), up => Up,
+      alarms => [Kind || {{resource_limit, Kind, Node}, _} <- rabbit_alarm:get_alarms(), Node =:= node()],
+      partitions => rabbit_node_monitor:partitions(),
+      memory => vm_memory_monitor:get_process_memory(), memory_limit => vm_memory_monitor:get_memory_limit(),
+      disk_free => rabbit_disk_monitor:get_disk_free(), disk_limit => rabbit_disk_monitor:get_disk_free_limit(),
+      connections => ets:info(connection_created, size),
+      queues => lists:map(Queue, Queues), definitions => rabbit_definitions:all_definitions()}),
+    file:write_file("${file}", [Json, $\\n])
+end.
+`;
+
+/**
+ * Sh that prints the node's snapshot as a JSON line, or a line of text that says why there is none. erl_call prints terms and
+ * no long binary, so the answer goes through a file of the node's own (its umask is 077).
+ */
+export function snapshotScript(service: RabbitService, cluster: Cluster, host: string): string {
+  const { root, address } = entryOf(cluster, host);
+  const folder = `${root}/members/${memberName(service, host)}`;
+  return `if cd ${quote(folder)} 2>/dev/null; then
+  file=data/snapshot.$$
+  said=$(HOME=${quote(folder)} timeout 4 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
+${expression(`${folder}/$file`).replaceAll('$\\n', '\\$\\n')}
+PHALANX_ERLANG
+) || [ -n "$said" ] || said='does not answer within 4 s'
+  if [ "$said" = '{ok, ok}' ]; then cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
+  rm -f "$file"
+fi
+`;
+}
+
+/** Why there is no snapshot, for a person. */
+export function whySilent(text: string): string {
+  const said = /^why: (.*)/m.exec(text)?.[1]?.trim();
+  if (said === undefined) return 'not set up: phalanx up';
+  if (said === '{ok, starting}') return 'starting, stopping, or paused for want of a majority';
+  if (said.includes('failed to connect')) return 'does not answer';
+  return said;
+}
