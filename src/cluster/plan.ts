@@ -96,6 +96,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     stepsOf.set(service.name, own);
   }
 
+  const settledOn = Map.groupBy(settings, (step) => step.host!);
   const idsOf = (services: string[]): string[] =>
     services.flatMap((name) => (stepsOf.get(name) ?? []).map((step) => step.id));
   for (const service of Object.values(cluster.services)) {
@@ -103,9 +104,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const followed = idsOf(engines[service.type]!.follows?.(service) ?? []);
     for (const step of stepsOf.get(service.name)!) {
       const starts = step.verb === 'start' || step.verb === 'restart';
-      const settledHere = settings
-        .filter((setting) => setting.host === step.host)
-        .map((setting) => setting.id);
+      const settledHere = starts ? (settledOn.get(step.host!) ?? []).map((setting) => setting.id) : [];
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
       const before = starts
         ? used

@@ -45,7 +45,11 @@ export function appMembers(
       cwd: spec.release ? `${host.root}/members/${name}/current` : cluster.folder,
       env: {
         // In the lab `node` is the Node that runs Phalanx: the same on every machine, and nothing to install.
-        ...(host.kind === 'lab' ? { PATH: `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin` } : {}),
+        ...(host.kind === 'lab'
+          ? {
+              PATH: `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+            }
+          : {}),
         ADDRESS: host.address6 ? '::' : '0.0.0.0',
         PORT: String(spec.port),
         MEMBER: name,
