@@ -10,7 +10,10 @@ const target = (port: number, part: Partial<Check> = {}): Target => ({
 });
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
 
 /** A network where `dead` ports do not answer; counts probes by port. */
 function network() {
