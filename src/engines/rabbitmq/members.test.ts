@@ -44,6 +44,12 @@ describe('a node', () => {
     expect(env['ERL_ZFLAGS']).toBe('-start_epmd false');
   });
 
+  it('how soon a silent peer is dead is said where the distribution starts, which is before its configuration is read', () => {
+    const ticks = (spec: object) => render(three, { ...spec })[0]!.env['RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS'];
+    expect(ticks({ timing: 'fast' })).toContain('-kernel net_ticktime 4');
+    expect(ticks({})).toContain('-kernel net_ticktime 60');
+  });
+
   it('two services on one host share no port', () => {
     const ports = (spec: object) => render(['h1'], { ...spec })[0]!.ports.map((one) => one.port);
     expect(ports({})).toEqual([5672, 15672, 25672]);
@@ -55,7 +61,7 @@ describe('a node', () => {
       render(three, { timing: 'fast', memory: '512mb', disk: '1gb', config: { channel_max: 100 } }),
       'rabbitmq.conf',
     );
-    expect(conf).toContain('net_ticktime = 4\n');
+    expect(conf).toContain('heartbeat = 5\n');
     expect(conf).toContain('vm_memory_high_watermark.absolute = 536870912\n');
     expect(conf).toContain('disk_free_limit.absolute = 1073741824\n');
     expect(conf).toContain('channel_max = 100\n');

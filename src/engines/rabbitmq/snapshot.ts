@@ -77,10 +77,10 @@ export function snapshotScript(service: RabbitService, cluster: Cluster, host: s
   const folder = `${root}/members/${memberName(service, host)}`;
   return `if cd ${quote(folder)} 2>/dev/null; then
   file=data/snapshot.$$
-  said=$(HOME=${quote(folder)} timeout 4 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
+  said=$(HOME=${quote(folder)} timeout 3 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
 ${expression(`${folder}/$file`).replaceAll('$\\n', '\\$\\n')}
 PHALANX_ERLANG
-) || [ -n "$said" ] || said='does not answer within 4 s'
+) || [ -n "$said" ] || said='does not answer within 3 s'
   if [ "$said" = '{ok, ok}' ]; then cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
   rm -f "$file"
 fi
