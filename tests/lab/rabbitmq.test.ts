@@ -241,6 +241,22 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     expect(await steps()).toEqual([]);
   });
 
+  it('a frozen node is dead within seconds, and when it goes on up takes it back, alone', async () => {
+    const client = await publishing(url(), 'mail', 'g');
+    const others = [pidOf('data1'), pidOf('data3')];
+    shell(`s6-svc -p ${folder('data2')}/service`);
+    const frozen = performance.now();
+    await until('it is told', async () => (await row('jobs@data2')).health === 'down', 60_000);
+    expect(performance.now() - frozen).toBeLessThan(20_000);
+    shell(`s6-svc -c ${folder('data2')}/service`);
+    await until('it answers', async () => !(await row('jobs@data2')).why?.includes('does not answer'));
+    await cluster.must('up');
+    await healthy();
+    const published = await client.stop();
+    expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+    expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
+  });
+
   it('down keeps the data, and up brings it back', async () => {
     const client = await publishing(url(), 'mail', 'f');
     const published = await client.stop();

@@ -148,6 +148,18 @@ describe('a plan', () => {
     expect(find(planned(live), 'set aside jobs@h2').destroys).toBe('jobs');
   });
 
+  it('a node that was split off, and that RabbitMQ has not taken back, is restarted, alone', () => {
+    const live = liveOf(view(three, [quorum('mail', three, ['h1', 'h3'])], ['h2'], defined), full);
+    expect(planned(live)).toEqual([]);
+    live.hosts['h2']!.nodes = view(three, [], ['h1', 'h3']).nodes;
+    const steps = planned(live);
+    expect(find(steps, 'restart jobs@h2').destroys).toBeUndefined();
+    expect(steps.filter((step) => step.verb === 'restart')).toHaveLength(1);
+    expect(find(planned(live, {}, { spec: { partitions: 'ignore' } }), 'restart jobs@h2').destroys).toBe(
+      'jobs',
+    );
+  });
+
   it('a node leaves after its queues, and is forgotten before its files go', () => {
     const four = [...three, 'h4'];
     const live = liveOf(view(four, [quorum('mail', four)], [], defined), { ...full, h4: false });

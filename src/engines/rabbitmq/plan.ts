@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
-import { startFragment, stopFragment } from '../../hosts/supervise.ts';
+import { restartFragment, startFragment, stopFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, EngineAction, Member, Step } from '../engine.ts';
 import { rolling } from '../rolling.ts';
 import { differences } from './definitions.ts';
@@ -23,7 +23,7 @@ export function planRabbit(
   const view = live?.view;
   const strays = straysOf(service, cluster, live);
   const turns = rolling({
-    ...withStrays(service, cluster, base, strays, live),
+    ...withStrays(service, cluster, withSplit(service, cluster, base, live), strays, live),
     around: (member) => {
       const { before, after } = base.around(member);
       return { before: [plan.gate(member), ...before], after: [plan.rejoin(member), ...after] };
@@ -182,6 +182,43 @@ function straysOf(service: RabbitService, cluster: Cluster, live: RabbitLive | u
   return service.hosts.filter(
     (host) => live.hosts[host]?.blank === false && !members.has(nodeOf(service, cluster, host)),
   );
+}
+
+/**
+ * A node that runs in its own eyes and not in those of the majority was split off, and RabbitMQ has not made up: pause_minority
+ * overlooks a split whose nodes are back at once (a frozen machine that goes on), `ignore` leaves it to us. Restarted, it takes
+ * what the majority has; with `ignore` it may have taken messages of its own in between.
+ */
+function withSplit(
+  service: RabbitService,
+  cluster: Cluster,
+  base: BasePlan,
+  live: RabbitLive | undefined,
+): BasePlan {
+  const byMember = new Map(base.byMember);
+  for (const member of base.members) {
+    const node = nodeOf(service, cluster, member.host);
+    const seen = live?.view?.nodes.find((one) => one.name === node);
+    const answers = live?.hosts[member.host]?.nodes !== undefined;
+    if (!answers || seen?.running !== false || (byMember.get(member.name) ?? []).length > 0) continue;
+    const restart: Step = {
+      id: `restart ${member.name}`,
+      verb: 'restart',
+      target: member.name,
+      host: member.host,
+      service: service.name,
+      why: 'it was split from the others, who still count it as down: started again it joins them',
+      needs: [],
+      ...(service.spec.partitions === 'ignore' ? { destroys: service.name } : {}),
+      do: {
+        kind: 'script',
+        script: restartFragment(member, entryOf(cluster, member.host).root),
+        timeoutMs: member.stop.timeoutMs + 30_000,
+      },
+    };
+    byMember.set(member.name, [restart, readyStep(member, cluster, [restart.id])]);
+  }
+  return { ...base, byMember };
 }
 
 /** The view once the cluster has forgotten these nodes, to be joined again without data. */

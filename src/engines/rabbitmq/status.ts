@@ -51,7 +51,7 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
       health: 'down',
       facts: {},
       why: place?.nodes
-        ? `cut off from ${live.view.from}: the network between them is split`
+        ? `split from ${live.view.from}: the network between them is cut, or was (then phalanx up mends it)`
         : `${live.view.from} does not see it running: ${place?.why ?? 'does not answer'}`,
     };
   const why = troubles(service, cluster, found, place?.nodes ? undefined : place?.why);
