@@ -22,6 +22,7 @@ it.each([
   ['a simple command', perl],
   ['one that says exec itself', `exec ${perl}`],
   ['one with variables before it', `A=1 B="two words" ${perl}`],
+  ['one with ; and & inside quotes', `perl -e 'print STDOUT 1; close STDOUT; 1 && sleep 60'`],
   ['several, the last with exec', `cd /tmp && exec ${perl}`],
 ])('the child that gets the signals is the server: %s', async (_what, command) => {
   expect(await becomes(command)).toBe('perl');

@@ -93,7 +93,8 @@ export function runScript(member: Member, root: string, hash: string): string {
  */
 export function executed(command: string): string {
   const line = command.trim().replace(/^exec\s+/, '');
-  if (/[;&|\n]/.test(line)) return `exec sh -c ${quote(command.trim())}`;
+  const unquoted = line.replace(/'[^']*'|"(?:\\.|[^"\\])*"/g, '');
+  if (/[;&|\n]/.test(unquoted)) return `exec sh -c ${quote(command.trim())}`;
   return /^[A-Za-z_][A-Za-z0-9_]*=/.test(line) ? `exec env ${line}` : `exec ${line}`;
 }
 
