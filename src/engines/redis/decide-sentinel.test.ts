@@ -57,6 +57,22 @@ it('waits for a failover that is under way, and never decides instead of the sen
   expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: the master cart@d2 does not answer/)]);
 });
 
+it('changes nothing while an old master that is back and the promoted one both lead', () => {
+  const live = failedOver();
+  live.members[0] = up(of, 'cart@d1', { keys: 10 });
+  for (const one of live.sentinels) one.master = { ...one.master!, address: '10.1.0.11' };
+  expect(decide(live)).toEqual([
+    expect.stringMatching(/^wait for cart: cart@d2 and cart@d1 are both masters/),
+  ]);
+});
+
+it('changes nothing on the word of a minority of sentinels', () => {
+  const live = failedOver();
+  live.sentinels = [live.sentinels[0]!, silent(live.sentinels[1]!), silent(live.sentinels[2]!)];
+  live.members[2] = up(of, 'cart@d3', { keys: 0 });
+  expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: only 1 of 3 sentinels name cart@d2/)]);
+});
+
 it('a sentinel that watches nothing is told the master of this moment', () => {
   const live = failedOver();
   delete live.sentinels[1]!.master;

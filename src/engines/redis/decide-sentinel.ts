@@ -58,6 +58,30 @@ export function decideSentinel(
     ];
   if (master.role !== 'master')
     return [wait(service.name, `${master.name} is named by the sentinels and not yet a master`)];
+  // Names and roles must agree before anything is changed: in the middle of a failover a sentinel that has not
+  // heard of it still names the old master, which may be up again and call itself master.
+  const other = live.members.find(
+    (member) =>
+      member.up &&
+      member.role === 'master' &&
+      member !== master &&
+      ((member.keys ?? 0) > 0 || member.followers!.length > 0),
+  );
+  if (other)
+    return [
+      wait(
+        service.name,
+        `${other.name} and ${master.name} are both masters, and the sentinels are to demote one`,
+      ),
+    ];
+  const agree = watching.filter((one) => at(one.master!) === at(named)).length;
+  if (agree <= sentinelSeatsOf(service, cluster).length / 2)
+    return [
+      wait(
+        service.name,
+        `only ${agree} of ${sentinelSeatsOf(service, cluster).length} sentinels name ${master.name} as master`,
+      ),
+    ];
   const ahead = live.members.find(
     (member) =>
       member.up &&

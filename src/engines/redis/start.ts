@@ -169,13 +169,14 @@ begin
 const sentinel_ = `
 # The master that the sentinels name, by the newest configuration that any of them has.
 named() {
-  master= epoch=-1 known=0
+  master= epoch=-1 known=0 busy=0
   ask_all "$sentinels" sentinel master "$service"
   for sentinel in $sentinels; do
-    found=$(awk 'NR % 2 { key = $0; next } { v[key] = $0 } END { if (v["ip"] != "") print v["config-epoch"], v["ip"] ":" v["port"] }' "data/.answer.$sentinel")
+    found=$(awk 'NR % 2 { key = $0; next } { v[key] = $0 } END { if (v["ip"] != "") print v["config-epoch"], v["ip"] ":" v["port"], v["flags"] }' "data/.answer.$sentinel")
     [ -n "$found" ] || { grep -q 'No such master' "data/.answer.$sentinel" && known=1; continue; }
     known=1
     set -- $found
+    case $3 in *failover*) busy=1 ;; esac
     if [ "$1" -gt "$epoch" ]; then epoch=$1 master=$2; fi
   done
 }
@@ -187,9 +188,15 @@ while :; do
   if [ "$master" = "$self" ]; then
     [ "$replicas" = 0 ] && lead 'it has no replicas'
     [ ! -e data/redis.pid ] && whole && lead 'it was stopped in order and is still the master'
-    if [ $waited -ge $((patience * 5)) ]; then
-      whole && lead 'no replica was promoted, and its data is whole'
+    if [ $waited -ge $((patience * 5)) ] && [ $busy = 0 ]; then
       look
+      # Promoted, and not yet named: starting beside it would make two masters.
+      if [ -n "$masters" ] && [ $waited -lt $((patience * 15)) ]; then
+        waited=$((waited + 1))
+        sleep 0.2
+        continue
+      fi
+      whole && lead 'no replica was promoted, and its data is whole'
       [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0
       lead 'no replica answers' --min-replicas-to-write 1
     fi
