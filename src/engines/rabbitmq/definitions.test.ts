@@ -61,11 +61,10 @@ const whole: Definitions = {
       name: 'mail',
       vhost: '/',
       durable: true,
-      auto_delete: false,
       arguments: { 'x-queue-type': 'quorum', 'x-quorum-initial-group-size': 3 },
     },
-    { name: 'old', vhost: '/', durable: true, auto_delete: false, arguments: {} },
-    { name: 'own', vhost: '/', durable: false, auto_delete: true, arguments: {} },
+    { name: 'old', vhost: '/', durable: true, arguments: {} },
+    { name: 'own', vhost: '/', durable: false, arguments: {} },
   ],
   bindings: [
     {

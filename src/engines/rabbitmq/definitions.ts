@@ -6,7 +6,7 @@ import type { QueueSpec } from './schema.ts';
 
 type Arguments = Record<string, unknown>;
 
-/** What GET /api/definitions gives, as far as it is looked at. */
+/** What the cluster has, as RabbitMQ exports it, as far as it is looked at. */
 export interface Definitions {
   users: { name: string; password_hash: string; hashing_algorithm?: string; tags: string | string[] }[];
   vhosts: { name: string }[];
@@ -19,14 +19,7 @@ export interface Definitions {
     definition: Arguments;
     priority: number;
   }[];
-  queues: {
-    name: string;
-    vhost: string;
-    durable: boolean;
-    auto_delete: boolean;
-    type?: string;
-    arguments: Arguments;
-  }[];
+  queues: { name: string; vhost: string; durable: boolean; arguments: Arguments }[];
   exchanges: {
     name: string;
     vhost: string;

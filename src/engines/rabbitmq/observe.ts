@@ -32,7 +32,9 @@ export async function observeRabbit(
   );
   const from = bestView(service, cluster, hosts);
   if (from === undefined) return { hosts };
-  const { queues, definitions } = places[from]!.snapshot!;
+  const { queues, exchanges, definitions: exported } = places[from]!.snapshot!;
+  // What RabbitMQ exports leaves out some queues and exchanges, and whether an exchange is internal.
+  const definitions = { ...exported, queues, exchanges };
   return {
     hosts,
     view: {

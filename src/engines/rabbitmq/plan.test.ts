@@ -189,7 +189,7 @@ describe('a plan', () => {
     const live = liveOf(
       view(three, [], [], {
         ...defined,
-        queues: [{ name: 'mail', vhost: '/', durable: true, auto_delete: false, arguments: {} }],
+        queues: [{ name: 'mail', vhost: '/', durable: true, arguments: {} }],
       }),
       full,
     );

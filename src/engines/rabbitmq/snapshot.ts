@@ -19,6 +19,7 @@ export interface Snapshot {
   disk_limit: number | string;
   connections: number;
   queues: QueueView[];
+  exchanges: Definitions['exchanges'];
   definitions: Definitions;
 }
 
@@ -56,6 +57,11 @@ case rabbit:is_running() of
         Other -> Common#{type => Other}
       end
     end,
+    Exchange = fun(X) ->
+      {resource, VHost, exchange, Name} = element(2, X),
+      #{name => Name, vhost => VHost, type => element(3, X), durable => element(4, X), auto_delete => element(5, X),
+        internal => element(6, X), arguments => rabbit_misc:amqp_table(element(7, X))}
+    end,
     Json = rabbit_json:encode(#{me => node(), all => rabbit_mnesia:cluster_nodes(all),
       disc => rabbit_mnesia:cluster_nodes(disc), up => Up,
       alarms => [Kind || {{resource_limit, Kind, Node}, _} <- rabbit_alarm:get_alarms(), Node =:= node()],
@@ -63,7 +69,8 @@ case rabbit:is_running() of
       memory => vm_memory_monitor:get_process_memory(), memory_limit => vm_memory_monitor:get_memory_limit(),
       disk_free => rabbit_disk_monitor:get_disk_free(), disk_limit => rabbit_disk_monitor:get_disk_free_limit(),
       connections => ets:info(connection_created, size),
-      queues => lists:map(Queue, Queues), definitions => rabbit_definitions:all_definitions()}),
+      queues => lists:map(Queue, Queues), exchanges => [Exchange(X) || X <- rabbit_exchange:list()],
+      definitions => rabbit_definitions:all_definitions()}),
     file:write_file("${file}", [Json, $\\n])
 end.
 `;
