@@ -74,14 +74,17 @@ describe('drills of a director', () => {
 
     for (const lb of ['lb1', 'lb2'])
       shell(`s6-svc -Ok ${home}/hosts/${lb}/members/front.agent@${lb}/service`);
-    await until('status misses the agents', async () => (await cluster.status()).health === 'degraded');
-    const refused = await cluster.run(['drill', 'front', '--fault', 'freeze-app']);
+    const refused = await until('both agents are missed', async () => {
+      const run = await cluster.run(['drill', 'front', '--fault', 'freeze-app']);
+      return run.out.split('its status is old').length > 2 && run;
+    });
     expect(refused.exit).toBe(5);
     expect(refused.out).toContain('not steady');
 
     const broken = await drill(cluster, 'front', 'freeze-app', '--for', '6s', '--seed', '7', '--degraded');
     expect(broken.exit, broken.out).toBe(4);
     expect(broken.verdict.promise.result).toBe('broken');
+    expect(broken.verdict.faults[0]!.wholeMs, broken.out).toBeDefined();
     expect(broken.verdict.recovery.rtoMs).toBeGreaterThan(2_500);
     expect(broken.out).toContain('broken');
     await cluster.must('up');
