@@ -209,7 +209,9 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
       cluster.write(yaml({ more: `${queues}\nconfig: { channel_max: 500 }\nstart: 3s` }));
       const { exit, out } = await cluster.run(['up']);
       expect(exit).toBe(1);
-      expect(out).toMatch(/data4 stays in the cluster: .*queue mail is critical: without data4 2 of 3 members/);
+      expect(out).toMatch(
+        /data4 stays in the cluster: .*queue mail is critical: without data4 2 of 3 members/,
+      );
       expect(
         (await cluster.status()).rows.some((one) => one.why?.includes('the cluster still counts it')),
       ).toBe(true);

@@ -38,6 +38,9 @@ export function priorityOf(host: string, hosts: string[]): number {
   return Math.max(1, 250 - index * step);
 }
 
+/** Seconds: longer than the usual check takes to find a server again. */
+const preemptDelay = 3;
+
 /** An advert carries the addresses; those above this number are moved without being told of. */
 const advertised = 20;
 
@@ -90,7 +93,8 @@ export function keepalivedConfig(vrrp: Vrrp): string {
     `  priority ${priorityOf(vrrp.host, vrrp.hosts)}`,
     `  advert_int ${advertMs / 1000}`,
   );
-  if (!vrrp.preempt) lines.push('  nopreempt');
+  // One that returns has been cut off from its servers and holds them for dead: it looks at them again before it takes over.
+  lines.push(vrrp.preempt ? `  preempt_delay ${preemptDelay}` : '  nopreempt');
   if (vrrp.unicast) {
     lines.push(`  unicast_src_ip ${vrrp.address}`, '  unicast_peer {');
     for (const peer of vrrp.unicast) lines.push(`    ${peer}`);
