@@ -55,9 +55,11 @@ const row = async (name: string): Promise<Row> => {
   if (!found) throw new Error(`no row ${name}: ${rows.map((one) => one.name).join(', ')}`);
   return found;
 };
+/** What a plan would do to the service now. */
 const steps = async (): Promise<string[]> => {
   const { out } = await cluster.run(['plan', '--json']);
-  return (JSON.parse(out) as { steps: { id: string }[] }).steps.map((step) => step.id);
+  const plan = JSON.parse(out) as { steps: { id: string; service?: string }[] };
+  return plan.steps.filter((step) => step.service === 'jobs').map((step) => step.id);
 };
 const healthy = (): Promise<unknown> =>
   until('every row ok', async () => (await cluster.status()).health === 'healthy', 60_000);
