@@ -61,14 +61,14 @@ export class Cart {
     const master = (await this.live()).members.find((one) => one.role === 'master')!;
     const client =
       given['MODE'] === 'sentinel'
-        ? new Redis({
+        ? // No failoverDetector: when it strikes while ioredis 6.0.0 is asking the sentinels, the client ends for good.
+          new Redis({
             sentinels: given['SENTINELS']!.split(',').map(endpoint),
             name: given['MASTER_NAME']!,
             sentinelPassword: password,
             password,
             sentinelRetryStrategy: () => 50,
             retryStrategy: () => 50,
-            failoverDetector: true,
             ...patience,
           })
         : new Redis({

@@ -231,7 +231,7 @@ async function bySentinel(
   // Priority 0 is "never promote". Nobody needs to be kept out when any replica will do.
   if (named) await everywhere(rivals, 'replica-priority', '0');
   try {
-    if (named) await sentinelKnows(world, sentinel.name, rivals);
+    await sentinelKnows(world, sentinel.name, named ? [heir] : replicas, named ? rivals : []);
     // The new master has no replica in touch at first: it would refuse writes for a second or more.
     await everywhere(replicas, 'min-replicas-to-write', '0');
     // A sentinel that gives up between promoting and telling the others leaves two masters: here it has time.
@@ -295,7 +295,9 @@ async function held(
         3_000,
         5,
       ).catch(() => {});
-      await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      // Only the application's: a sentinel that must connect again now would not reach the new master for a second.
+      for (const user of ['default', ...Object.keys(world.service.spec.users)])
+        await redis.call('CLIENT', 'KILL', 'USER', user);
       return { to: next!.name, ms: performance.now() - began };
     } finally {
       await redis.call('CLIENT', 'UNPAUSE').catch(() => {});
@@ -314,19 +316,35 @@ async function held(
   return result;
 }
 
-async function sentinelKnows(world: World, sentinel: string, rivals: LiveMember[]): Promise<void> {
-  if (rivals.length === 0) return;
-  // It asks replicas for their INFO every 10 s.
+/**
+ * Waits until the sentinel would choose an heir and nobody else. It asks replicas for their INFO every 10 s and chooses by what it heard last; with
+ * a replica that it last heard of while its link was down, it refuses (NOGOODSLAVE).
+ */
+async function sentinelKnows(
+  world: World,
+  sentinel: string,
+  heirs: LiveMember[],
+  rivals: LiveMember[],
+): Promise<void> {
   await gate(
     async () => {
-      const list = (await on(world, sentinel, (redis) =>
+      const list = await on(world, sentinel, (redis) =>
         redis.call('SENTINEL', 'REPLICAS', world.service.name),
-      )) as unknown[];
-      const unaware = list.map(pairs).find((one) => {
-        const rival = rivals.some((other) => at(other) === `${one['ip']}:${one['port']}`);
-        return rival && one['slave-priority'] !== '0';
+      );
+      const known = new Map(
+        (list as unknown[]).map(pairs).map((one) => [`${one['ip']}:${one['port']}`, one]),
+      );
+      const rival = rivals.find((one) => known.get(at(one))?.['slave-priority'] !== '0');
+      if (rival) return `${sentinel} has not seen yet that ${rival.name} is not to lead`;
+      const good = heirs.filter((one) => {
+        const seen = known.get(at(one));
+        return (
+          seen?.['flags'] === 'slave' && seen['master-link-status'] === 'ok' && seen['slave-priority'] !== '0'
+        );
       });
-      return unaware ? `${sentinel} has not seen yet that ${unaware['name']} is not to lead` : undefined;
+      return good.length > 0
+        ? undefined
+        : `${sentinel} has not seen yet that ${heirs.map((one) => one.name).join(' or ')} is in sync`;
     },
     25_000,
     100,
