@@ -13,7 +13,7 @@ import { type Surroundings, switching } from './nftables/switching.ts';
 import { tracking } from './nftables/tracking.ts';
 
 /** How often routes and the other directors' MAC addresses are looked at again. */
-const lookEveryMs = 5000;
+const lookEveryMs = 1000;
 const families = ['netdev', 'inet'] as const;
 
 /**
