@@ -48,6 +48,8 @@ export interface View {
 export interface HostLive {
   /** Its database folder is empty; undefined: the host did not say. */
   blank?: boolean;
+  /** It was let in, and is on its way to be a member. */
+  admitted?: boolean;
   /** The nodes it knows, itself among them; absent when it does not answer. */
   nodes?: NodeView[];
   /** Why it does not answer. */

@@ -4,7 +4,7 @@ import { quote } from '../../hosts/shell.ts';
 import { type HostLive, type NodeView, type QueueView, type RabbitLive, running } from './live.ts';
 import { entryOf, memberName, nodeOf, type RabbitService } from './names.ts';
 import { type Snapshot, snapshotScript, whySilent } from './snapshot.ts';
-import { blankTest, databaseFolder } from './start.ts';
+import { admittedFile, blankTest, databaseFolder } from './start.ts';
 
 /** A host answers in 30 to 150 ms, or not at all. */
 const patienceMs = 6_000;
@@ -22,10 +22,11 @@ export async function observeRabbit(
   const places = await placesOf(service, cluster, reach);
   const snapshots = Object.values(places).flatMap(({ snapshot }) => snapshot ?? []);
   const hosts: Record<string, HostLive> = Object.fromEntries(
-    Object.entries(places).map(([host, { blank, snapshot, why }]) => [
+    Object.entries(places).map(([host, { blank, admitted, snapshot, why }]) => [
       host,
       {
         ...(blank === undefined ? {} : { blank }),
+        ...(admitted ? { admitted } : {}),
         ...(snapshot ? { nodes: nodesOf(snapshot, snapshots) } : { why: why ?? 'the host does not answer' }),
       },
     ]),
@@ -81,6 +82,7 @@ function counted(queue: QueueView, snapshots: Snapshot[]): QueueView {
 
 interface Place {
   blank?: boolean;
+  admitted?: boolean;
   snapshot?: Snapshot;
   why?: string;
 }
@@ -111,19 +113,21 @@ async function placeOn(
   const entry = entryOf(cluster, host);
   const folder = `${entry.root}/members/${memberName(service, host)}`;
   const script = `database=${quote(`${folder}/${databaseFolder(service.name, entry.address)}`)}
-present=false blank=false
+present=false blank=false admitted=false
 [ ! -d ${quote(folder)} ] || present=true
 if ${blankTest}; then blank=true; fi
-printf '{"present":%s,"blank":%s}\\n' "$present" "$blank"
+if [ -e ${quote(`${folder}/${admittedFile}`)} ]; then admitted=true; fi
+printf '{"present":%s,"blank":%s,"admitted":%s}\\n' "$present" "$blank" "$admitted"
 ${snapshotScript(service, cluster, host)}`;
   try {
     const { lines, text } = await reach.host(host).run(script, { timeoutMs: patienceMs });
-    const { present, blank } = lines.find((line) => 'present' in line) as {
+    const found = lines.find((line) => 'present' in line) as {
       present: boolean;
       blank: boolean;
+      admitted: boolean;
     };
     const snapshot = lines.find((line) => 'me' in line) as unknown as Snapshot | undefined;
-    return { present, blank, ...(snapshot ? { snapshot } : { why: whySilent(text) }) };
+    return { ...found, ...(snapshot ? { snapshot } : { why: whySilent(text) }) };
   } catch (error) {
     if (error instanceof HostUnreachable) return { why: error.message };
     throw error;

@@ -88,9 +88,10 @@ async function viewNow(context: Context, timeoutMs = 60_000): Promise<View> {
 async function admit(context: Context, hosts: string[], timeoutMs: number): Promise<void> {
   const { service, cluster, reach, say } = context;
   const places = await placesOf(service, cluster, reach);
-  const blank = hosts.filter((host) => places[host]?.blank === true);
+  const blank = hosts.filter((host) => places[host]?.blank === true && !places[host].admitted);
   if (blank.length === 0) return;
-  const full = Object.keys(places).filter((host) => places[host]!.blank === false);
+  // One that was let in before, and has no data yet, is part of it too: perhaps it is the one that begins it.
+  const full = Object.keys(places).filter((host) => places[host]!.blank === false || places[host]!.admitted);
   const unknown = Object.keys(places).filter((host) => places[host]!.blank === undefined);
   if (full.length > 0) {
     say(`waiting for the nodes that have data: ${full.join(', ')}`);
@@ -98,8 +99,8 @@ async function admit(context: Context, hosts: string[], timeoutMs: number): Prom
     for (const host of blank) {
       const node = nodeOf(service, cluster, host);
       if (view.nodes.some((one) => one.name === node)) await forgetThrough(context, view, node);
+      await mark(context, host, 'join');
     }
-    await Promise.all(blank.map((host) => mark(context, host, 'join')));
     return;
   }
   if (unknown.length > 0)

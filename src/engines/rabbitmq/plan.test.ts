@@ -132,6 +132,14 @@ describe('a plan', () => {
     expect(find(steps, 'ready jobs@h2').needs).toContain('admit jobs');
   });
 
+  it('a node that is being let in is waited for, neither admitted twice nor taken for a stray', () => {
+    for (const blank of [true, false]) {
+      const live = liveOf(view(['h1', 'h3'], [], [], defined), { ...full, h2: blank });
+      live.hosts['h2']!.admitted = true;
+      expect(ids(planned(live))).toEqual(['ready jobs@h2']);
+    }
+  });
+
   it('data of a member that the cluster forgot is set aside, never deleted', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
     const steps = planned(live, { h2: 'start' });

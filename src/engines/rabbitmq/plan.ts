@@ -31,8 +31,9 @@ export function planRabbit(
   });
 
   const admit = plan.admit(service, live, base, strays, turns);
-  // A node that runs already, and waits to be admitted, is waited for as well.
-  for (const host of admit?.hosts ?? []) {
+  // A node that runs already, and waits to be admitted or is being let in, is waited for as well.
+  const entering = service.hosts.filter((host) => live?.hosts[host]?.admitted && !live.hosts[host].nodes);
+  for (const host of new Set([...(admit?.hosts ?? []), ...entering])) {
     const member = base.members.find((one) => one.host === host)!;
     if (!turns.some((step) => step.id === `ready ${member.name}`)) turns.push(readyStep(member, cluster, []));
   }
@@ -107,7 +108,8 @@ class Planner {
     const hosts = service.hosts.filter((host) => {
       const blank = live?.hosts[host]?.blank;
       const touched = (base.byMember.get(memberName(service, host)) ?? []).length > 0;
-      return blank === true || strays.includes(host) || (blank === undefined && touched);
+      const entering = live?.hosts[host]?.admitted === true;
+      return (blank === true && !entering) || strays.includes(host) || (blank === undefined && touched);
     });
     if (hosts.length === 0) return undefined;
     const why = live?.view
@@ -179,9 +181,12 @@ function straysOf(service: RabbitService, cluster: Cluster, live: RabbitLive | u
   const view = live?.view;
   if (!view) return [];
   const members = new Set(view.nodes.map((node) => node.name));
-  return service.hosts.filter(
-    (host) => live.hosts[host]?.blank === false && !members.has(nodeOf(service, cluster, host)),
-  );
+  return service.hosts.filter((host) => {
+    const found = live.hosts[host];
+    if (found?.blank !== false || members.has(nodeOf(service, cluster, host))) return false;
+    // One that is being let in is not in the list yet.
+    return !found.admitted || found.nodes !== undefined;
+  });
 }
 
 /**
@@ -246,7 +251,8 @@ function withStrays(
     const aside = `${stopFragment(member, root)}
 cd ${quote(`${root}/members/${member.name}/data`)}
 mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
-    const alive = live?.hosts[host]?.nodes !== undefined;
+    const found = live?.hosts[host];
+    const alive = found?.nodes !== undefined && !found.admitted;
     const first: Step = {
       id: `set aside ${member.name}`,
       verb: 'set aside',

@@ -29,15 +29,23 @@ if [ "$files" = unlimited ] || [ "$files" -gt 65536 ]; then files=65536; fi
 ulimit -n "$files"
 database='${databaseFolder(service, address)}'
 mkdir -p data/mnesia
-cat rabbitmq.conf >run.conf
-if ${blankTest}; then
-  [ -e ${admittedFile} ] || echo 'this node has no data: it waits until phalanx up admits it to the cluster'
+blank() { ${blankTest}; }
+# Part of a cluster: begun here, or with another node in its list.
+settled() {
+  ! blank && { [ "$how" = seed ] || [ "$(grep -o 'rabbit-[^,;'"'"']*' "$database/cluster_nodes.config" | sort -u | wc -l)" -gt 1 ]; }
+}
+if blank && [ ! -e ${admittedFile} ]; then
+  echo 'this node has no data: it waits until phalanx up admits it to the cluster'
   until [ -e ${admittedFile} ]; do sleep 0.1; done
-  [ "$(cat ${admittedFile})" = seed ] || cat join.conf >>run.conf
+fi
+cat rabbitmq.conf >run.conf
+if [ -e ${admittedFile} ]; then
+  how=$(cat ${admittedFile})
+  # Killed in the middle of joining: what it has is nobody's, and on its own it would be a cluster of its own.
+  if [ "$how" = join ] && ! blank && ! settled; then mv "$database" "data/half-joined-$(date +%Y%m%d-%H%M%S)"; fi
+  if [ "$how" = join ] && blank; then cat join.conf >>run.conf; fi
   # Good for once: a node that loses its data later has to be admitted again. Twice in the background: nobody's child but init's.
-  ( ( while ${blankTest}; do sleep 0.5; done; rm -f ${admittedFile} ) & )
-else
-  rm -f ${admittedFile}
+  ( ( until settled; do sleep 0.5; done; rm -f ${admittedFile} ) & )
 fi
 exec /usr/lib/rabbitmq/bin/rabbitmq-server
 `;

@@ -34,11 +34,12 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
       ...row,
       health: 'down',
       facts: {},
-      why: place?.blank ? blankWhy : (place?.why ?? 'does not answer'),
+      why: place?.blank && !place.admitted ? blankWhy : (place?.why ?? 'does not answer'),
     };
   if (!found) {
-    const why =
-      place?.blank === true
+    const why = place?.admitted
+      ? 'is joining the cluster'
+      : place?.blank === true
         ? blankWhy
         : place?.nodes
           ? 'stands alone, in a cluster of its own: phalanx up sets its data aside and lets it join'
