@@ -37,12 +37,12 @@ afterEach(async () => {
 
 /** Whether `from` hears `to`: a closed port answers with a refusal, an unreachable host not at all. */
 async function hears(made: Cluster, from: string, to: string): Promise<boolean> {
-  const script = `timeout 0.5 bash -c '</dev/tcp/${made.hosts[to]!.address}/9' 2>&1 | grep -q refused`;
+  const script = `timeout 1 bash -c '</dev/tcp/${made.hosts[to]!.address}/9' 2>&1 | grep -q refused`;
   return (await reachOf(made).host(from).run(script)).exit === 0;
 }
 
 async function machineHears(made: Cluster, to: string): Promise<boolean> {
-  const script = `timeout 0.5 bash -c '</dev/tcp/${made.hosts[to]!.address}/9' 2>&1 | grep -q refused`;
+  const script = `timeout 1 bash -c '</dev/tcp/${made.hosts[to]!.address}/9' 2>&1 | grep -q refused`;
   return (await machine.run(script)).exit === 0;
 }
 
@@ -209,13 +209,9 @@ describe('a cluster of lab hosts', () => {
       hosts: { a: one.hosts['a']!, c: { ...one.hosts['b']!, name: 'c', root: `${one.home}/hosts/c` } },
     };
     const steps = await build(next);
-    expect(steps).toEqual([
-      'remove host b',
-      'remove host a-host-with-a-very-long-name',
-      'create network',
-      'create host c',
-      'boot host c',
-    ]);
+    // The two removals run side by side: which ends first is nobody's promise.
+    expect(steps.slice(0, 2).sort()).toEqual(['remove host a-host-with-a-very-long-name', 'remove host b']);
+    expect(steps.slice(2)).toEqual(['create network', 'create host c', 'boot host c']);
     expect(Object.keys((await lab.observe(next)).hosts).sort()).toEqual(['a', 'c']);
     expect((await reachOf(next).host('a').run('getent hosts c')).text).toContain('10.199.1.12');
     expect(await hears(next, 'a', 'c')).toBe(true);
