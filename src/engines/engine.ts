@@ -56,6 +56,40 @@ export interface Engine<Spec = any, Live = any> {
   ): Promise<Drills<Live>>;
   /** What the service holds, for `phalanx show SERVICE`: asked of the engine itself, within its own deadline. */
   show?(service: Service<Spec>, cluster: Cluster, reach: Reach): Promise<Table[]>;
+  /** Copies the service's data into a new folder below `to`, which appears whole or not at all. Throws StepHeld or StepFailed. */
+  backup?(
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    options: { to: string; say: (line: string) => void },
+  ): Promise<BackupDone>;
+  /** Puts a backup into the service, which must be empty; refuses, before anything is touched, what is no whole backup of it. */
+  restore?(
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    options: RestoreOptions,
+  ): Promise<RestoreDone>;
+  /** What is wrong with a member's data on its host, and the steps that mend it; undefined: nothing is. Changes nothing. */
+  repair?(
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    member: string,
+    way?: string,
+  ): Promise<Remedy | undefined>;
+  /**
+   * A planned change of leader that loses no acknowledged write, for `phalanx switchover SERVICE`. Throws StepFailed or StepHeld with what stands in
+   * the way and, unless it says otherwise, with nothing changed.
+   */
+  switchover?(
+    service: Service<Spec>,
+    cluster: Cluster,
+    reach: Reach,
+    options: SwitchoverOptions,
+  ): Promise<Switchover>;
+  /** What will hurt, for `phalanx doctor`: changes nothing, and takes next to nothing from a busy service. Throws StepFailed when nobody answers. */
+  doctor?(service: Service<Spec>, cluster: Cluster, reach: Reach, options: DoctorOptions): Promise<Checkup>;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
 }
@@ -205,6 +239,103 @@ export interface Table {
   title: string;
   columns: string[];
   rows: string[][];
+}
+
+/** A backup that was taken. */
+export interface BackupDone {
+  /** The new folder. */
+  path: string;
+  /** A row a file: what it holds and where it is from. */
+  rows: Record<string, string | number>[];
+}
+
+export interface RestoreOptions {
+  /** The backup's folder. */
+  from: string;
+  /** Also a backup of another cluster or service. */
+  foreign: boolean;
+  /** The backup (as given to `begin`) whose restore into this service began and did not end. */
+  unfinished?: string | undefined;
+  /** Called before the first write, with what identifies the backup. */
+  begin(backup: string): void;
+  say(line: string): void;
+}
+
+export interface RestoreDone {
+  keys: number;
+  /** Keys of the backup whose time to live has ended since. */
+  expired: number;
+  /** When the backup was taken, ISO 8601. */
+  taken: string;
+}
+
+/** How damage to a member's data is mended. */
+export interface Remedy {
+  /** What is damaged, what would be lost, who has newer data; a line each. */
+  found: string[];
+  /** What mends it, as a plan. Empty: nothing can be done that is not worse; the lines say what a person can do. */
+  steps: Step[];
+}
+
+export interface SwitchoverOptions {
+  /** The member that is to lead; default: the one that is furthest. */
+  to?: string;
+  /** The present leader does not answer, and a person says that it is dead. */
+  force?: boolean;
+  /** Give up writes that only other members hold. */
+  allowDataLoss?: boolean;
+  say?: (line: string) => void;
+}
+
+export interface Switchover {
+  from: string;
+  to: string;
+  /** Milliseconds during which writes were held or refused. */
+  ms: number;
+}
+
+export interface DoctorOptions {
+  /** How long to look at samples, milliseconds; the longer, the more is seen, at the same small load. */
+  forMs: number;
+  say: (line: string) => void;
+}
+
+/** What a doctor saw. */
+export interface Checkup {
+  findings: Finding[];
+  /** How near each member is to each of its limits. */
+  limits: Nearness[];
+  /** What was looked at and how far: 'cart@d1: 10,000 of 2,000,000 keys'. Says what an empty list of findings is worth. */
+  looked: string[];
+}
+
+/** Something that hurts, or will. */
+export interface Finding {
+  /** Name of the rule that found it, the same in every version: 'big-keys'. */
+  rule: string;
+  /** What it puts at risk: data, the service's being there, or its speed. */
+  risk: 'data' | 'service' | 'speed';
+  service: string;
+  /** The member or host that it was found on; without it the whole service. */
+  where?: string;
+  what: string;
+  /** Why it matters. */
+  why: string;
+  /** The command or the line of the file that mends it. */
+  mend: string;
+  /** The key of the user's file that `mend` is about, from the root. */
+  key?: (string | number)[];
+  /** Where it is written down: an issue, a release note. */
+  source?: string;
+}
+
+export interface Nearness {
+  member: string;
+  /** 'clients', 'memory', ... */
+  limit: string;
+  used: number;
+  of: number;
+  unit: 'bytes' | 'count';
 }
 
 /** A step went wrong: what, and what to do next. */
