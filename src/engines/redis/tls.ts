@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { MemberFile } from '../engine.ts';
-import { authority } from './certificate.ts';
+import { authority } from '../certificate.ts';
 import type { RedisService, Seat } from './seats.ts';
 
 const authorityOf = (service: RedisService, cluster: Cluster) =>
