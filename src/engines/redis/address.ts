@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
+import { caOf } from '../tls.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
-import { caOf } from './tls.ts';
 
 /**
  * What a service that uses this one is given. URL names every member (a client asks any for the cluster's map); HOSTS is the same as a list. In sentinel mode

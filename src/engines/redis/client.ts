@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { caOf } from '../tls.ts';
 import type { RedisService } from './seats.ts';
-import { caOf } from './tls.ts';
 import { adminUser } from './users.ts';
 
 /** Longest time to connect, and for one answer: long enough for a busy member, short enough for a frozen one. Milliseconds. */

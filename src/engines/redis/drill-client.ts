@@ -3,12 +3,12 @@ import { Cluster as ClusterClient, Redis, type RedisOptions, SentinelConnector }
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
+import { caOf } from '../tls.ts';
 import { dialer, using, within } from './client.ts';
 import { hashSlot } from './hash-slot.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { observeRedis } from './observe.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
-import { caOf } from './tls.ts';
 import { topology } from './topology.ts';
 
 /** Connections of the client. */

@@ -1,10 +1,10 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
+import { tlsFiles } from '../tls.ts';
 import { conf, directives } from './directives.ts';
 import { type RedisService, type Seat, seatsOf, sentinelSeatsOf } from './seats.ts';
 import { sentinelStart, startScript } from './start.ts';
-import { tlsFiles } from './tls.ts';
 import { sentinelUsersFile, usersFile } from './users.ts';
 
 const readiness: Check = { kind: 'tcp', intervalMs: 50, timeoutMs: 1_000, rise: 1, fall: 1 };

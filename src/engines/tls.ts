@@ -1,17 +1,23 @@
-import type { Cluster } from '../../file/cluster.ts';
-import type { MemberFile } from '../engine.ts';
-import { authority } from '../certificate.ts';
-import type { RedisService, Seat } from './seats.ts';
+import type { Cluster, Service } from '../file/cluster.ts';
+import { authority } from './certificate.ts';
+import type { MemberFile } from './engine.ts';
 
-const authorityOf = (service: RedisService, cluster: Cluster) =>
+/** A service that may say `tls`; its secret `tls` is what its certificates are made of. */
+type Encrypted = Pick<Service<{ tls: boolean }>, 'name' | 'spec'>;
+
+const authorityOf = (service: Encrypted, cluster: Cluster) =>
   authority(cluster.secrets[`${service.name}/tls`] ?? '', `${cluster.name} ${service.name}`);
 
 /** The certificate by which clients know the service's members; undefined without TLS. */
-export const caOf = (service: RedisService, cluster: Cluster): string | undefined =>
+export const caOf = (service: Encrypted, cluster: Cluster): string | undefined =>
   service.spec.tls ? authorityOf(service, cluster).certificate : undefined;
 
 /** A member's certificate, its key and the authority's certificate; nothing without TLS. */
-export function tlsFiles(service: RedisService, cluster: Cluster, seat: Seat): MemberFile[] {
+export function tlsFiles(
+  service: Encrypted,
+  cluster: Cluster,
+  seat: { name: string; address: string },
+): MemberFile[] {
   if (!service.spec.tls) return [];
   const ca = authorityOf(service, cluster);
   const { certificate, key } = ca.issue(seat.name, seat.address);
