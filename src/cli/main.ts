@@ -3,6 +3,7 @@ import { FileErrors } from '../file/read.ts';
 import type { DrillOptions } from './drill.ts';
 import { UserError } from './error.ts';
 import { red } from './paint.ts';
+import type { SwitchoverCommand } from './switchover.ts';
 
 // Meant for this process only; see the launcher.
 delete process.env['NODE_COMPILE_CACHE'];
@@ -102,6 +103,32 @@ command('show <service>', 'what a service holds: topics, partitions, groups').ac
     exit(await show(options.file, service, options));
   },
 );
+
+command('backup <service>', "a consistent copy of a service's data, with a manifest and checksums")
+  .option('--to <folder>', "where backups are kept (default: backups in the cluster's folder)")
+  .action(async (service: string, options: Common & { to?: string }) => {
+    const { backup } = await import('./backup.ts');
+    exit(await backup(options.file, service, options));
+  });
+
+command('restore <service> <from>', 'a backup into an empty service, of any number of shards')
+  .option('--foreign', 'also a backup of another cluster or service')
+  .action(async (service: string, from: string, options: Common & { foreign?: boolean }) => {
+    const { restore } = await import('./restore.ts');
+    exit(await restore(options.file, service, from, options));
+  });
+
+command(
+  'switchover <service>',
+  'another member leads, as planned: writes are held for a moment, and none is lost',
+)
+  .option('--to <member>', 'who is to lead (default: the replica that is furthest)')
+  .option('--force', 'the present leader is dead: do not ask it')
+  .option('--allow-data-loss', 'with --force: give up writes that only other members hold')
+  .action(async (service: string, options: SwitchoverCommand) => {
+    const { switchoverCommand } = await import('./switchover.ts');
+    exit(await switchoverCommand(service, options));
+  });
 
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')

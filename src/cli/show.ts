@@ -1,6 +1,7 @@
 import { engines } from '../engines/index.ts';
 import { UserError } from './error.ts';
 import { bold, columns, dim } from './paint.ts';
+import { namedService } from './service.ts';
 import { openSession } from './session.ts';
 
 /** `phalanx show SERVICE`: what the service holds, in the tables of its engine. */
@@ -10,12 +11,7 @@ export async function show(
   options: { json?: boolean },
 ): Promise<number> {
   const { cluster, reach } = await openSession(file);
-  const service = cluster.services[name];
-  if (!service)
-    throw new UserError(
-      `${cluster.file} has no service "${name}"`,
-      `its services are ${Object.keys(cluster.services).join(', ')}`,
-    );
+  const service = namedService(cluster, name);
   const engine = engines[service.type]!;
   if (!engine.show)
     throw new UserError(

@@ -1,5 +1,7 @@
 import type { Engine } from '../engine.ts';
 import { redisAddress } from './address.ts';
+import { backupRedis } from './backup/backup.ts';
+import { restoreRedis } from './backup/restore.ts';
 import { redisCheck } from './check.ts';
 import { redisDrills } from './drill.ts';
 import type { RedisLive } from './live.ts';
@@ -10,6 +12,7 @@ import { worldOf } from './perform/world.ts';
 import { redisPlan } from './plan.ts';
 import { type RedisSpec, redisSchema } from './schema.ts';
 import { redisStatus } from './status.ts';
+import { switchover } from './switchover.ts';
 import { secretsOf } from './users.ts';
 
 /** `type: redis`: replication with a chain, Sentinel, or Cluster. */
@@ -26,4 +29,7 @@ export const redis: Engine<RedisSpec, RedisLive> = {
   address: redisAddress,
   status: redisStatus,
   drills: redisDrills,
+  switchover,
+  backup: backupRedis,
+  restore: restoreRedis,
 };
