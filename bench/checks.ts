@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Check } from '../src/check/check.ts';
 import type { Target } from '../src/check/checker.ts';
 import type { AgentConfig, Listen } from '../src/engines/director/tables.ts';
-import { bundleAgent } from '../src/hosts/bundle.ts';
+import { bundle } from '../src/hosts/bundle.ts';
 import { until } from '../tests/lab/cluster.ts';
 import { actor } from './actor.ts';
 import { type Bench, judge, type Result } from './bench.ts';
@@ -101,7 +101,7 @@ async function checkerAlone(stage: Stage): Promise<{ cores: number[]; perSecond:
 async function wholeAgent(stage: Stage): Promise<{ memory: number[]; cores: number[] }> {
   const folder = join(stage.folder, 'agent');
   mkdirSync(folder);
-  copyFileSync((await bundleAgent()).path, join(folder, 'agent.mjs'));
+  copyFileSync((await bundle('agent')).path, join(folder, 'agent.mjs'));
   writeFileSync(join(folder, 'agent.json'), JSON.stringify(agentConfig()));
   writeFileSync(join(folder, 'sync.secret'), 'bench', { mode: 0o600 });
   const agent = stage.start(

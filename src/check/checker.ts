@@ -94,6 +94,15 @@ export class Checker {
     this.#startWaiting();
   }
 
+  /** Begins anew with a target: it is probed at once, and that result decides alone. For who hears from elsewhere that it is up. */
+  again(target: Target): void {
+    const entry = this.#entries.get(targetKey(target));
+    if (!entry) return;
+    this.#entries.delete(targetKey(target));
+    this.#drop(entry);
+    this.set([...this.#entries.values(), entry].map((one) => one.target));
+  }
+
   health(target: Target): Health | undefined {
     return this.#entries.get(targetKey(target))?.health;
   }

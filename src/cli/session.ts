@@ -5,7 +5,7 @@ import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from 
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { readClusterFile } from '../file/read.ts';
-import { bundleAgent } from '../hosts/bundle.ts';
+import { bundle, type Program } from '../hosts/bundle.ts';
 import type { Reach } from '../hosts/host.ts';
 import { hostRoot } from '../hosts/lab/names.ts';
 import { needRoot } from '../hosts/lab/root.ts';
@@ -62,8 +62,7 @@ export async function openSession(named: string | undefined): Promise<Session> {
   });
   cluster.ids = ids;
   cluster.former = formerHosts(cluster, kept.addresses);
-  if (Object.values(cluster.services).some((service) => service.type === 'director'))
-    cluster.programs = { agent: readFileSync((await bundleAgent()).path, 'utf8') };
+  cluster.programs = await programsOf(cluster);
   const addresses = Object.fromEntries(
     Object.values(cluster.hosts)
       .filter((host) => host.kind === 'lab')
@@ -77,6 +76,16 @@ export async function openSession(named: string | undefined): Promise<Session> {
     reach: reachOf(cluster),
     kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids },
   };
+}
+
+/** Our own programs that the cluster's hosts run. */
+async function programsOf({ services }: Cluster): Promise<Record<string, string>> {
+  const all = Object.values(services);
+  const used: Program[] = [];
+  if (all.some((service) => service.type === 'director')) used.push('agent');
+  if (all.some(({ spec }) => (spec as { register?: string }).register !== undefined)) used.push('registrar');
+  const texts = used.map(async (name) => [name, readFileSync((await bundle(name)).path, 'utf8')] as const);
+  return Object.fromEntries(await Promise.all(texts));
 }
 
 /** Lab hosts that once had an address of this cluster and are not in the file any more. */

@@ -11,7 +11,13 @@ export interface Bundle {
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const entry = 'src/engines/director/agent/main.ts';
+
+/** Our own programs that hosts run, and the file that each begins with. */
+const entries = {
+  agent: 'src/engines/director/agent/main.ts',
+  registrar: 'src/engines/app/registrar/main.ts',
+};
+export type Program = keyof typeof entries;
 
 /** What the last bundle was made of: paths below the root and the sha256 of each. */
 interface Made extends Bundle {
@@ -19,12 +25,12 @@ interface Made extends Bundle {
 }
 
 /**
- * The director's agent as one file, in `folder` (default .build of the checkout). Made anew only when a file that it was
+ * A program as one file, in `folder` (default .build of the checkout). Made anew only when a file that it was
  * made of has changed; otherwise it costs a reading of those files (some milliseconds). Several at once do not disturb
  * each other.
  */
-export async function bundleAgent(folder = join(root, '.build')): Promise<Bundle> {
-  const record = join(folder, 'agent.json');
+export async function bundle(program: Program, folder = join(root, '.build')): Promise<Bundle> {
+  const record = join(folder, `${program}.json`);
   const made = await readFile(record, 'utf8').then(
     (text) => JSON.parse(text) as Made,
     () => undefined,
@@ -34,7 +40,7 @@ export async function bundleAgent(folder = join(root, '.build')): Promise<Bundle
   const { build } = await import('esbuild');
   const result = await build({
     absWorkingDir: root,
-    entryPoints: [entry],
+    entryPoints: [entries[program]],
     bundle: true,
     write: false,
     metafile: true,
@@ -46,7 +52,7 @@ export async function bundleAgent(folder = join(root, '.build')): Promise<Bundle
   });
   const content = result.outputFiles[0]!.contents;
   const hash = sha256(content).slice(0, 16);
-  const path = join(folder, `agent-${hash}.mjs`);
+  const path = join(folder, `${program}-${hash}.mjs`);
   const inputs: Made['inputs'] = {};
   for (const input of Object.keys(result.metafile.inputs))
     inputs[relative(root, join(root, input))] = sha256(await readFile(join(root, input)));

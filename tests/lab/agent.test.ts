@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import type { AgentStatus, ServerStatus } from '../../src/engines/director/agent/status.ts';
 import { haproxyCommand, haproxyConfig } from '../../src/engines/director/planes/haproxy.ts';
 import type { AgentConfig, RealServer } from '../../src/engines/director/tables.ts';
-import { bundleAgent } from '../../src/hosts/bundle.ts';
+import { bundle as bundled } from '../../src/hosts/bundle.ts';
 import { type Caller, ended, tally, Wires } from './wires.ts';
 
 const vip = '10.95.0.100';
@@ -94,7 +94,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'agent.json'), JSON.stringify(config));
   writeFileSync(join(beside, 'haproxy.cfg'), haproxyConfig(config));
   wires.start('lb1', 'haproxy', haproxyCommand.split(' '), beside);
-  bundle = (await bundleAgent()).path;
+  bundle = (await bundled('agent')).path;
   startAgent();
   caller = wires.caller('me');
   await vi.waitFor(() => expect(up()).toEqual([true, true, true]), patience);

@@ -5,13 +5,15 @@ import { quote } from '../../hosts/shell.ts';
 import { diedFragment, memberFolder, startFragment, stopFragment } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
-import { nodeExists, type Session, withSession, ZooKeeperError } from './client.ts';
+import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
 import { hasData, servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
 import { fromWords, observeZooKeeper, reason } from './observe.ts';
 import { changes } from './plan.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
+import type { Session } from './session.ts';
+import { nodeExists, ZooKeeperError } from './wire.ts';
 import { ask } from './words.ts';
 
 /** How long a JVM may take to start and to be in step with its leader. */
