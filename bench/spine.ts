@@ -5,7 +5,7 @@ import { BenchCluster } from './cluster.ts';
 import { memoryOf, processesIn } from './processes.ts';
 import type { Stage } from './stage.ts';
 
-const shop = resolve(import.meta.dirname, '../examples/shop');
+const shop = resolve(import.meta.dirname, '../examples/hello');
 
 /** The first example as it was when the targets were set (two directors, three app servers), on addresses of its own. */
 const yaml = `cluster: bnspine

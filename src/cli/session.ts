@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { packRelease, releaseOf } from '../cluster/release.ts';
+import { BuildFailed, packRelease, releaseOf, type Source } from '../cluster/release.ts';
 import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from '../cluster/state.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
@@ -100,22 +100,24 @@ function formerHosts(cluster: Cluster, addresses: Kept['addresses']): Record<str
   );
 }
 
-function releaseFolder(service: Service, folder: string): string | undefined {
-  const named = (service.spec as { release?: unknown }).release;
-  return typeof named === 'string' ? resolve(folder, named) : undefined;
+function sourceOf(service: Service, folder: string): Source | undefined {
+  const { release, build } = service.spec as { release?: unknown; build?: unknown };
+  if (typeof release !== 'string') return undefined;
+  return { folder: resolve(folder, release), ...(typeof build === 'string' ? { build } : {}) };
 }
 
 function releasesOf(cluster: Cluster): Cluster['releases'] {
   const releases: Cluster['releases'] = {};
   for (const service of Object.values(cluster.services)) {
-    const folder = releaseFolder(service, cluster.folder);
-    if (folder === undefined) continue;
+    const source = sourceOf(service, cluster.folder);
+    if (source === undefined) continue;
+    const { folder } = source;
     if (!existsSync(folder) || !statSync(folder).isDirectory())
       throw new UserError(
         `${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`,
         'a release is a folder beside the file; its content is shipped to each host',
       );
-    releases[service.name] = releaseOf(cluster.home, service.name, folder);
+    releases[service.name] = releaseOf(cluster.home, service.name, source);
   }
   return releases;
 }
@@ -130,9 +132,19 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
     );
   writeKept(session.cluster.home, session.kept);
   for (const service of Object.values(session.cluster.services)) {
-    const folder = releaseFolder(service, session.cluster.folder);
+    const source = sourceOf(service, session.cluster.folder);
     const release = session.cluster.releases[service.name];
-    if (folder && release) packRelease(folder, release.tar);
+    if (!source || !release) continue;
+    try {
+      packRelease(source, release.tar);
+    } catch (error) {
+      await lock.release();
+      if (!(error instanceof BuildFailed)) throw error;
+      throw new UserError(
+        `${session.cluster.file}: service ${service.name}: its release could not be built: ${error.message}`,
+        'nothing was changed on any host',
+      );
+    }
   }
   return lock;
 }

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Member, MemberFile, MemberState, Step } from '../engines/engine.ts';
-import type { Cluster } from '../file/cluster.ts';
+import type { Cluster, HostEntry } from '../file/cluster.ts';
 import {
   hupFragment,
+  type ReleaseSource,
   releaseFragment,
   removeFragment,
   restartFragment,
@@ -30,6 +32,17 @@ function whyWrite(changed: MemberFile[], state: MemberState | undefined, stale: 
   return stale ? 'its command, environment, limits or release changed' : '';
 }
 
+/** A script that is rendered when it is first asked for: most plans are only looked at, and ten thousand members have tens of megabytes. */
+function rendered(render: () => string): { readonly script: string } {
+  let script: string | undefined;
+  return {
+    get script() {
+      script ??= render();
+      return script;
+    },
+  };
+}
+
 /**
  * Brings one member to what is rendered: write, then start, restart or signal, then wait until it serves.
  * Empty when nothing is to be done. Pure.
@@ -37,12 +50,11 @@ function whyWrite(changed: MemberFile[], state: MemberState | undefined, stale: 
 export function memberSteps(member: Member, state: MemberState | undefined, cluster: Cluster): Step[] {
   const host = cluster.hosts[member.host]!;
   const release = member.release ? cluster.releases[member.release] : undefined;
-  const hash = restartHash(member, release?.hash);
   const changed = changedFiles(member, state);
   const running = state?.running === true;
-  const stale = running && state?.runningHash !== hash;
+  const stale = running && state?.runningHash !== restartHash(member, release?.hash);
   const steps: Step[] = [];
-  const step = (verb: string, why: string, script: string, timeoutMs = 30_000): void => {
+  const step = (verb: string, why: string, render: () => string, timeoutMs = 30_000): void => {
     steps.push({
       id: `${verb} ${member.name}`,
       verb,
@@ -51,29 +63,33 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
       service: member.service,
       why,
       needs: steps.length > 0 ? [steps.at(-1)!.id] : [],
-      do: { kind: 'script', script, timeoutMs },
+      do: Object.assign(rendered(render), { kind: 'script' as const, timeoutMs }),
     });
   };
 
   // A member that is to run again gets its service folder written too: the run script carries the hash.
   if (changed.length > 0 || stale || !running || !state?.present) {
-    const unpack = release ? releaseFragment(member, host.root, release.hash, { path: release.tar }) : '';
     const why = whyWrite(changed, state, stale) || 'to be started';
-    step('write', why, `${unpack}\n${writeFragment(member, host.root, changed, release?.hash)}`);
+    step('write', why, () => {
+      const unpack = release
+        ? releaseFragment(member, host.root, release.hash, releaseSource(host, release, state))
+        : '';
+      return `${unpack}\n${writeFragment(member, host.root, changed, release?.hash)}`;
+    });
   }
   if (!running) {
     const why = state?.present ? 'not running' : 'new';
-    step('start', why, startFragment(member, host.root), 30_000);
+    step('start', why, () => startFragment(member, host.root), 30_000);
   } else if (stale) {
     step(
       'restart',
       'runs with what it was started with before',
-      restartFragment(member, host.root),
+      () => restartFragment(member, host.root),
       member.stop.timeoutMs + 30_000,
     );
   } else if (changed.some((file) => file.onChange === 'hup')) {
     const names = changed.filter((file) => file.onChange === 'hup').map((file) => file.path);
-    step('reload', `to take in ${names.join(', ')}`, hupFragment(member, host.root));
+    step('reload', `to take in ${names.join(', ')}`, () => hupFragment(member, host.root));
   }
   if (member.ready && (!running || stale)) {
     steps.push({
@@ -94,6 +110,17 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
     });
   }
   return steps;
+}
+
+/** A lab host reads the tar where it lies; to a real machine it travels, unless it is there already. */
+function releaseSource(
+  host: HostEntry,
+  release: { hash: string; tar: string },
+  state: MemberState | undefined,
+): ReleaseSource {
+  if (host.kind === 'lab') return { path: release.tar };
+  if (state?.releases?.includes(release.hash)) return 'there';
+  return { base64: readFileSync(release.tar, 'base64') };
 }
 
 type Leaving = Pick<Member, 'name' | 'stop' | 'data'>;

@@ -54,14 +54,21 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     for (const host of Object.keys(cluster.hosts))
       hostReady.set(host, [...(hostReady.get(host) ?? []), 'install packages']);
 
-  const leaving = leavingSteps(cluster, engines, observed);
+  // Rendered once: a file of ten thousand members takes most of its time here.
+  const membersOf = new Map(
+    Object.values(cluster.services).map((service) => [
+      service.name,
+      engines[service.type]!.members(service, cluster),
+    ]),
+  );
+  const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings];
 
   const stepsOf = new Map<string, Step[]>();
   for (const service of Object.values(cluster.services)) {
     const engine = engines[service.type]!;
-    const members = engine.members(service, cluster);
+    const members = membersOf.get(service.name)!;
     const base: BasePlan = {
       members,
       observed: new Map(
@@ -125,14 +132,14 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   for (const step of work) {
     const host = step.host;
     const before = host ? (hostReady.get(host) ?? []) : [];
-    steps.push({ ...step, needs: [...new Set([...before, ...step.needs])] });
+    steps.push(before.length === 0 ? step : { ...step, needs: [...new Set([...before, ...step.needs])] });
   }
   return { steps: formerHostsLast(cluster, steps), refusals: lab.refusals };
 }
 
 /** Steps that take members off their hosts which the file no longer has there, by member name. */
-function leavingSteps(cluster: Cluster, engines: Engines, observed: Observed): Map<string, Step[]> {
-  const wanted = new Set(wantedMembers(cluster, engines).map((member) => member.name));
+function leavingSteps(cluster: Cluster, members: Member[], observed: Observed): Map<string, Step[]> {
+  const wanted = new Set(members.map((member) => member.name));
   const leaving = new Map<string, Step[]>();
   for (const state of observed.members.values()) {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
@@ -172,6 +179,7 @@ function formerHostsLast(cluster: Cluster, steps: Step[]): Step[] {
       .filter((step) => step.verb === 'remove' && step.host === undefined && stays(step.target))
       .map((step) => step.id),
   );
+  if (last.size === 0) return steps;
   const early = steps.map((step) => ({ ...step, needs: step.needs.filter((id) => !last.has(id)) }));
   return early.map((step) =>
     last.has(step.id)

@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -10,13 +11,25 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+
+/** What a user ships: a folder as it is, or what `build`, run in that folder, puts into $OUT. */
+export interface Source {
+  folder: string;
+  build?: string;
+}
+
+/** The build of a release failed; the message ends with what the command said. */
+export class BuildFailed extends Error {
+  override name = 'BuildFailed';
+}
 
 /**
  * Hash of a folder's content: paths, modes, link targets and bytes, in sorted order. Times and owners are left out,
  * so that a fresh clone of the same commit is the same release.
  */
-export function folderHash(folder: string): string {
+export function folderHash(folder: string, without: string[] = []): string {
   const hash = createHash('sha256');
   const walk = (path: string, name: string): void => {
     for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) =>
@@ -24,6 +37,7 @@ export function folderHash(folder: string): string {
     )) {
       const at = join(path, entry.name);
       const shown = `${name}/${entry.name}`;
+      if (without.includes(entry.name)) continue;
       if (entry.isSymbolicLink()) hash.update(`link ${shown}\0${readlinkSync(at)}\0`);
       else if (entry.isDirectory()) {
         hash.update(`folder ${shown}\0`);
@@ -38,22 +52,58 @@ export function folderHash(folder: string): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** What the folder's release is called and where its tar belongs; makes nothing. */
-export function releaseOf(home: string, service: string, folder: string): { hash: string; tar: string } {
-  const hash = folderHash(folder);
+/**
+ * What the release is called and where its tar belongs; makes nothing. One that is built is known by its sources and
+ * its command: of `node_modules` beside them the lock file has to tell.
+ */
+export function releaseOf(
+  home: string,
+  service: string,
+  { folder, build }: Source,
+): { hash: string; tar: string } {
+  const of = build === undefined ? folderHash(folder) : folderHash(folder, ['node_modules']);
+  const hash =
+    build === undefined ? of : createHash('sha256').update(`${of}\0${build}`).digest('hex').slice(0, 16);
   return { hash, tar: join(home, 'releases', service, `${hash}.tar`) };
 }
 
-/** Packs the folder into `tar` unless it is there; keeps the three newest of the shelf. */
-export function packRelease(folder: string, tar: string): void {
+/** Packs what is to be shipped into `tar` unless it is there; keeps the three newest of the shelf. Throws BuildFailed. */
+export function packRelease({ folder, build }: Source, tar: string): void {
   if (existsSync(tar)) return;
   const shelf = dirname(tar);
   mkdirSync(shelf, { recursive: true });
   const draft = `${tar}.${process.pid}.new`;
-  execFileSync('tar', ['-C', folder, '-cf', draft, '.']);
+  if (build === undefined) execFileSync('tar', ['-C', folder, '-cf', draft, '.']);
+  else {
+    const out = mkdtempSync(join(tmpdir(), 'phalanx-build-'));
+    try {
+      runBuild(folder, build, out);
+      execFileSync('tar', ['-C', out, '-cf', draft, '.']);
+    } finally {
+      rmSync(out, { recursive: true, force: true });
+    }
+  }
   renameSync(draft, tar);
   const newestFirst = readdirSync(shelf)
     .map((name) => join(shelf, name))
     .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   for (const old of newestFirst.slice(3)) rmSync(old, { force: true });
+}
+
+/** `node` is the Node that runs Phalanx, as it is for the members of a lab. */
+function runBuild(folder: string, build: string, out: string): void {
+  const PATH = `${dirname(process.execPath)}${delimiter}${process.env['PATH'] ?? ''}`;
+  const { status, signal, stdout, stderr } = spawnSync('sh', ['-c', build], {
+    cwd: folder,
+    env: { ...process.env, PATH, OUT: out },
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
+  const said = `${stdout}${stderr}`.trim().split('\n').slice(-20).join('\n');
+  if (status !== 0)
+    throw new BuildFailed(
+      `\`${build}\` in ${folder} ${signal ? `was ended by ${signal}` : `ended with status ${status}`}:\n${said}`,
+    );
+  if (readdirSync(out).length === 0)
+    throw new BuildFailed(`\`${build}\` in ${folder} put nothing into $OUT, so there is nothing to ship`);
 }

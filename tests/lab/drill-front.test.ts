@@ -25,7 +25,7 @@ services:
     listen: [{ port: 80, to: web, scheduler: rr, forward: nat }]
     promise: { rto: 2500ms }
 `);
-cpSync(resolve(import.meta.dirname, '../../examples/shop'), join(cluster.folder, 'shop'), {
+cpSync(resolve(import.meta.dirname, '../../examples/hello'), join(cluster.folder, 'shop'), {
   recursive: true,
 });
 

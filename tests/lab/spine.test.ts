@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { get, load, TestCluster, until } from './cluster.ts';
 
-const shop = resolve(import.meta.dirname, '../../examples/shop');
+const shop = resolve(import.meta.dirname, '../../examples/hello');
 const vip = '10.91.7.100';
 
 const yaml = (command = 'node server.ts', extra = ''): string => `

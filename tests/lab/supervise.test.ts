@@ -119,6 +119,21 @@ test('what it is started with: environment, folder, limits, log; nothing of it i
   await run(stopFragment(one, root));
 });
 
+test('more open files than the machine allows is a sentence, and what runs goes on', async () => {
+  const one = member('files@a', 'sleep 1000');
+  const before = await begin(one);
+  // Above fs.nr_open of every Linux as it comes: not even root may.
+  const greedy = { ...one, limits: { openFiles: 2_000_000_000 } };
+  const { lines } = await host.run(
+    stepScript([{ id: 'write', script: writeFragment(greedy, root, greedy.files) }]),
+  );
+  expect(JSON.stringify(lines)).toMatch(
+    /files@a: files: 2000000000 is more than this machine lets a process open \(\d+\)/,
+  );
+  expect(await stateOf(one)).toEqual(before);
+  await run(stopFragment(one, root));
+});
+
 test('the memory limit ends a process that takes more, and node lives within it', async () => {
   const limits = { memory: 256 * 1024 * 1024 };
   const grab = (size: string) =>

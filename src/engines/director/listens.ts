@@ -1,5 +1,6 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster, Service } from '../../file/cluster.ts';
+import { registryOf } from '../app/register.ts';
 import type { Engine, Member } from '../engine.ts';
 import { type DirectorSpec, forwardOf, type ListenSpec, listenName } from './schema.ts';
 import type { Listen, RealServer } from './tables.ts';
@@ -25,17 +26,17 @@ export function backends(service: Service, cluster: Cluster, engineOf: EngineOf,
 /** The director's virtual services with everything an agent needs, names resolved to addresses. Pure. */
 export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engineOf: EngineOf): Listen[] {
   return service.spec.listen.map((listen): Listen => {
-    const servers = (to: string, at?: string): RealServer[] =>
-      backends(cluster.services[to]!, cluster, engineOf, at).map((member) =>
-        realServer(member, portAt(member, at)!.port, listen, cluster),
-      );
+    const servers = (members: Member[], at?: string): RealServer[] =>
+      members.map((member) => realServer(member, portAt(member, at)!.port, listen, cluster));
     const to = cluster.services[listen.to]!;
-    const [first] = backends(to, cluster, engineOf, listen.at);
+    const behind = backends(to, cluster, engineOf, listen.at);
+    const [first] = behind;
     // A port of its own kind has a check of its own kind; the service's is for the port that clients use.
     const own =
       listen.at === undefined
         ? (to.spec as { check?: Check }).check
         : first && portAt(first, listen.at)?.check;
+    const registry = registryOf(to, cluster, engineOf);
     return {
       name: listenName(listen),
       proto: listen.proto,
@@ -47,9 +48,10 @@ export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engi
       hashPort: listen.hash === 'port',
       persistenceMs: listen.persistence,
       idleMs: listen.idle ?? idleDefault[listen.proto],
-      servers: servers(listen.to, listen.at),
-      sorry: listen.sorry ? servers(listen.sorry) : [],
+      servers: servers(behind, listen.at),
+      sorry: listen.sorry ? servers(backends(cluster.services[listen.sorry]!, cluster, engineOf)) : [],
       check: listen.check ?? own ?? portCheck,
+      ...(registry ? { registry } : {}),
     };
   });
 }

@@ -1,5 +1,6 @@
 import type { Member, MemberFile } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
+import { bySupervisor, writeUnit } from './systemd.ts';
 import {
   envFile,
   finishScript,
@@ -39,7 +40,7 @@ export function writeFragment(
   );
   return `set -eu
 umask 022
-mkdir -p ${quote(folder)} ${quote(logFolder(member, root))}
+${openFilesAllowed(member)}mkdir -p ${quote(folder)} ${quote(logFolder(member, root))}
 cd ${quote(folder)}
 mkdir -p ${[...folders].map(quote).join(' ')}
 put() {
@@ -48,7 +49,20 @@ put() {
   mv -f "$1.phalanx-new" "$1"
 }
 ${removal(manifest)}
-${written.map(put).join('\n')}`;
+${written.map(put).join('\n')}
+${bySupervisor(root, writeUnit(member, root), ':')}`;
+}
+
+/** Said before anything is written or stopped: the run script's own `ulimit` would only make the member die again and again. */
+function openFilesAllowed(member: Member): string {
+  const wanted = member.limits.openFiles;
+  if (wanted === undefined) return '';
+  const what = `${member.name}: files: ${wanted} is more than this machine lets a process open`;
+  return `( ulimit -n ${wanted} ) 2>/dev/null || {
+  echo ${quote(what)} "($(ulimit -Hn)): ask for less, or raise the machine's hard limit (nofile in limits.conf(5))" >&2
+  exit 1
+}
+`;
 }
 
 interface Written {

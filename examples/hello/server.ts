@@ -9,9 +9,9 @@ let stopping = false;
 
 const page = `<!doctype html>
 <meta charset="utf-8">
-<title>Shop</title>
+<title>Hello</title>
 <style>body { font: 1.1rem/1.5 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem }</style>
-<h1>The shop is open</h1>
+<h1>Hello</h1>
 <p>This page came from <strong>${member}</strong>. Load it again and another server may answer.</p>
 `;
 

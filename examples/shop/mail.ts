@@ -1,0 +1,39 @@
+import { Connection, type Publisher } from 'rabbitmq-client';
+import { given } from './settings.ts';
+
+const queue = 'mail';
+let connection: Connection | undefined;
+let publisher: Publisher | undefined;
+
+/** Through the directors' address: they know which node answers. */
+function rabbit(): Connection {
+  if (connection) return connection;
+  connection = new Connection({
+    url: given('JOBS_URL'),
+    connectionTimeout: 1_000,
+    acquireTimeout: 900,
+    retryLow: 50,
+    retryHigh: 500,
+    // A frozen node is noticed after two of these (seconds).
+    heartbeat: 2,
+  });
+  connection.on('error', () => undefined);
+  return connection;
+}
+
+/** Resolves when the queue's majority has the job on disk. Safe to repeat: whoever does it knows an order by its number. */
+export async function post(number: number, to: string): Promise<void> {
+  publisher ??= rabbit().createPublisher({ confirm: true, maxAttempts: 1 });
+  await publisher.send({ routingKey: queue, durable: true }, { number, to });
+}
+
+/** Every job at least once; it is done only when `handle` is. */
+export function work(handle: (job: { number: number; to: string }) => Promise<void>): void {
+  const consumer = rabbit().createConsumer({ queue, qos: { prefetchCount: 10 } }, ({ body }) => handle(body));
+  consumer.on('error', () => undefined);
+}
+
+export async function close(): Promise<void> {
+  await publisher?.close();
+  await connection?.close();
+}
