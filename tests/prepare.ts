@@ -2,7 +2,7 @@ import { machine } from '../src/hosts/machine.ts';
 import { installScript, missingPackages } from '../src/hosts/packages.ts';
 
 // Everything that a lab test runs, beyond what Node brings; installed as `phalanx up` would, no service started.
-const spine = [
+const packages = [
   'conntrack',
   'conntrackd',
   'curl',
@@ -11,24 +11,21 @@ const spine = [
   'iputils-arping',
   'iputils-ping',
   'keepalived',
-  'netbase',
-  'nftables',
-  'procps',
-  's6',
-];
-const engines = [
   'libcommons-cli-java',
   'libslf4j-java',
   'libzookeeper-java',
   'maven',
+  'netbase',
+  'nftables',
   'openjdk-17-jre-headless',
+  'procps',
   'python3-kazoo',
   'python3-pika',
   'rabbitmq-server',
   'redis-server',
   'redis-tools',
+  's6',
 ];
-const packages = process.argv[2] === 'engines' ? [...spine, ...engines] : spine;
 
 const missing = await missingPackages(packages);
 if (missing.length === 0) console.log('all there');
