@@ -28,6 +28,16 @@ export const schema = z.strictObject({
   release: line
     .optional()
     .describe('Folder, relative to this file, that is shipped to the hosts; the command then runs in it'),
+  build: line
+    .optional()
+    .describe(
+      'Command run on this machine in the release folder before it is shipped; what it puts into the folder $OUT is shipped in its place',
+    ),
+  register: line
+    .optional()
+    .describe(
+      "A zookeeper of `uses` in which each member has a node while its check passes; a director's pool then follows the nodes",
+    ),
   memory: size({ min: 2 ** 20 })
     .optional()
     .describe('Most memory the process may take, for example 256mb'),

@@ -1,5 +1,6 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { registering } from '../app/register.ts';
 import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
 import { rolling } from '../rolling.ts';
 import { type DirectorLive, type DirectorsLive, observeDirectors } from './observe.ts';
@@ -18,7 +19,11 @@ export function planDirectors(
 ): Step[] {
   const ownsVip = (host: string): number => (live?.[host]?.holds.length ? 1 : 0);
   const members = [...base.members].sort((a, b) => ownsVip(a.host) - ownsVip(b.host));
-  const steps = rolling({ ...base, members });
+  const behind = service.spec.listen.flatMap(({ to }) => registering(cluster.services[to]!));
+  // An agent that is told to follow a registry while members are still coming into it would drop those.
+  const steps = rolling({ ...base, members }).map((step) =>
+    step.verb === 'reload' ? { ...step, after: [...(step.after ?? []), ...behind] } : step,
+  );
   for (const [host, found] of Object.entries(live ?? {})) {
     const drained = new Set(
       found.servers.filter((server) => server.override === 'drain').map((server) => server.server),

@@ -56,6 +56,11 @@ export interface Listen {
   /** Used only when no server is left; empty: refuse. */
   sorry: RealServer[];
   check: Check;
+  /**
+   * Where the servers are registered: one whose node (its name, below `path`) is not there gets no packet, whatever its check
+   * says. `url`: the ZooKeeper ensemble, as its users are told of it.
+   */
+  registry?: { url: string; path: string };
 }
 
 export interface RealServer {

@@ -66,6 +66,11 @@ export class Answer {
     return this.#bytes.readBigInt64BE(this.#at - 8);
   }
 
+  bool(): boolean {
+    this.#at += 1;
+    return this.#bytes.readInt8(this.#at - 1) !== 0;
+  }
+
   buffer(): Buffer {
     const length = Math.max(this.int(), 0);
     this.#at += length;

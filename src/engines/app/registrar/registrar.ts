@@ -29,6 +29,7 @@ export class Registrar {
   #again = false;
   #retry: NodeJS.Timeout | undefined;
   #said = '';
+  #stopped = false;
 
   /** `folder` holds registrar.json and the password. Throws when they cannot be read. */
   constructor(folder: string) {
@@ -70,6 +71,7 @@ export class Registrar {
 
   /** Ends it; the session, and with it the node, lives on for its timeout, so that a successor finds them. */
   stop(): void {
+    this.#stopped = true;
     this.#checker.close();
     this.#kept.stop();
     clearTimeout(this.#retry);
@@ -110,7 +112,7 @@ export class Registrar {
         await (up ? this.#hold(session) : this.#release(session));
       } catch (error) {
         // Of a connection that is gone the next one hears.
-        if (this.#session !== session) continue;
+        if (this.#stopped || this.#session !== session) continue;
         this.#say(`not registered: ${(error as Error).message}`);
         this.#retry = setTimeout(() => void this.#settle(), retryMs);
       }
@@ -167,7 +169,7 @@ export class Registrar {
   }
 
   #say(state: string): void {
-    if (state === this.#said) return;
+    if (this.#stopped || state === this.#said) return;
     this.#said = state;
     this.#write(stateFile, `${state}\n`, 0o644);
   }

@@ -5,9 +5,18 @@ import { Checker, targetKey } from '../../../check/checker.ts';
 import type { AgentConfig, Connections, Flow, Listen, PlaneName, Table } from '../tables.ts';
 import { held } from './addresses.ts';
 import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
-import { effectiveWeight, placeKey, placesOf, tablesOf, targetOf } from './desired.ts';
+import {
+  type Admits,
+  effectiveWeight,
+  isAdmitted,
+  placeKey,
+  placesOf,
+  tablesOf,
+  targetOf,
+} from './desired.ts';
 import { followed, follows } from './follow.ts';
 import { type Override, type Overrides, overrideText, readOverrides } from './overrides.ts';
+import { Registry } from './registry.ts';
 import { type AgentStatus, lastHealth, type ServerStatus, statusText, writeStatus } from './status.ts';
 import { pullFlows, serveFlows } from './sync.ts';
 
@@ -32,6 +41,7 @@ export class Agent {
   readonly #makers: Partial<Record<PlaneName, PlaneMaker>>;
   readonly #since = Math.round(Date.now() / 1000);
   readonly #checker: Checker;
+  readonly #registry: Registry;
   readonly #known: Map<string, boolean>;
 
   #config!: AgentConfig;
@@ -72,6 +82,7 @@ export class Agent {
     this.#makers = makers;
     this.#known = lastHealth(folder, Date.now());
     this.#checker = new Checker(() => this.#change());
+    this.#registry = new Registry(folder, (path, joined) => this.#registered(path, joined));
     this.#settling = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -125,6 +136,7 @@ export class Agent {
   stop(): void {
     this.#stopped = true;
     this.#checker.close();
+    this.#registry.close();
     this.#watcher?.close();
     this.#server?.close();
     for (const timer of [...this.#timers, this.#due, this.#retry, this.#showing]) clearTimeout(timer);
@@ -175,8 +187,21 @@ export class Agent {
       if (before !== undefined) known.set(targetKey(targetOf(place)), before);
     }
     this.#checker.set(places.map(targetOf), (target) => known.get(targetKey(target)));
+    this.#registry.set(this.#config.listens);
     if (this.#checker.settled) this.#settle();
   }
+
+  /** Others are registered below `path` than before. Who has just come passes its own check: ours shall see that now. */
+  #registered(path: string, joined: Set<string>): void {
+    for (const place of placesOf(this.#config)) {
+      if (place.listen.registry?.path !== path || place.sorry || !joined.has(place.server.name)) continue;
+      const target = targetOf(place);
+      if (this.#checker.health(target)?.up !== true) this.#checker.again(target);
+    }
+    this.#change();
+  }
+
+  readonly #admits: Admits = (path, server) => this.#registry.admits(path, server);
 
   /** Opens the planes that this configuration needs and lets go of the others. */
   async #choose(): Promise<void> {
@@ -272,7 +297,12 @@ export class Agent {
   }
 
   #tables(): Table[] {
-    const tables = tablesOf(this.#config, (target) => this.#checker.health(target), this.#overrides.byServer);
+    const tables = tablesOf(
+      this.#config,
+      (target) => this.#checker.health(target),
+      this.#overrides.byServer,
+      this.#admits,
+    );
     return tables.map((table) => (this.#follows(table.listen) ? followed(table, this.#connections) : table));
   }
 
@@ -360,7 +390,7 @@ export class Agent {
       revision: this.#revision,
       config: this.#hash,
       rss: process.memoryUsage.rss(),
-      errors: [...this.#errors, ...this.#overrides.errors],
+      errors: [...this.#errors, ...this.#overrides.errors, ...this.#registry.troubles()],
     };
   }
 
@@ -370,6 +400,11 @@ export class Agent {
       const { listen, server, sorry } = place;
       const live = this.#live.get(placeKey(listen.name, server.name, sorry));
       const health = this.#checker.health(targetOf(place));
+      const why =
+        health?.why ??
+        (isAdmitted(place, this.#admits)
+          ? undefined
+          : `not registered: ${listen.registry?.path} has no such node`);
       const counts = this.#connections.get(`${listen.name} ${server.name}`);
       rows.push({
         listen: listen.name,
@@ -380,7 +415,7 @@ export class Agent {
         effective: live?.effective ?? server.weight,
         ...(live?.override ? { override: live.override } : {}),
         up: live?.up === true && health?.up === true,
-        ...(health?.why ? { why: health.why } : {}),
+        ...(why ? { why } : {}),
         sorry,
         active: counts?.active ?? 0,
         inactive: counts?.inactive ?? 0,

@@ -42,11 +42,18 @@ export function effectiveWeight(server: RealServer, override: Override | undefin
   return override.kind === 'drain' ? 0 : override.weight;
 }
 
+/** Whether a server's registry lets it in; see Registry.admits. A sorry server needs no node. */
+export type Admits = (path: string, server: string) => boolean;
+
+export const isAdmitted = ({ listen, server, sorry }: Place, admits: Admits): boolean =>
+  sorry || listen.registry === undefined || admits(listen.registry.path, server.name);
+
 /** The virtual services as they shall be now. A server of which nothing is known yet is not up. */
 export function tablesOf(
   config: AgentConfig,
   health: (target: Target) => Health | undefined,
   overrides: Map<string, Override>,
+  admits: Admits = () => true,
 ): Table[] {
   const tables = new Map<string, Table>();
   for (const listen of config.listens) tables.set(listen.name, { listen, servers: [] });
@@ -55,7 +62,7 @@ export function tablesOf(
     const state: ServerState = {
       server,
       weight: effectiveWeight(server, overrides.get(server.name)),
-      up: health(targetOf(place))?.up === true,
+      up: health(targetOf(place))?.up === true && isAdmitted(place, admits),
       sorry,
     };
     tables.get(listen.name)!.servers.push(state);

@@ -21,7 +21,7 @@ export interface AgentStatus {
   config: string;
   /** Bytes. */
   rss: number;
-  /** Mistakes in agent.json or the overrides; the last good ones stand. */
+  /** Mistakes in agent.json or the overrides, registries that cannot be followed; what was last good stands. */
   errors: string[];
 }
 

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Pretender } from '../../zookeeper/pretender.ts';
+import type { Listen } from '../tables.ts';
+import { Registry } from './registry.ts';
+
+const path = '/locks/registry/web';
+const patience = { timeout: 10_000, interval: 5 };
+let ensemble: Pretender;
+let folder: string;
+const open: Registry[] = [];
+
+beforeEach(async () => {
+  ensemble = new Pretender(300);
+  for (let i = 0; i < 3; i++) await ensemble.listen();
+  folder = mkdtempSync(join(tmpdir(), 'registry-'));
+});
+afterEach(() => {
+  for (const registry of open.splice(0)) registry.close();
+  ensemble.close();
+  rmSync(folder, { recursive: true });
+});
+
+const listens = (): Listen[] => [{ registry: { url: ensemble.url, path } } as Listen];
+/** A registry that is followed, and who has come into it, in order. */
+function follow() {
+  const joined: string[] = [];
+  const registry = new Registry(folder, (_path, who) => {
+    joined.push(...who);
+  });
+  open.push(registry);
+  registry.set(listens());
+  return { registry, joined };
+}
+const isIn = (registry: Registry, member: string) => registry.admits(path, member);
+function founded(...members: string[]): void {
+  ensemble.add('/locks/registry');
+  ensemble.add(path);
+  for (const member of members) ensemble.add(`${path}/${member}`);
+}
+
+describe('a registry that is followed', () => {
+  it('lets members in and out with their nodes', async () => {
+    founded('web@app1');
+    const { registry, joined } = follow();
+    await vi.waitFor(() => expect(joined).toEqual(['web@app1']), patience);
+    expect(isIn(registry, 'web@app2')).toBe(false);
+    ensemble.add(`${path}/web@app2`);
+    await vi.waitFor(() => expect(joined).toEqual(['web@app1', 'web@app2']), patience);
+    ensemble.remove(`${path}/web@app1`);
+    await vi.waitFor(() => expect(isIn(registry, 'web@app1')).toBe(false), patience);
+    expect(isIn(registry, 'web@app2')).toBe(true);
+  });
+
+  it('lets everybody in for as long as there is none, and follows it when it is made', async () => {
+    const { registry, joined } = follow();
+    await vi.waitFor(() => expect(registry.troubles()).toEqual([]), patience);
+    expect(isIn(registry, 'web@app1')).toBe(true);
+    founded('web@app2');
+    await vi.waitFor(() => expect(joined).toEqual(['web@app2']), patience);
+    expect(isIn(registry, 'web@app1')).toBe(false);
+  });
+
+  it('stays as it was last known when the ensemble is away, also for an agent that starts then', async () => {
+    founded('web@app1', 'web@app2');
+    const first = follow();
+    await vi.waitFor(() => expect(first.joined).toHaveLength(2), patience);
+    ensemble.freeze(0, 1, 2);
+    await vi.waitFor(() => expect(first.registry.troubles()[0]).toContain('last known'), patience);
+    ensemble.remove(`${path}/web@app1`);
+    const second = follow();
+    await vi.waitFor(() => expect(second.registry.troubles()[0]).toContain('no session'), patience);
+    for (const { registry } of [first, second]) {
+      expect(isIn(registry, 'web@app1')).toBe(true);
+      expect(isIn(registry, 'web@app3')).toBe(false);
+    }
+    ensemble.freeze();
+    await vi.waitFor(() => {
+      for (const { registry } of [first, second]) expect(isIn(registry, 'web@app1')).toBe(false);
+    }, patience);
+  });
+
+  it('changes nothing when the ensemble was made anew without it', async () => {
+    founded('web@app1');
+    const { registry, joined } = follow();
+    await vi.waitFor(() => expect(joined).toEqual(['web@app1']), patience);
+    const connections = ensemble.opened.length;
+    ensemble.nodes.delete(`${path}/web@app1`);
+    ensemble.nodes.delete(path);
+    ensemble.expire(ensemble.opened.at(-1)!);
+    await vi.waitFor(() => expect(ensemble.opened.length).toBeGreaterThan(connections), patience);
+    await vi.waitFor(() => expect(registry.troubles()).toEqual([]), patience);
+    expect(isIn(registry, 'web@app1')).toBe(true);
+    ensemble.add(path);
+    ensemble.add(`${path}/web@app1`);
+    expect(isIn(registry, 'web@app1')).toBe(true);
+  });
+});
