@@ -29,8 +29,12 @@ export async function post(number: number, to: string): Promise<void> {
 
 /** Every job at least once; it is done only when `handle` is. */
 export function work(handle: (job: { number: number; to: string }) => Promise<void>): void {
-  const consumer = rabbit().createConsumer({ queue, qos: { prefetchCount: 10 } }, ({ body }) => handle(body));
-  consumer.on('error', () => undefined);
+  const consumer = rabbit().createConsumer(
+    // Passive: the queue is the file's to declare.
+    { queue, queueOptions: { passive: true }, qos: { prefetchCount: 10 } },
+    ({ body }) => handle(body),
+  );
+  consumer.on('error', ({ message }) => console.log(`jobs: ${message}`));
 }
 
 export async function close(): Promise<void> {
