@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { FileErrors } from '../file/read.ts';
+import type { DoctorCommand } from './doctor.ts';
 import type { DrillOptions } from './drill.ts';
 import { UserError } from './error.ts';
+import type { ImportOptions } from './import.ts';
 import { red } from './paint.ts';
 import type { SwitchoverCommand } from './switchover.ts';
 
@@ -10,6 +12,7 @@ delete process.env['NODE_COMPILE_CACHE'];
 
 interface Common {
   file?: string;
+  hosts?: string;
   json?: boolean;
 }
 
@@ -25,7 +28,12 @@ function command(name: string, description: string): Command {
     .command(name)
     .description(description)
     .option('-f, --file <file>', 'the cluster file (default: ./phalanx.yaml, else examples/shop.yaml)')
-    .option('--json', 'for machines: JSON on standard output');
+    .option('--hosts <file>', 'a second file whose hosts stand in for those of the first')
+    .option('--json', 'for machines: JSON on standard output')
+    .hook('preAction', async (called) => {
+      const { hosts } = called.opts<Common>();
+      if (hosts !== undefined) (await import('./session.ts')).useHosts(hosts);
+    });
 }
 
 const exit = (code: number): void => {
@@ -130,12 +138,56 @@ command(
     exit(await switchoverCommand(service, options));
   });
 
+command(
+  'repair <member>',
+  "what is damaged of a member's data, who has newer, and the steps that mend it (exit status 2: not told to)",
+)
+  .option('-y, --yes', 'do it without asking')
+  .option('--way <way>', 'how, where there are several ways; each is named where it is possible')
+  .option('--allow-data-loss <service...>', 'services whose data may be destroyed')
+  .action(
+    async (member: string, options: Common & { yes?: boolean; way?: string; allowDataLoss?: string[] }) => {
+      const { repair } = await import('./repair.ts');
+      exit(await repair(options.file, member, options));
+    },
+  );
+
+command(
+  'doctor [service]',
+  'what hurts or will, why, and what mends it, without hurting a busy server (exit status 3: findings)',
+)
+  .option('--for <duration>', 'how long to look at samples (default: 10s); longer sees more')
+  .action(async (service: string | undefined, options: DoctorCommand) => {
+    const { doctor } = await import('./doctor.ts');
+    exit(await doctor(service, options));
+  });
+
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')
   .option('--follow', 'go on as it grows')
   .action(async (member: string, options: Common & { lines: string; follow?: boolean }) => {
     const { logs } = await import('./logs.ts');
     exit(await logs(options.file, member, options));
+  });
+
+program
+  .command('import <file>')
+  .description(
+    'a keepalived.conf, or the output of ipvsadm-save -n, as a file of ours; what has no equal is listed',
+  )
+  .option('-o, --out <file>', 'write it there (default: standard output)')
+  .option('--name <cluster>', 'name of the cluster')
+  .option('--ssh [user]', 'for the real machines, over ssh (default: namespaces of this machine, to try it)')
+  .option(
+    '--director <address>',
+    'address of a director, where the file does not say it; may be repeated',
+    several,
+  )
+  .option('--id <id>', 'read conditions (@id) as keepalived -i id does')
+  .option('--json', 'for machines: JSON on standard output')
+  .action(async (file: string, options: ImportOptions) => {
+    const { importCommand } = await import('./import.ts');
+    exit(importCommand(file, options));
   });
 
 program
