@@ -19,6 +19,7 @@ const nothing: Observed = {
   settings: { ok: {}, remembered: {} },
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),
   missingPackages: [],
+  machines: {},
   live: {},
 };
 const { steps, refusals } = plan(cluster, engines, nothing);

@@ -6,8 +6,11 @@ import { observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
+import { HostUnreachable } from '../hosts/host.ts';
 import { Lab } from '../hosts/lab/lab.ts';
-import { bold, green, tookText } from './paint.ts';
+import { leaveScript } from '../hosts/ssh/leave.ts';
+import { SshHost } from '../hosts/ssh/ssh-host.ts';
+import { bold, green, tookText, yellow } from './paint.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
 
@@ -23,6 +26,7 @@ export async function down(
   const session = await openSession(file);
   const { cluster } = session;
   const lock = await lockAndKeep(session);
+  let machines: Machines;
   try {
     const steps = await stopSteps(session, options.purge === true);
     if (steps.length > 0)
@@ -34,22 +38,62 @@ export async function down(
         options.json === true,
       );
     await new Lab().destroy(cluster, { purge: options.purge === true });
+    machines = await leaveMachines(session, options.purge === true);
   } finally {
     await lock.release();
   }
-  const kept = options.purge ? [] : keptData(session);
-  if (kept.length === 0) rmSync(cluster.home, { recursive: true, force: true });
-  if (options.json) console.log(JSON.stringify({ outcome: 'done', kept }));
-  else {
+  const kept = [...(options.purge ? [] : keptData(session)), ...machines.kept];
+  const away = Object.entries(machines.away);
+  if (kept.length === 0 && away.length === 0) rmSync(cluster.home, { recursive: true, force: true });
+  if (options.json)
+    console.log(
+      JSON.stringify({ outcome: away.length === 0 ? 'done' : 'failed', kept, away: machines.away }),
+    );
+  else if (away.length > 0) {
+    for (const [host, why] of away) console.error(`${yellow(host)}: ${why}`);
+    console.error(
+      `cluster ${bold(cluster.name)} is gone from every other host; when ${away.length === 1 ? 'this one answers' : 'these answer'}, run down again`,
+    );
+  } else {
     console.log(
       `${green('down')} after ${tookText(performance.now() - began)}: cluster ${bold(cluster.name)} is gone`,
     );
     if (kept.length > 0)
       console.log(
-        `  its data stays in ${cluster.home} (phalanx down --purge removes it): ${kept.join(', ')}`,
+        `  its data stays ${Object.values(cluster.hosts).every((host) => host.kind === 'ssh') ? 'on its machines' : `in ${cluster.home}`} (phalanx down --purge removes it): ${kept.join(', ')}`,
       );
   }
-  return 0;
+  return away.length === 0 ? 0 : 1;
+}
+
+interface Machines {
+  /** Members whose data is still on their machine. */
+  kept: string[];
+  /** Machines that were not left clean, and why. */
+  away: Record<string, string>;
+}
+
+/** Takes back on each real machine what was set there for the cluster, and removes its folder but for members' data. */
+async function leaveMachines({ cluster, reach }: Session, purge: boolean): Promise<Machines> {
+  const machines: Machines = { kept: [], away: {} };
+  const real = [...Object.values(cluster.hosts), ...Object.values(cluster.former ?? {})];
+  await Promise.all(
+    real
+      .filter((host) => host.kind === 'ssh')
+      .map(async (host) => {
+        try {
+          const at = reach.host(host.name);
+          const { exit, lines, stderr } = await at.run(leaveScript(host.root, purge), { timeoutMs: 60_000 });
+          for (const { kept } of lines) if (typeof kept === 'string') machines.kept.push(kept);
+          if (exit !== 0) machines.away[host.name] = stderr.trim();
+          if (at instanceof SshHost) await at.end();
+        } catch (error) {
+          if (!(error instanceof HostUnreachable)) throw error;
+          machines.away[host.name] = error.message.replace(`${host.name}: `, '');
+        }
+      }),
+  );
+  return machines;
 }
 
 /** A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. */
@@ -57,15 +101,14 @@ async function stopSteps(session: Session, purge: boolean): Promise<Step[]> {
   const { cluster } = session;
   const observed = await observe(cluster, engines, session.reach);
   const members = new Map(wantedMembers(cluster, engines).map((member) => [member.name, member]));
-  return [...observed.members.values()]
-    .filter((state) => state.present && state.host in cluster.hosts)
-    .flatMap((state) => {
-      const root = cluster.hosts[state.host]!.root;
-      return removeSteps(members.get(state.name) ?? unknownMember(state.name), state.host, root, {
-        why: 'the cluster goes down',
-        purge,
-      });
+  return [...observed.members.values()].flatMap((state) => {
+    const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
+    if (!state.present || root === undefined) return [];
+    return removeSteps(members.get(state.name) ?? unknownMember(state.name), state.host, root, {
+      why: 'the cluster goes down',
+      purge,
     });
+  });
 }
 
 /** Members that have data on this machine. */

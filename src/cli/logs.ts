@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { wantedMembers } from '../cluster/plan.ts';
 import { engines } from '../engines/index.ts';
-import { logFolder } from '../hosts/supervise.ts';
+import { SshHost } from '../hosts/ssh/ssh-host.ts';
+import { logFolder, logFragment } from '../hosts/supervise.ts';
 import { UserError } from './error.ts';
 import { openSession } from './session.ts';
 
@@ -12,7 +13,7 @@ export async function logs(
   options: { lines: string; follow?: boolean },
 ): Promise<number> {
   if (!/^\d+$/.test(options.lines)) throw new UserError(`"${options.lines}" is no number of lines`);
-  const { cluster } = await openSession(file);
+  const { cluster, reach } = await openSession(file);
   const members = wantedMembers(cluster, engines);
   const member = members.find((one) => one.name === name);
   if (!member)
@@ -20,7 +21,13 @@ export async function logs(
       `cluster ${cluster.name} has no member ${name}`,
       `its members: ${members.map((one) => one.name).join(', ')}`,
     );
-  const path = `${logFolder(member, cluster.hosts[member.host]!.root)}/current`;
+  const host = cluster.hosts[member.host]!;
+  const at = reach.host(member.host);
+  if (at instanceof SshHost) {
+    const script = logFragment(member, host.root, Number(options.lines), options.follow);
+    return at.show(script, process.stdout, process.stderr);
+  }
+  const path = `${logFolder(member, host.root)}/current`;
   // A lab host's files lie on this machine, so its log can be read also while the host is off.
   const tail = spawn('tail', ['-n', options.lines, ...(options.follow ? ['-F'] : []), path], {
     stdio: 'inherit',

@@ -4,13 +4,15 @@ import { BuildFailed, packRelease, releaseOf, type Source } from '../cluster/rel
 import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from '../cluster/state.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
+import { machineRoot } from '../file/places.ts';
 import { readClusterFile } from '../file/read.ts';
 import { bundle, type Program } from '../hosts/bundle.ts';
-import type { Reach } from '../hosts/host.ts';
+import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { hostRoot } from '../hosts/lab/names.ts';
 import { needRoot } from '../hosts/lab/root.ts';
 import { type Lock, lockFile } from '../hosts/lock.ts';
 import { reachOf } from '../hosts/reach.ts';
+import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
 import { UserError } from './error.ts';
 
 /** What every command works with: the cluster as the file and its kept state make it, and the way to its hosts. */
@@ -29,18 +31,26 @@ export function whichFile(named: string | undefined): string {
   return existsSync(here) ? here : join(checkout, 'examples/shop.yaml');
 }
 
-/** Reads and checks the file and gives the session. Writes nothing. */
+/** The file of --hosts, where the command was given one: its hosts stand in for those of the cluster's file. */
+let hostsFile: string | undefined;
+
+export function useHosts(file: string): void {
+  hostsFile = resolve(file);
+}
+
+/** Reads and checks the file and gives the session. Writes nothing, and looks only at real machines that it does not know yet. */
 export async function openSession(named: string | undefined): Promise<Session> {
   const path = whichFile(named);
-  const root = needRoot();
-  if (root) throw new UserError(root);
-
+  const where = hostsFile === undefined ? {} : { hosts: hostsFile };
   const first = readClusterFile(path, engines, {
     home: stateHome(),
     addresses: {},
     secrets: {},
     releases: {},
+    ...where,
   });
+  const root = Object.values(first.hosts).some((host) => host.kind === 'lab') ? needRoot() : undefined;
+  if (root) throw new UserError(root);
   const home = first.home;
   const kept = readKept(home);
   const names = Object.values(first.services).flatMap((service) =>
@@ -59,9 +69,10 @@ export async function openSession(named: string | undefined): Promise<Session> {
     addresses: kept.addresses,
     secrets,
     releases,
+    ...where,
   });
   cluster.ids = ids;
-  cluster.former = formerHosts(cluster, kept.addresses);
+  cluster.former = formerHosts(cluster, kept);
   cluster.programs = await programsOf(cluster);
   const addresses = Object.fromEntries(
     Object.values(cluster.hosts)
@@ -71,11 +82,9 @@ export async function openSession(named: string | undefined): Promise<Session> {
         { address: host.address, ...(host.address6 ? { address6: host.address6 } : {}) },
       ]),
   );
-  return {
-    cluster,
-    reach: reachOf(cluster),
-    kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids },
-  };
+  const reach = reachOf(cluster);
+  const machines = await learnMachines(cluster, kept.machines, reach);
+  return { cluster, reach, kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids, machines } };
 }
 
 /** Our own programs that the cluster's hosts run. */
@@ -88,16 +97,57 @@ async function programsOf({ services }: Cluster): Promise<Record<string, string>
   return Object.fromEntries(await Promise.all(texts));
 }
 
-/** Lab hosts that once had an address of this cluster and are not in the file any more. */
-function formerHosts(cluster: Cluster, addresses: Kept['addresses']): Record<string, HostEntry> {
-  return Object.fromEntries(
-    Object.entries(addresses)
-      .filter(([name]) => !(name in cluster.hosts))
-      .map(([name, address]) => [
-        name,
-        { name, kind: 'lab' as const, ...address, root: hostRoot(cluster, name) },
-      ]),
+/** Hosts that once were the cluster's and are not in the file any more. */
+function formerHosts(cluster: Cluster, { addresses, machines }: Kept): Record<string, HostEntry> {
+  const gone = <T>(all: Record<string, T>) =>
+    Object.entries(all).filter(([name]) => !(name in cluster.hosts));
+  const lab = gone(addresses).map(
+    ([name, address]): HostEntry => ({ name, kind: 'lab', ...address, root: hostRoot(cluster, name) }),
   );
+  const ssh = gone(machines).map(
+    ([name, machine]): HostEntry => ({ name, kind: 'ssh', ...machine, root: machineRoot(cluster.name) }),
+  );
+  return Object.fromEntries([...lab, ...ssh].map((host) => [host.name, host]));
+}
+
+/**
+ * Gives each real machine the interface that holds its address, without which a director cannot be rendered: as it is kept, or,
+ * for one that is new, as the machine itself says. One that does not answer stays without; nothing is done on it anyway.
+ */
+async function learnMachines(
+  cluster: Cluster,
+  kept: Kept['machines'],
+  reach: Reach,
+): Promise<Kept['machines']> {
+  const machines = { ...kept };
+  const real = Object.values(cluster.hosts).filter((host) => host.kind === 'ssh');
+  await Promise.all(
+    real.map(async (host) => {
+      const { address, address6 } = host;
+      const ssh = host.ssh!;
+      const before = kept[host.name];
+      const same = before?.ssh === ssh && before.address === address;
+      const facts = same && before.device !== undefined ? before : await factsOf(host, reach);
+      machines[host.name] = {
+        ssh,
+        address,
+        ...(address6 === undefined ? {} : { address6 }),
+        ...(facts?.device === undefined ? {} : { device: facts.device }),
+      };
+      if (facts?.device !== undefined) host.device = facts.device;
+    }),
+  );
+  return machines;
+}
+
+async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {
+  try {
+    const { lines } = await reach.host(host.name).run(factsScript(host.address, []), { timeoutMs: 10_000 });
+    return parseFacts(lines);
+  } catch (error) {
+    if (error instanceof HostUnreachable) return undefined;
+    throw error;
+  }
 }
 
 function sourceOf(service: Service, folder: string): Source | undefined {

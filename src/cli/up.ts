@@ -40,7 +40,8 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
         console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
       else
         console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
-      return made.steps.length === 0 ? 0 : 1;
+      for (const why of Object.values(made.away)) console.error(`${yellow('not looked at')}: host ${why}`);
+      return made.steps.length === 0 && Object.keys(made.away).length === 0 ? 0 : 1;
     }
     if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
     else console.log(planLines(session.cluster, steps).join('\n'));
@@ -48,8 +49,9 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
       console.log('nothing was changed');
       return 1;
     }
-    const outcome = await carryOut(session, steps, new Journal(journalPath), 'up', options.json === true);
-    return tellOutcome(session, outcome, performance.now() - began, options.json === true);
+    const journal = new Journal(journalPath);
+    const outcome = await carryOut(session, steps, journal, 'up', options.json === true, made.away);
+    return tellOutcome(session, outcome, performance.now() - began, options.json === true, made.away);
   } finally {
     await lock.release();
   }
@@ -114,6 +116,7 @@ export async function carryOut(
   journal: Journal,
   command: string,
   json: boolean,
+  away: Plan['away'] = {},
 ): Promise<Outcome> {
   const stop = new AbortController();
   const onSignal = (): void => {
@@ -133,6 +136,7 @@ export async function carryOut(
       engines,
       reach: session.reach,
       journal,
+      away,
       signal: stop.signal,
       onProgress: (progress) => view.on(progress),
     });
@@ -146,7 +150,13 @@ export async function carryOut(
   }
 }
 
-function tellOutcome(session: Session, outcome: Outcome, ms: number, json: boolean): number {
+function tellOutcome(
+  session: Session,
+  outcome: Outcome,
+  ms: number,
+  json: boolean,
+  away: Plan['away'],
+): number {
   const failed = outcome.failed.length + outcome.held.length > 0;
   const state = outcome.stopped ? 'stopped' : failed ? 'failed' : 'done';
   if (json) {
@@ -177,8 +187,23 @@ function tellOutcome(session: Session, outcome: Outcome, ms: number, json: boole
   console.log(
     `${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; mend it and run up again`,
   );
+  const waiting = [...outcome.held, ...outcome.skipped].map(({ step }) => step);
+  for (const [host, why] of Object.entries(away)) {
+    const here = waiting.filter((step) => step.host === host || hostOf(session, step) === host);
+    console.log(`  ${yellow(host)} does not answer (${why.replace(`${host}: `, '')})`);
+    if (here.length > 0) console.log(`    waits for it: ${here.map((step) => step.id).join(', ')}`);
+  }
+  const others = waiting.filter((step) => !((step.host ?? hostOf(session, step) ?? '') in away));
+  if (Object.keys(away).length > 0 && others.length > 0)
+    console.log(`  waits for these in turn: ${others.map((step) => step.id).join(', ')}`);
   return 1;
 }
+
+/** The host of the member that a step is about. */
+const hostOf = (session: Session, step: Step): string | undefined => {
+  const host = step.target.slice(step.target.lastIndexOf('@') + 1);
+  return host in session.cluster.hosts ? host : undefined;
+};
 
 /** Where to knock: each service's address as its engine gives it, without those that carry a secret. */
 function doors(session: Session): string[] {

@@ -4,7 +4,7 @@ import { type Step, StepFailed, StepHeld } from '../engines/engine.ts';
 import type { Cluster } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
 import { machine } from '../hosts/machine.ts';
-import { logFolder, stepScript } from '../hosts/supervise.ts';
+import { logFragment, stepScript } from '../hosts/supervise.ts';
 import type { Journal } from './journal.ts';
 import type { Engines } from './observe.ts';
 
@@ -34,6 +34,8 @@ export interface Apply {
   reach: Reach;
   journal: Journal;
   onProgress: (progress: Progress) => void;
+  /** Hosts that are known not to answer, and why: what is to be done on them waits. */
+  away?: Record<string, string>;
   /** When aborted nothing new is begun; what runs is let finish. */
   signal: AbortSignal;
 }
@@ -172,6 +174,10 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     }
   };
 
+  for (const step of steps) {
+    const why = step.host === undefined ? undefined : context.away?.[step.host];
+    if (why !== undefined) end(step, 'held', `waits for host ${why}`);
+  }
   for (;;) {
     const before = states.size;
     launch();
@@ -211,6 +217,14 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
         .catch((error: Error) => ({ exit: 1, stderr: error.message, text: '' }));
       if (run.exit === 0) return;
       why = (run.stderr || run.text).trim() || `exit ${run.exit}`;
+    } else if (check.kind === 'tcp') {
+      // Not by an endpoint: a forwarded port takes connections also while nobody listens behind it.
+      const told = await context.reach.connect(host.name, port, check.timeoutMs).then(
+        (stream) => void stream.destroy(),
+        (error: Error) => error.message,
+      );
+      if (told === undefined) return;
+      why = told;
     } else {
       const at = await context.reach.endpoint(host.name, port);
       const result = await probe(check, at.host, at.port);
@@ -221,7 +235,7 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
   }
   const tail = await context.reach
     .host(host.name)
-    .run(`tail -n 20 '${logFolder(found!, host.root)}/current' | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })
+    .run(`( ${logFragment(found!, host.root, 20)} ) | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })
     .then((run) => run.text.trim())
     .catch(() => '');
   const log = tail ? `\nlast lines of its log:\n${tail.replace(/^/gm, '    ')}` : '';

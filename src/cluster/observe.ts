@@ -1,8 +1,9 @@
 import type { Engine, HostSetting, MemberState } from '../engines/engine.ts';
-import type { Cluster } from '../file/cluster.ts';
+import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { type LabObserved, observeLab } from '../hosts/lab/observe.ts';
 import { missingPackages } from '../hosts/packages.ts';
+import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
 import { observeScript, parseObserved } from '../hosts/supervise.ts';
 import { rememberedScript } from './settings.ts';
 
@@ -19,7 +20,10 @@ export interface Observed {
   };
   /** Hosts that did not answer, and why. */
   unreachable: Record<string, string>;
+  /** Of this machine, which is where a lab's hosts have theirs from. */
   missingPackages: string[];
+  /** Real machines that answered. */
+  machines: Record<string, MachineFacts>;
   /** By service: what its engine says of itself. */
   live: Record<string, unknown>;
 }
@@ -34,23 +38,28 @@ export function wantedSettings(cluster: Cluster, engines: Engines): HostSetting[
   return [...new Map(all.map((setting) => [`${setting.host}: ${setting.title}`, setting])).values()];
 }
 
-/** Debian packages that the cluster's services need. */
-export function wantedPackages(cluster: Cluster, engines: Engines): string[] {
-  const names = Object.values(cluster.services).flatMap((service) =>
-    engines[service.type]!.packages(service, cluster),
-  );
+/** Debian packages that services with a host for which \`on\` holds need there; none where there is no such host. */
+export function wantedPackages(
+  cluster: Cluster,
+  engines: Engines,
+  on: (host: HostEntry) => boolean,
+): string[] {
+  if (!Object.values(cluster.hosts).some(on)) return [];
+  const names = Object.values(cluster.services)
+    .filter(({ hosts }) => hosts.some((host) => on(cluster.hosts[host]!)))
+    .flatMap((service) => engines[service.type]!.packages(service, cluster));
   return [...new Set(['s6', 'iproute2', ...names])].sort();
 }
 
 /**
- * Looks at the whole cluster: one round trip a host, all hosts at once, then each engine in turn side by side.
+ * Looks at the whole cluster: one round trip a host, all hosts and all engines at once.
  * Hosts that are down, frozen or absent are named in `unreachable`, and the rest is still told.
  */
 export async function observe(cluster: Cluster, engines: Engines, reach: Reach): Promise<Observed> {
   const wanted = wantedSettings(cluster, engines);
   const [labObserved, missing] = await Promise.all([
     observeLab(cluster),
-    missingPackages(wantedPackages(cluster, engines)),
+    missingPackages(wantedPackages(cluster, engines, (host) => host.kind === 'lab')),
   ]);
   const observed: Observed = {
     lab: labObserved,
@@ -58,39 +67,50 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     missingPackages: missing,
+    machines: {},
     live: {},
   };
 
-  const former = Object.values(cluster.former ?? {}).filter(({ name }) => labObserved.hosts[name]?.up);
-  await Promise.all(
-    [...Object.values(cluster.hosts), ...former].map(async (host) => {
-      if (host.kind === 'lab' && !labObserved.hosts[host.name]?.up) {
-        observed.unreachable[host.name] = 'not up';
-        return;
-      }
-      const settings = wanted.filter((setting) => setting.host === host.name);
-      try {
-        const script = observeScript(host.root, settings) + rememberedScript(host.root);
-        const { lines } = await reach.host(host.name).run(script, { timeoutMs: 5_000 });
-        const parsed = parseObserved(host.name, lines);
-        for (const state of parsed.members) observed.members.set(state.name, state);
-        observed.settings.ok[host.name] = parsed.settings;
-        observed.settings.remembered[host.name] = lines.flatMap((line) =>
-          typeof line['remembered'] === 'string' ? [line['remembered']] : [],
-        );
-      } catch (error) {
-        if (!(error instanceof HostUnreachable)) throw error;
-        observed.unreachable[host.name] = error.message;
-      }
-    }),
-  );
+  const up = (host: HostEntry): boolean => host.kind === 'ssh' || labObserved.hosts[host.name]?.up === true;
+  const former = Object.values(cluster.former ?? {}).filter(up);
+  for (const host of Object.values(cluster.hosts)) if (!up(host)) observed.unreachable[host.name] = 'not up';
 
-  await Promise.all(
-    Object.values(cluster.services).map(async (service) => {
-      const engine = engines[service.type]!;
-      if (engine.observe && service.hosts.some((host) => !(host in observed.unreachable)))
-        observed.live[service.name] = await engine.observe(service, cluster, reach);
-    }),
-  );
+  const hosts = [...Object.values(cluster.hosts).filter(up), ...former].map(async (host) => {
+    const settings = wanted.filter((setting) => setting.host === host.name);
+    try {
+      const machine = host.kind === 'ssh' ? machineScript(cluster, engines, host) : '';
+      const script = observeScript(host.root, settings) + rememberedScript(host.root) + machine;
+      const { lines } = await reach
+        .host(host.name)
+        .run(script, { timeoutMs: host.kind === 'ssh' ? 20_000 : 5_000 });
+      const parsed = parseObserved(host.name, lines);
+      for (const state of parsed.members) observed.members.set(state.name, state);
+      observed.settings.ok[host.name] = parsed.settings;
+      const facts = parseFacts(lines);
+      if (facts !== undefined) observed.machines[host.name] = facts;
+      observed.settings.remembered[host.name] = lines.flatMap((line) =>
+        typeof line['remembered'] === 'string' ? [line['remembered']] : [],
+      );
+    } catch (error) {
+      if (!(error instanceof HostUnreachable)) throw error;
+      observed.unreachable[host.name] = error.message;
+    }
+  });
+  // In the same turn: what engines ask of a real machine goes there with what we ask of it, as one script.
+  const services = Object.values(cluster.services).map(async (service) => {
+    const engine = engines[service.type]!;
+    if (engine.observe && service.hosts.some((host) => !(host in observed.unreachable)))
+      observed.live[service.name] = await engine.observe(service, cluster, reach);
+  });
+  await Promise.all([...hosts, ...services]);
+  for (const { name, hosts } of Object.values(cluster.services))
+    if (hosts.every((host) => host in observed.unreachable)) delete observed.live[name];
   return observed;
+}
+
+function machineScript(cluster: Cluster, engines: Engines, host: HostEntry): string {
+  return factsScript(
+    host.address,
+    wantedPackages(cluster, engines, ({ name }) => name === host.name),
+  );
 }

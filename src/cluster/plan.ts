@@ -4,6 +4,7 @@ import { inRange, parseAddress, parseRange } from '../file/addresses.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
+import { unfitMachine } from '../hosts/ssh/facts.ts';
 import { memberSteps, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
 import { settingSteps } from './settings.ts';
@@ -12,6 +13,8 @@ export interface Plan {
   steps: Step[];
   /** What stands in the way of the whole plan; when not empty nothing may be done. */
   refusals: string[];
+  /** Real machines that do not answer, and why: their steps wait for them. */
+  away: Record<string, string>;
 }
 
 /** Every member that the file asks for. */
@@ -61,6 +64,21 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       engines[service.type]!.members(service, cluster),
     ]),
   );
+  for (const [name, { missing }] of Object.entries(observed.machines)) {
+    if (missing.length === 0 || !(name in cluster.hosts)) continue;
+    const id = `install packages on ${name}`;
+    steps.push({
+      id,
+      verb: 'install',
+      target: name,
+      host: name,
+      why: `${missing.join(', ')} missing`,
+      needs: [],
+      do: { kind: 'script', script: installScript(missing), timeoutMs: 900_000 },
+    });
+    hostReady.set(name, [...(hostReady.get(name) ?? []), id]);
+  }
+
   const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings];
@@ -134,7 +152,17 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const before = host ? (hostReady.get(host) ?? []) : [];
     steps.push(before.length === 0 ? step : { ...step, needs: [...new Set([...before, ...step.needs])] });
   }
-  return { steps: formerHostsLast(cluster, steps), refusals: lab.refusals };
+  const unfit = Object.entries(observed.machines).flatMap(([name, facts]) => {
+    const host = cluster.hosts[name];
+    return host === undefined ? [] : unfitMachine(name, host.address, facts);
+  });
+  return {
+    steps: formerHostsLast(cluster, steps),
+    refusals: [...lab.refusals, ...unfit],
+    away: Object.fromEntries(
+      Object.entries(observed.unreachable).filter(([name]) => cluster.hosts[name]?.kind === 'ssh'),
+    ),
+  };
 }
 
 /** Steps that take members off their hosts which the file no longer has there, by member name. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { HostSetting, Step } from '../engines/engine.ts';
 import type { Cluster } from '../file/cluster.ts';
+import { settingAtBoot } from '../hosts/supervise.ts';
 
 const nameOf = (title: string): string => createHash('sha256').update(title).digest('hex').slice(0, 16);
 
@@ -21,6 +22,9 @@ export function settingSteps(
       continue;
     const folder = `${cluster.hosts[setting.host]!.root}/settings`;
     const memo = `${setting.title}\n${setting.undo}\n`;
+    const { kind, root } = cluster.hosts[setting.host]!;
+    // A lab host's settings end with it; a real machine has to make them again when it boots.
+    const atBoot = kind === 'ssh' ? `${settingAtBoot(root, nameOf(setting.title), setting.apply)}\n` : '';
     steps.push({
       id: `set ${setting.host}: ${setting.title}`,
       verb: 'set',
@@ -31,7 +35,7 @@ export function settingSteps(
       needs: [],
       do: {
         kind: 'script',
-        script: `mkdir -p ${quoted(folder)} && printf %s ${quoted(memo)} > ${quoted(`${folder}/${nameOf(setting.title)}`)}\n${setting.apply}`,
+        script: `mkdir -p ${quoted(folder)} && printf %s ${quoted(memo)} > ${quoted(`${folder}/${nameOf(setting.title)}`)}\n${atBoot}${setting.apply}`,
         timeoutMs: 10_000,
       },
     });
@@ -49,7 +53,11 @@ export function settingSteps(
         host,
         why: 'no service needs it any more',
         needs: [],
-        do: { kind: 'script', script: `sed 1d ${memo} | sh && rm -f ${memo}`, timeoutMs: 10_000 },
+        do: {
+          kind: 'script',
+          script: `sed 1d ${memo} | sh && rm -f ${memo} ${quoted(`${root}/boot/${nameOf(title)}`)}`,
+          timeoutMs: 10_000,
+        },
       });
     }
   }

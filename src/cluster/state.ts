@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** Where clusters keep their state on this machine; one folder a cluster. */
-export const stateHome = (): string => process.env['PHALANX_HOME'] ?? '/var/lib/phalanx';
+/** Where clusters keep their state on this machine; one folder a cluster. A user who is not root (all hosts by ssh) has an own place (XDG). */
+export const stateHome = (): string =>
+  process.env['PHALANX_HOME'] ??
+  (process.getuid?.() === 0
+    ? '/var/lib/phalanx'
+    : join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local/state'), 'phalanx'));
 
 export type Addresses = Record<string, { address: string; address6?: string }>;
 
@@ -13,6 +18,16 @@ export interface Kept {
   secrets: Record<string, string>;
   /** Numbers given for life, see Engine.ids. */
   ids: Record<string, number>;
+  /** Real machines: where they were reached and what has to be known of them before anything is rendered. */
+  machines: Record<string, KnownMachine>;
+}
+
+export interface KnownMachine {
+  ssh: string;
+  address: string;
+  address6?: string;
+  /** The interface that holds the address. */
+  device?: string;
 }
 
 function readJson<T>(path: string, otherwise: T): T {
@@ -38,6 +53,7 @@ const paths = (home: string) => ({
   addresses: join(home, 'addresses.json'),
   secrets: join(home, 'secrets.json'),
   ids: join(home, 'ids.json'),
+  machines: join(home, 'machines.json'),
 });
 
 export function readKept(home: string): Kept {
@@ -46,6 +62,7 @@ export function readKept(home: string): Kept {
     addresses: readJson(at.addresses, {}),
     secrets: readJson(at.secrets, {}),
     ids: readJson(at.ids, {}),
+    machines: readJson(at.machines, {}),
   };
 }
 
@@ -59,6 +76,8 @@ export function writeKept(home: string, kept: Kept): void {
     writeWhole(at.secrets, `${JSON.stringify(kept.secrets, null, 2)}\n`, 0o600);
   if (JSON.stringify(before.ids) !== JSON.stringify(kept.ids))
     writeWhole(at.ids, `${JSON.stringify(kept.ids, null, 2)}\n`);
+  if (JSON.stringify(before.machines) !== JSON.stringify(kept.machines))
+    writeWhole(at.machines, `${JSON.stringify(kept.machines, null, 2)}\n`);
 }
 
 /** The numbers that are kept, with the next free one of its service for each name (`service/what`) that has none yet. */

@@ -1,8 +1,7 @@
 import type { DrillTarget } from '../engines/drill.ts';
 import type { Cluster } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
-import { quote } from '../hosts/shell.ts';
-import { scanEntry } from '../hosts/supervise/service.ts';
+import { pidFragment } from '../hosts/supervise.ts';
 
 /** The processes that were signalled, as their host numbers them. */
 interface Signalled {
@@ -24,9 +23,9 @@ export async function signalMember(
   signal: 'KILL' | 'STOP' | 'CONT',
 ): Promise<Signalled> {
   const member = target.member!;
-  const entry = scanEntry({ name: member }, cluster.hosts[target.host]!.root);
+  const root = cluster.hosts[target.host]!.root;
   const script = `tree() { printf '%s ' "$1"; for child in $(cat /proc/$1/task/*/children 2>/dev/null); do tree "$child"; done; }
-pid=$(s6-svstat -o pid ${quote(entry)}) && [ "$pid" -gt 1 ] || { echo "is not running" >&2; exit 1; }
+pid=$(${pidFragment({ name: member }, root)}) && [ "$pid" -gt 1 ] || { echo "is not running" >&2; exit 1; }
 pids=$(tree "$pid")
 kill -${signal} $pids
 echo $pids`;

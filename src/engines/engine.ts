@@ -121,6 +121,8 @@ export interface Member {
   data: string[];
   /** A folder shipped with it (cluster.releases[service]); unpacked as `release/HASH`, with `current` pointing at it. */
   release?: string;
+  /** 'root' where it cannot do without (it changes the kernel's network); on a real machine all others run as their service's own user. */
+  user?: 'root';
   /** What this process is on the status page: 'app', 'vrrp', 'agent', 'redis', 'sentinel', ... */
   kind: string;
 }
@@ -216,6 +218,8 @@ export interface MemberState {
   restarts?: number;
   /** Path -> sha256 of files on disk. */
   files: Record<string, string>;
+  /** Releases that are unpacked on the host. */
+  releases?: string[];
   /** Hash of everything that needs a restart to change, as of the running process's start. */
   runningHash?: string;
 }

@@ -14,7 +14,8 @@ export interface Mistake {
 export class FileErrors extends Error {
   override name = 'FileErrors';
   mistakes: Mistake[];
-  constructor(mistakes: Mistake[], text: string) {
+  /** `text` is the file's; of several files, each by its name. */
+  constructor(mistakes: Mistake[], text: string | Record<string, string>) {
     super(render(mistakes, text));
     this.mistakes = mistakes;
   }
@@ -29,12 +30,17 @@ export class FileErrors extends Error {
 export const mostMistakes = 1000;
 const widest = 100;
 
-function render(mistakes: Mistake[], text: string): string {
-  const lines = text.split('\n');
+function render(mistakes: Mistake[], text: string | Record<string, string>): string {
+  const files = new Map<string, string[]>();
+  const linesOf = (file: string): string[] => {
+    const lines = files.get(file) ?? (typeof text === 'string' ? text : (text[file] ?? '')).split('\n');
+    files.set(file, lines);
+    return lines;
+  };
   const shown = mistakes.map((mistake) => {
     const hint = mistake.hint === undefined ? '' : `: ${mistake.hint}`;
     const first = `${mistake.file}:${mistake.line}:${mistake.column}: ${plain(mistake.message + hint)}`;
-    const line = lines[mistake.line - 1]?.replace(/\r$/, '');
+    const line = linesOf(mistake.file)[mistake.line - 1]?.replace(/\r$/, '');
     return line === undefined || line.trim() === '' ? first : `${first}\n${excerpt(line, mistake)}`;
   });
   if (mistakes.length >= mostMistakes) shown.push('There may be more: mend these first.');

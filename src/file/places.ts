@@ -14,6 +14,7 @@ import {
 } from './addresses.ts';
 import type { HostEntry, Network, Problem, Service } from './cluster.ts';
 import type { root } from './schema.ts';
+import { sshName } from './ssh.ts';
 
 type Root = z.infer<typeof root>;
 type Path = (string | number)[];
@@ -30,6 +31,9 @@ export interface Written {
   /** False when `network` or a VIP, which the network may follow from, is wrong: then nothing is said about what lies in it. */
   networkKnown: boolean;
 }
+
+/** Where everything of the cluster lives on a real machine. */
+export const machineRoot = (cluster: string): string => `/var/lib/phalanx/${cluster}`;
 
 interface Vip {
   address: string;
@@ -63,7 +67,7 @@ export function place(written: Written): {
       lab.push(host);
       continue;
     }
-    hosts[name] = { ...hosts[name]!, kind: 'ssh', ssh: value.ssh, root: `/var/lib/phalanx/${written.name}` };
+    hosts[name] = { ...hosts[name]!, kind: 'ssh', ssh: value.ssh, root: machineRoot(written.name) };
     ssh.push(host);
     problems.push(...sshAddress(host, value.ssh, network));
   }
@@ -111,7 +115,7 @@ function vipsOf(services: Record<string, Service>): Vip[] {
 
 /** The address in `root@203.0.113.7`, when it is one. */
 function addressIn(ssh: string | undefined): string | undefined {
-  const host = ssh?.slice(ssh.lastIndexOf('@') + 1);
+  const host = ssh === undefined ? undefined : sshName(ssh).host;
   return host !== undefined && parseAddress(host)?.family === 4 ? host : undefined;
 }
 

@@ -22,6 +22,8 @@ export interface FileState {
   addresses: Record<string, HostAddresses>;
   secrets: Cluster['secrets'];
   releases: Cluster['releases'];
+  /** A second file whose `hosts` (and `network`) stand in for those of the first. */
+  hosts?: string;
 }
 
 /**
@@ -33,7 +35,9 @@ export function readClusterFile(
   engines: Record<string, Engine> | Engine[],
   state: FileState,
 ): Cluster {
-  return parseCluster(contentOf(path), path, engines, state);
+  const { hosts } = state;
+  const second = hosts === undefined ? undefined : { file: hosts, text: contentOf(hosts) };
+  return parseCluster(contentOf(path), path, engines, state, second);
 }
 
 function contentOf(path: string): string {
@@ -70,12 +74,16 @@ export function parseCluster(
   file: string,
   engines: Record<string, Engine> | Engine[],
   state: FileState,
+  second?: { file: string; text: string },
 ): Cluster {
   const located = locate(text, file);
+  const elsewhere = second === undefined ? undefined : locate(second.text, second.file);
   const byType = new Map(Object.values(engines).map((engine) => [engine.type, engine]));
-  const written = Object.fromEntries(
-    Object.entries(located.value as Record<string, unknown>).filter(([key]) => !key.startsWith('x-')),
-  );
+  const ofFirst = ownKeys(located);
+  const ofSecond = elsewhere === undefined ? {} : ownKeys(elsewhere);
+  const written: Record<string, unknown> = { ...ofFirst, ...ofSecond };
+  const strange = Object.keys(ofSecond).filter((key) => key !== 'hosts' && key !== 'network');
+  for (const key of strange) written[key] = ofFirst[key];
   const problems: Problem[] = [...examine(root, written, []).problems];
   const parts = salvage(root, written) as Partial<ReturnType<typeof root.parse>>;
 
@@ -118,9 +126,33 @@ export function parseCluster(
   problems.push(...byEngines(seen, byType, broken, problems.length));
   problems.push(...onPorts(seen, byType, broken || problems.length > 0, located));
 
-  const mistakes = [...located.mistakes, ...problems.slice(0, mostMistakes).map(located.place)];
-  if (mistakes.length > 0) throw new FileErrors(inOrder(mistakes), text);
+  const inSecond = ({ path: [key] }: Problem): boolean => key !== undefined && Object.hasOwn(ofSecond, key);
+  const shown = problems.slice(0, mostMistakes);
+  const mistakes = [...located.mistakes, ...shown.filter((problem) => !inSecond(problem)).map(located.place)];
+  const others = [
+    ...(elsewhere?.mistakes ?? []),
+    ...shown.filter(inSecond).map((problem) => elsewhere!.place(problem)),
+    ...strange.map((key) =>
+      elsewhere!.place({
+        path: [key],
+        atKey: true,
+        message: `"${key}" does not belong here`,
+        hint: 'a file of hosts has `hosts:` and, where it is needed, `network:`',
+      }),
+    ),
+  ];
+  if (mistakes.length + others.length > 0)
+    throw new FileErrors(
+      [...inOrder(mistakes), ...inOrder(others)],
+      second === undefined ? text : { [file]: text, [second.file]: second.text },
+    );
   return cluster;
+}
+
+/** What the file says, without the user's own keys. */
+function ownKeys(located: Located): Record<string, unknown> {
+  const all = Object.entries(located.value as Record<string, unknown>);
+  return Object.fromEntries(all.filter(([key]) => !key.startsWith('x-')));
 }
 
 /** Runs an engine's rule. With mistakes in the file it may meet parts that are missing, and then has nothing to say. */

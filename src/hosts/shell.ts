@@ -80,8 +80,8 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-/** Sorts standard output into JSON objects and other text, line by line as it arrives. */
-class Answer {
+/** Sorts standard output into JSON objects and other text, line by line as it arrives; `stderr` is for its owner to fill. */
+export class Answer {
   stderr = '';
   #lines: Record<string, unknown>[] = [];
   #text: string[] = [];

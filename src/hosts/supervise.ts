@@ -6,12 +6,17 @@ export { type HostObserved, observeScript, parseObserved } from './supervise/obs
 export { type ReleaseSource, releaseFragment } from './supervise/release.ts';
 export {
   diedFragment,
+  endSupervision,
   hupFragment,
+  logFragment,
+  pidFragment,
   removeFragment,
   restartFragment,
   startFragment,
   stopFragment,
+  wantedUp,
 } from './supervise/run.ts';
 export { logFolder, memberFolder, restartHash } from './supervise/service.ts';
 export { type Fragment, stepScript } from './supervise/steps.ts';
+export { settingAtBoot } from './supervise/systemd.ts';
 export { writeFragment } from './supervise/write.ts';

@@ -42,7 +42,12 @@ export function appMembers(
       host: hostName,
       kind: 'app',
       command: spec.command,
-      cwd: spec.release ? `${host.root}/members/${name}/current` : cluster.folder,
+      // Without a release: the file's own folder in the lab; a real machine has no such thing, so the member's.
+      ...(spec.release
+        ? { cwd: `${host.root}/members/${name}/current` }
+        : host.kind === 'lab'
+          ? { cwd: cluster.folder }
+          : {}),
       env: {
         // In the lab `node` is the Node that runs Phalanx: the same on every machine, and nothing to install.
         ...(host.kind === 'lab'

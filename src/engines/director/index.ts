@@ -16,7 +16,9 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
   type: 'director',
   schema,
   check: directorRules(engineOf),
-  packages: (service) => [
+  packages: (service, cluster) => [
+    // What the agent runs on; a lab host has the Node that runs Phalanx.
+    ...(service.hosts.some((host) => cluster.hosts[host]!.kind === 'ssh') ? ['nodejs'] : []),
     'keepalived',
     'nftables',
     // /etc/protocols: without it `ip rule` does not know tcp, and a minimal Debian has none.

@@ -65,6 +65,7 @@ export function directorMembers(
       ports: [],
       stop: { signal: 'TERM', timeoutMs: 5_000 },
       data: [],
+      user: 'root',
       ...extra,
     });
     const node = cluster.hosts[host]!.kind === 'lab' ? process.execPath : 'node';

@@ -1,5 +1,6 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
+import { hupFragment } from '../../hosts/supervise.ts';
 import type { Step } from '../engine.ts';
 import { agentFolder, agentName } from './members.ts';
 import type { DirectorSpec } from './schema.ts';
@@ -11,6 +12,12 @@ const answerMs = 15_000;
 export const until = (condition: string, ms: number): string =>
   `i=0; while ! { ${condition}; }; do i=$((i+1)); [ $i -gt ${Math.ceil(ms / 50)} ] && break; sleep 0.05; done; ${condition}`;
 
+/** The member whose folder it is, and its host's root: agentFolder backwards. */
+function memberAt(folder: string): [{ name: string }, string] {
+  const [root, name] = folder.split('/members/') as [string, string];
+  return [{ name }, root];
+}
+
 /** Sh: writes (or removes, where `line` is undefined) a server's override and has the agent read it. */
 export function overrideScript(folder: string, server: string, line: string | undefined): string {
   const file = quote(`${folder}/overrides/${server}`);
@@ -19,7 +26,9 @@ export function overrideScript(folder: string, server: string, line: string | un
     line === undefined
       ? `rm -f ${file}`
       : `mkdir -p ${quote(`${folder}/overrides`)} && echo ${quote(line)} > ${draft} && mv ${draft} ${file}`;
-  return `${change} && s6-svc -h ${quote(`${folder}/service`)}`;
+  return `${change} && (
+${hupFragment(...memberAt(folder))}
+)`;
 }
 
 /**

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
-import { diedFragment, memberFolder, startFragment, stopFragment } from '../../hosts/supervise.ts';
+import { diedFragment, memberFolder, startFragment, stopFragment, wantedUp } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
@@ -113,7 +113,8 @@ async function introduce({ service, cluster, reach }: Work, seat: Seat, text: st
   const script = `folder=${quote(`${memberFolder(member, root)}/data`)} text=${quote(text.trimEnd())}
 mkdir -p "$folder" || exit 1
 [ "$(cat "$folder/first.cfg" 2>/dev/null)" != "$text" ] || [ -e "$folder/version-2/currentEpoch" ] || exit 0
-running=$(s6-svstat -o wantedup ${quote(`${root}/scan/${seat.name}`)} 2>/dev/null)
+running=false
+if ${wantedUp(member, root)}; then running=true; fi
 ( ${stopFragment(member, root)} ) || exit 1
 cd "$folder" || exit 1
 # What an earlier membership left: kept beside, once, and never believed again.

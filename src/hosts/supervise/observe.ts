@@ -1,5 +1,6 @@
 import type { HostSetting, MemberState } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
+import { bySupervisor, sayUnits } from './systemd.ts';
 
 /**
  * One script that tells everything of a host, for \`parseObserved\`: members (also those that no file knows any more), the
@@ -10,13 +11,11 @@ export function observeScript(root: string, settings: HostSetting[]): string {
 say_fact() { printf '{"facts":{"kernel":"%s","memory":%s}}\\n' "$(uname -r)" "$((\${2:-0} * 1024))"; }
 say_fact $(head -n 1 /proc/meminfo)
 say_members() {
-  for member in *; do
-    [ -d "$member/service" ] || continue
-    set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" 2>/dev/null || echo false -1 -1)
-    restarts=-1 hash=
-    { read -r restarts <"$member/restarts"; } 2>/dev/null
-    { read -r hash <"$member/running"; } 2>/dev/null
-    printf '{"member":"%s","running":%s,"pid":%s,"since":%s,"restarts":%s,"runningHash":"%s"}\\n' "$member" "$1" "$2" "$3" "$restarts" "$hash"
+${bySupervisor(root, sayUnits(root), saySupervised)}
+}
+say_releases() {
+  for release in */release/*; do
+    [ ! -d "$release" ] || printf '{"of":"%s","release":"%s"}\\n' "\${release%%/*}" "\${release##*/}"
   done
 }
 say_files() {
@@ -28,11 +27,21 @@ say_files() {
 if cd ${quote(`${root}/members`)} 2>/dev/null; then
   say_members
   say_files
+  say_releases
   cd /
 fi
 ${settings.map(settingLine).join('\n')}
 `;
 }
+
+const saySupervised = `  for member in *; do
+    [ -d "$member/service" ] || continue
+    set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" 2>/dev/null || echo false -1 -1)
+    restarts=-1 hash=
+    { read -r restarts <"$member/restarts"; } 2>/dev/null
+    { read -r hash <"$member/running"; } 2>/dev/null
+    printf '{"member":"%s","running":%s,"pid":%s,"since":%s,"restarts":%s,"runningHash":"%s"}\\n' "$member" "$1" "$2" "$3" "$restarts" "$hash"
+  done`;
 
 function settingLine(setting: HostSetting): string {
   const says = (ok: boolean) => `printf '%s\\n' ${quote(JSON.stringify({ setting: setting.title, ok }))}`;
@@ -63,6 +72,9 @@ export function parseObserved(host: string, lines: Record<string, unknown>[]): H
     } else if (typeof line['file'] === 'string' && typeof line['of'] === 'string') {
       const state = members.get(line['of']);
       if (state !== undefined) state.files[line['file']] = String(line['sha256']);
+    } else if (typeof line['release'] === 'string' && typeof line['of'] === 'string') {
+      const state = members.get(line['of']);
+      if (state !== undefined) state.releases = [...(state.releases ?? []), line['release']];
     } else if (typeof line['setting'] === 'string') {
       observed.settings[line['setting']] = line['ok'] === true;
     } else if (typeof line['facts'] === 'object' && line['facts'] !== null) {

@@ -2,8 +2,8 @@ import type { Member } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
 import { memberFolder } from './service.ts';
 
-/** Where the host finds the release: a tar on its own file system, or the tar itself. */
-export type ReleaseSource = { path: string } | { base64: string };
+/** Where the host finds the release: unpacked by an earlier run, a tar on its own file system, or the tar itself. */
+export type ReleaseSource = 'there' | { path: string } | { base64: string };
 
 /**
  * Unpacks the release as \`release/HASH\` and points \`current\` at it, in one rename each. A running process stays in
@@ -13,9 +13,11 @@ export function releaseFragment(member: Member, root: string, hash: string, sour
   if (!/^[A-Za-z0-9._-]+$/.test(hash) || hash.startsWith('.'))
     throw new Error(`${member.name}: ${hash} is no hash of a release`);
   const unpack =
-    'path' in source
-      ? `tar -xf ${quote(source.path)} -C "$new"`
-      : `base64 -d >"$new.tar" <<'PHALANX_RELEASE'
+    source === 'there'
+      ? 'echo "the release was here a moment ago and is gone: run up again" >&2; exit 1'
+      : 'path' in source
+        ? `tar -xf ${quote(source.path)} -C "$new"`
+        : `base64 -d >"$new.tar" <<'PHALANX_RELEASE'
 ${(source.base64.match(/.{1,76}/g) ?? []).join('\n')}
 PHALANX_RELEASE
   tar -xf "$new.tar" -C "$new"

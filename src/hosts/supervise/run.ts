@@ -1,23 +1,44 @@
 import type { Member } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
 import { logFolder, memberFolder, type Stoppable, scanEntry } from './service.ts';
+import {
+  bySupervisor,
+  diedUnit,
+  hupUnit,
+  isLab,
+  pidOfUnit,
+  removeUnit,
+  restartUnit,
+  startUnit,
+  stopUnit,
+  unitLog,
+  unitWantedUp,
+} from './systemd.ts';
 
 /** How long a supervisor may take to appear, or a process to be started; it takes milliseconds. */
 const superviseMs = 10_000;
 
 /** Starts the member, supervised, also again after every boot of its host; done when its process is there. Running already: nothing. */
 export function startFragment(member: Stoppable, root: string): string {
-  return `${supervised(member, root)}
+  return bySupervisor(
+    root,
+    startUnit(member, root),
+    `${supervised(member, root)}
 [ "$(s6-svstat -o up ${scan(member, root)})" = true ] || echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
-${up(member, root)}`;
+${up(member, root)}`,
+  );
 }
 
 /** Stops the member gracefully and starts it again with what is now written. */
 export function restartFragment(member: Stoppable, root: string): string {
-  return `${supervised(member, root)}
+  return bySupervisor(
+    root,
+    restartUnit(member, root),
+    `${supervised(member, root)}
 ${down(member, root)}
 echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
-${up(member, root)}`;
+${up(member, root)}`,
+  );
 }
 
 /**
@@ -26,22 +47,26 @@ ${up(member, root)}`;
  */
 export function stopFragment(member: Stoppable, root: string): string {
   const service = quote(`${memberFolder(member, root)}/service`);
-  return `set -eu
-if [ -d ${service} ]; then
+  const s6 = `if [ -d ${service} ]; then
   : >${service}/down
   if s6-svok ${scan(member, root)} 2>/dev/null; then
     ${down(member, root)}
   fi
 fi`;
+  return `set -eu\n${bySupervisor(root, stopUnit(member, root), s6)}`;
 }
 
 /** Sends the member SIGHUP; fails when it does not run. */
-export function hupFragment(member: Stoppable, root: string): string {
-  return `set -eu
+export function hupFragment(member: { name: string }, root: string): string {
+  return bySupervisor(
+    root,
+    hupUnit(member, root),
+    `set -eu
 if [ "$(s6-svstat -o up ${scan(member, root)} 2>/dev/null)" != true ]; then
   ${fail(`${member.name} does not run, so it cannot take in its new files`)}
 fi
-s6-svc -h ${scan(member, root)}`;
+s6-svc -h ${scan(member, root)}`,
+  );
 }
 
 /**
@@ -55,10 +80,11 @@ export function removeFragment(
 ): string {
   const folder = quote(memberFolder(member, root));
   const kept = options.purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
-  return `${stopFragment(member, root)}
-if [ -L ${scan(member, root)} ]; then
+  const unlink = `if [ -L ${scan(member, root)} ]; then
   s6-svunlink -t ${superviseMs} ${quote(`${root}/scan`)} ${quote(member.name)} || rm -f ${scan(member, root)}
-fi
+fi`;
+  return `${stopFragment(member, root)}
+${bySupervisor(root, removeUnit(member, root), unlink)}
 ${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
 }
 
@@ -68,7 +94,7 @@ ${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
  */
 export function diedFragment(member: { name: string }, root: string): string {
   const log = quote(`${logFolder(member, root)}/current`);
-  return `deaths=0
+  const s6 = `deaths=0
 read -r deaths <${quote(`${memberFolder(member, root)}/restarts`)} || :
 state=$(s6-svstat ${scan(member, root)} 2>&1) || :
 if [ "$deaths" != 0 ]; then
@@ -82,6 +108,63 @@ up*) ;;
   exit 1
   ;;
 esac`;
+  return bySupervisor(root, diedUnit(member, root), s6);
+}
+
+/** Prints the process id of the member as its host numbers it; fails, or prints 0 or less, when it does not run. */
+export function pidFragment(member: { name: string }, root: string): string {
+  return bySupervisor(root, pidOfUnit(member, root), `s6-svstat -o pid ${scan(member, root)}`);
+}
+
+/** Sh condition: the member is to run, also while it is between a death and its next start. */
+export function wantedUp(member: { name: string }, root: string): string {
+  const s6 = `[ "$(s6-svstat -o wantedup ${scan(member, root)} 2>/dev/null)" = true ]`;
+  return bySupervisor(root, unitWantedUp(member, root), s6);
+}
+
+/** Prints the last lines of the member's log, times first; with `follow` also those to come, until it is ended. */
+export function logFragment(member: { name: string }, root: string, lines: number, follow = false): string {
+  const log = quote(`${logFolder(member, root)}/current`);
+  return bySupervisor(
+    root,
+    unitLog(member, root, lines, follow),
+    `exec tail -n ${lines}${follow ? ' -F' : ''} ${log}`,
+  );
+}
+
+/**
+ * Sh: makes sure that the host's supervisor runs. A lab host's is its process 1; a real machine without systemd is given
+ * one, in a session of its own.
+ */
+function scanning(root: string): string {
+  const folder = quote(`${root}/scan`);
+  return `if ! s6-svscanctl -a ${folder} 2>/dev/null; then
+  mkdir -p ${folder}
+  setsid s6-svscan ${folder} </dev/null >>${quote(`${root}/scan.log`)} 2>&1 &
+  passes=0
+  while ! s6-svscanctl -a ${folder} 2>/dev/null && [ $passes -lt 200 ]; do
+    passes=$((passes + 1))
+    sleep 0.05
+  done
+fi
+`;
+}
+
+/** Takes away what a real machine's supervisor needed, once no member is left there. Done already: nothing. */
+export function endSupervision(root: string): string {
+  const folder = quote(`${root}/scan`);
+  return bySupervisor(
+    root,
+    ':',
+    `if s6-svscanctl -t ${folder} 2>/dev/null; then
+  passes=0
+  while s6-svscanctl -a ${folder} 2>/dev/null && [ $passes -lt 200 ]; do
+    passes=$((passes + 1))
+    sleep 0.05
+  done
+fi
+rm -rf ${folder} ${quote(`${root}/scan.log`)}`,
+  );
 }
 
 function supervised(member: { name: string }, root: string): string {
@@ -90,7 +173,7 @@ function supervised(member: { name: string }, root: string): string {
 if [ ! -x ${service}/run ]; then
   ${fail(`${member.name} cannot be started: nothing of it is written on its host`)}
 fi
-if [ ! -L ${scan(member, root)} ] || ! s6-svok ${scan(member, root)}; then
+${isLab(root) ? '' : scanning(root)}if [ ! -L ${scan(member, root)} ] || ! s6-svok ${scan(member, root)}; then
   # Down until it is told: whatever is half done here, the supervisor starts nothing by itself.
   : >${service}/down
   rm -f ${scan(member, root)}

@@ -150,7 +150,8 @@ function limitMemory(group: string, bytes: number): string {
   fi
   mkdir -p "$group" && echo ${bytes} >"$group/$limit" && echo 0 >"$group/cgroup.procs"
 }
-limit_memory 2>/dev/null || echo 'the memory limit of ${bytes} bytes is not in force: this machine lets no memory cgroup be made'`;
+# Under systemd the unit has the limit.
+[ -n "\${INVOCATION_ID-}" ] || limit_memory 2>/dev/null || echo 'the memory limit of ${bytes} bytes is not in force: this machine lets no memory cgroup be made'`;
 }
 
 /** Removes the memory cgroups of that name (a shell pattern); their processes are dead. */

@@ -1,6 +1,5 @@
 import type { Member, MemberFile } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
-import { bySupervisor, writeUnit } from './systemd.ts';
 import {
   envFile,
   finishScript,
@@ -10,6 +9,7 @@ import {
   restartHash,
   runScript,
 } from './service.ts';
+import { bySupervisor, writeUnit } from './systemd.ts';
 
 /**
  * Writes the given files of the member and its service folder. Each file appears whole or not at all, secrets are never

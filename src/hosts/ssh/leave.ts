@@ -1,0 +1,27 @@
+import { quote } from '../shell.ts';
+import { removeSettingsUnit, usersOf } from '../supervise/systemd.ts';
+import { endSupervision } from '../supervise.ts';
+
+/**
+ * Sh that leaves a real machine as it was: settings are undone by the scripts that were kept with them, the supervisor ends, users
+ * and folders go. Data of members stays unless `purge`, and is told as {"kept":MEMBER}. Members are stopped and removed before.
+ */
+export function leaveScript(root: string, purge: boolean): string {
+  const folder = quote(root);
+  const goes = `for user in ${usersOf(root)}; do userdel "$user" 2>/dev/null || :; done
+  rm -rf ${folder}`;
+  return `for memo in ${folder}/settings/*; do
+  [ ! -f "$memo" ] || { sed 1d "$memo" | sh; }
+done
+rm -rf ${folder}/settings ${folder}/boot ${quote(`${root}/kept.json`)}
+${removeSettingsUnit(root)}
+${endSupervision(root)}
+${purge ? `rm -rf ${folder}/members` : ''}
+if [ -d ${folder}/members ] && [ -n "$(find ${folder}/members -type f 2>/dev/null | head -n 1)" ]; then
+  for member in ${folder}/members/*; do printf '{"kept":"%s"}\\n' "\${member##*/}"; done
+else
+  ${goes}
+fi
+exit 0
+`;
+}

@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Mux, NoMaster } from './mux.ts';
+
+/** Longest time for a TCP connection and the key exchange of a new master. Milliseconds. */
+const connectMs = 10_000;
+/** Longest time for a master that is there already to answer on its own socket. */
+const greetMs = 2_000;
+/** An unused master ends after this many seconds; until then the next command finds the connection warm. */
+const persist = 600;
+/** A Unix socket's path has at most 107 bytes (unix(7)), and ssh adds 17 to it while it makes it. */
+const longestPath = 107 - 17;
+/** So many connections are made at once. */
+const atOnce = 64;
+
+/** No connection to the host can be had; the message says why and what to do. */
+export class NoConnection extends Error {
+  override name = 'NoConnection';
+}
+
+/**
+ * Where the control socket of a destination lies: in the cluster's folder where that is short enough, else below the user's
+ * runtime folder. The folder is for its owner only: whoever can open the socket is on the host.
+ */
+export function controlPath(home: string, destination: string): string {
+  const name = createHash('sha256').update(destination).digest('hex').slice(0, 12);
+  const own = join(home, 'ssh', name);
+  if (Buffer.byteLength(own) <= longestPath) return own;
+  const cluster = createHash('sha256').update(home).digest('hex').slice(0, 8);
+  return join(
+    process.env['XDG_RUNTIME_DIR'] ?? `/tmp/phalanx-${process.getuid?.()}`,
+    `phalanx-${cluster}`,
+    name,
+  );
+}
+
+/** What ssh is told for every destination. All else is the user's: ssh_config, agent, known_hosts, jumps. */
+export function masterArguments(path: string, destination: string): string[] {
+  const options = {
+    ControlMaster: 'yes',
+    ControlPath: path,
+    ControlPersist: String(persist),
+    // A question would wait for ever: an unknown host key is refused, a password is not asked for.
+    BatchMode: 'yes',
+    ConnectTimeout: String(connectMs / 1000),
+    // A connection whose host has gone is given up after 15 s.
+    ServerAliveInterval: '5',
+    ServerAliveCountMax: '3',
+    // What the user's configuration wants for sessions of a person.
+    ClearAllForwardings: 'yes',
+    RemoteCommand: 'none',
+    RequestTTY: 'no',
+    PermitLocalCommand: 'no',
+  };
+  const given = Object.entries(options).flatMap(([key, value]) => [
+    '-o',
+    `${key}=${value.replaceAll('%', '%%')}`,
+  ]);
+  return ['-N', '-f', ...configuration(), ...given, '--', destination];
+}
+
+/** Another ssh_config than the user's own, where the environment names one (ssh -F). */
+function configuration(): string[] {
+  const file = process.env['PHALANX_SSH_CONFIG'];
+  return file === undefined || file === '' ? [] : ['-F', file];
+}
+
+/** The connection to one destination: a master ssh that outlives the command, and our channel to it. */
+export class Master {
+  readonly #path: string;
+  readonly #destination: string;
+  #mux: Promise<Mux> | undefined;
+
+  constructor(home: string, destination: string) {
+    this.#path = controlPath(home, destination);
+    this.#destination = destination;
+  }
+
+  /** The open connection; makes it where there is none. Rejects with NoConnection. */
+  async mux(): Promise<{ mux: Mux; fresh: boolean }> {
+    const known = await this.#mux?.catch(() => undefined);
+    if (known?.alive) return { mux: known, fresh: false };
+    let fresh = false;
+    const made = Mux.connect(this.#path, greetMs).catch(async (error: Error) => {
+      if (!(error instanceof NoMaster)) throw error;
+      fresh = true;
+      return this.#start();
+    });
+    this.#mux = made;
+    return { mux: await made, fresh };
+  }
+
+  /** Ends the master: its connection is dead, or nobody needs it any more. */
+  async end(): Promise<void> {
+    const mux = await this.#mux?.catch(() => undefined);
+    mux?.close();
+    this.#mux = undefined;
+    await run([
+      '-O',
+      'exit',
+      '-o',
+      `ControlPath=${this.#path.replaceAll('%', '%%')}`,
+      '--',
+      this.#destination,
+    ]);
+  }
+
+  async #start(): Promise<Mux> {
+    mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 });
+    for (let attempt = 1; ; attempt++) {
+      const { exit, stderr } = await inTurn(() => run(masterArguments(this.#path, this.#destination)));
+      if (exit === 0 || /ControlSocket .* already exists/.test(stderr)) break;
+      // A gateway that is asked by many at once drops some (MaxStartups, sshd_config(5)).
+      if (attempt === 3 || !/kex_exchange_identification|Connection (closed|reset) by/.test(stderr))
+        throw new NoConnection(explained(stderr, this.#destination));
+      await wait(attempt * (200 + Math.random() * 400));
+    }
+    try {
+      return await Mux.connect(this.#path, greetMs);
+    } catch (error) {
+      throw new NoConnection(`ssh connects, but ${(error as Error).message} at ${this.#path}`);
+    }
+  }
+}
+
+let connecting = 0;
+const queue: (() => void)[] = [];
+
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (connecting >= atOnce) await new Promise<void>((resolve) => queue.push(resolve));
+  connecting++;
+  try {
+    return await work();
+  } finally {
+    connecting--;
+    queue.shift()?.();
+  }
+}
+
+/** Runs ssh until it ends or, as a master, goes to the background. */
+function run(given: string[]): Promise<{ exit: number; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('ssh', given, { stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      stderr += chunk;
+    });
+    child.once('error', (error) => reject(new NoConnection(`ssh cannot be run here: ${error.message}`)));
+    // Not when its streams close: the master in the background may hold them.
+    child.once('exit', (code) => {
+      setImmediate(() => {
+        child.stderr.destroy();
+        resolve({ exit: code ?? 255, stderr });
+      });
+    });
+  });
+}
+
+/** Why ssh could not connect, as a sentence with what to do next. */
+export function explained(stderr: string, destination: string): string {
+  const said = stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !/^[@* ]+$/.test(line));
+  if (/HOST IDENTIFICATION HAS CHANGED/.test(stderr))
+    return `its host key is not the one in known_hosts: find out why before you trust it (ssh-keygen -R removes the old one)`;
+  if (/Host key verification failed|No .* host key is known/.test(stderr))
+    return `its host key is not known here: connect once by hand (ssh ${destination}) and compare its fingerprint, or put it into known_hosts`;
+  if (/Permission denied/.test(stderr))
+    return `ssh is not let in (${said.at(-1)}): load the key into the agent (ssh-add), or name it in ssh_config`;
+  return said.at(-1) ?? 'ssh ended without a word';
+}
