@@ -3,7 +3,7 @@ import type { Reach } from '../../hosts/host.ts';
 import { registering } from '../app/register.ts';
 import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
 import { rolling } from '../rolling.ts';
-import { type DirectorLive, type DirectorsLive, observeDirectors } from './observe.ts';
+import { type DirectorLive, type DirectorsLive, watchDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
 import { undrainStep } from './turn.ts';
 
@@ -78,15 +78,13 @@ export async function performDirector(
   reach: Reach,
   say: (line: string) => void,
 ): Promise<void> {
-  const deadline = performance.now() + Number(action.args['timeoutMs']);
+  let reasons: string[] = ['no director answers'];
   let said: string | undefined;
-  for (;;) {
-    const reasons = notServing(service, await observeDirectors(service, cluster, reach));
-    if (reasons.length === 0) return;
-    if (reasons[0] !== said) say(reasons[0]!);
+  await watchDirectors(service, cluster, reach, Number(action.args['timeoutMs']), (live) => {
+    reasons = notServing(service, live);
+    if (reasons[0] !== undefined && reasons[0] !== said) say(reasons[0]);
     said = reasons[0];
-    if (performance.now() > deadline)
-      throw new StepFailed(`${reasons.join('; ')}. See phalanx status and phalanx logs`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+    return reasons.length === 0;
+  });
+  if (reasons.length > 0) throw new StepFailed(`${reasons.join('; ')}. See phalanx status and phalanx logs`);
 }
