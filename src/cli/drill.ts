@@ -6,7 +6,7 @@ import { HistoryBroken } from '../drill/history.ts';
 import { renderHtml } from '../drill/report/html.ts';
 import { renderJson } from '../drill/report/json.ts';
 import { renderJunit } from '../drill/report/junit.ts';
-import { awayOf, type DrillRun, duration, lostOf, outcomeOf } from '../drill/report/run.ts';
+import { awayOf, blameOf, type DrillRun, duration, lostOf, outcomeOf } from '../drill/report/run.ts';
 import { renderTerminal } from '../drill/report/terminal.ts';
 import { runDrill, type World } from '../drill/run.ts';
 import { healAll, leftOver, standingFault, standingText } from '../drill/standing.ts';
@@ -23,6 +23,7 @@ export interface DrillOptions {
   file?: string;
   json?: boolean;
   fault?: string[];
+  endToEnd?: boolean;
   for?: string;
   seed?: string;
   html?: string;
@@ -38,8 +39,14 @@ export async function drill(named: string | undefined, options: DrillOptions): P
   if (options.verify !== undefined) return verifyHistory(options.verify);
   const session = await openSession(options.file);
   const { cluster } = session;
-  const services = chosen(session, named);
-  refuseRealHosts(cluster, services, options.iMeanIt ?? []);
+  const strokes: Stroke[] = options.endToEnd
+    ? endToEnd(cluster, named, options.fault)
+    : chosen(session, named).map((service) => ({ service, struck: service, named: options.fault }));
+  refuseRealHosts(
+    cluster,
+    strokes.map(({ struck }) => struck),
+    options.iMeanIt ?? [],
+  );
   const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : wholeNumber(options.seed);
   const forMs = options.for === undefined ? undefined : milliseconds(options.for);
   const lock = await lockAndKeep(session);
@@ -63,14 +70,20 @@ export async function drill(named: string | undefined, options: DrillOptions): P
       say: (line) => console.error(dim(`  ${line}`)),
       signal: stop.signal,
     };
-    for (const service of services)
-      for (const aimed of await faultsOf(world, service, options.fault)) {
+    for (const { service, struck, named, first } of strokes)
+      for (const aimed of (await faultsOf(world, struck, named)).slice(0, first)) {
         if (stop.signal.aborted) break;
-        console.error(`${service.name}: ${aimed.name}`);
+        console.error(`${struck.name}: ${aimed.name}`);
         const { observed, troubles } = await troublesNow(cluster, engines, session.reach);
-        const live = observed.live[service.name];
-        const drills = await engines[service.type]!.drills!(service, cluster, session.reach, live);
-        const before = [...troubles, ...unwhole(drills, live)];
+        const live = observed.live[struck.name];
+        const target = {
+          service: struck,
+          drills: await engines[struck.type]!.drills!(struck, cluster, session.reach, live),
+        };
+        const drills = options.endToEnd
+          ? engines[service.type]!.transactions!(service, cluster)!
+          : target.drills;
+        const before = [...troubles, ...unwhole(target.drills, live)];
         if (before.length > 0 && !options.degraded) {
           console.error(
             `${yellow('not drilled')}: the cluster is not steady before any fault (--degraded drills it nevertheless)`,
@@ -82,8 +95,9 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         const run = await runDrill(world, {
           service,
           drills,
+          ...(options.endToEnd ? { target } : {}),
           aimed,
-          forMs: forMs ?? drills.forMs,
+          forMs: forMs ?? target.drills.forMs,
           seed,
           accepted: before,
         });
@@ -144,6 +158,46 @@ function chosen({ cluster }: Session, named: string | undefined): Service[] {
   return [service];
 }
 
+/** Whose clients are watched, what is struck, and by which faults: the named ones, or the first few of its standard faults. */
+interface Stroke {
+  service: Service;
+  struck: Service;
+  named: string[] | undefined;
+  first?: number;
+}
+
+/** Customers of the app that says what they do; each service that a transaction goes through is struck in turn, the one before the app first. */
+function endToEnd(cluster: Cluster, named: string | undefined, faults: string[] | undefined): Stroke[] {
+  const all = Object.values(cluster.services);
+  const apps = all.filter((service) => engines[service.type]!.transactions?.(service, cluster));
+  const service = named === undefined ? apps[0] : apps.find((one) => one.name === named);
+  if (service === undefined)
+    throw new UserError(
+      named === undefined
+        ? `${cluster.file}: no app says what its customers do`
+        : `${cluster.file}: ${named} does not say what its customers do`,
+      'give the app a line such as `drill: { request: POST /order, read: "/order/{id}" }`',
+    );
+  const passed = all.filter(
+    (one) =>
+      engines[one.type]!.drills &&
+      (one === service ||
+        service.uses.includes(one.name) ||
+        engines[one.type]!.follows?.(one).includes(service.name)),
+  );
+  if (faults === undefined) return passed.map((struck) => ({ service, struck, named: undefined, first: 1 }));
+  return faults.map((fault) => {
+    const [name, verbRole] = fault.split('.', 2) as [string, string | undefined];
+    const struck = passed.find((one) => one.name === name);
+    if (struck === undefined || verbRole === undefined)
+      throw new UserError(
+        `--fault ${fault}: end to end a fault is SERVICE.VERB-ROLE`,
+        `its transactions go through ${passed.map((one) => one.name).join(', ')}`,
+      );
+    return { service, struck, named: [verbRole] };
+  });
+}
+
 /** Faults go to lab hosts; to real machines only when each is named. */
 function refuseRealHosts(cluster: Cluster, services: Service[], meant: string[]): void {
   const real = [...new Set(services.flatMap((service) => service.hosts))].filter(
@@ -182,7 +236,8 @@ function summary(run: DrillRun): string {
       : `; last time ${duration(comparison.rto.beforeMs!)}, ${comparison.outcome}`;
   const { rtoMs, baselineGapMs } = run.verdict.recovery;
   const exact = rtoMs === null || baselineGapMs === null ? '' : ` (known to ${duration(baselineGapMs)})`;
-  return `${paint(outcome)}: away ${awayOf(run)}${exact}, lost ${lostOf(run)}${last}`;
+  const whose = blameOf(run);
+  return `${paint(outcome)}: away ${awayOf(run)}${exact}${whose === '' ? '' : ` because of ${whose}`}, lost ${lostOf(run)}${last}`;
 }
 
 function verifyHistory(path: string): number {

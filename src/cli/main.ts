@@ -85,6 +85,10 @@ command(
   'faults under client load: how long it was away, what was lost (exit status 4: a promise broken, 5: unknown)',
 )
   .option('--fault <verb-role>', 'only this fault, for example kill-master; may be repeated', several)
+  .option(
+    '--end-to-end',
+    'customers send whole transactions through the VIP while one service after the other is struck (--fault cart.kill-master: only that)',
+  )
   .option('--for <duration>', 'how long the fault stands, for example 20s')
   .option('--seed <n>', 'the same operations and the same choices again')
   .option('--html <file>', 'write a report that stands alone')

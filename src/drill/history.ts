@@ -104,6 +104,8 @@ export interface Completion {
   /** What a read saw: has: true or false; poll: values in order; dequeue: value or null; count, read: number or null. */
   v?: Value;
   error?: string;
+  /** Where the operation's time went, milliseconds by service; absent where nobody can tell. */
+  by?: Record<string, number>;
 }
 
 export const phases = ['planned', 'injected', 'evidence', 'healed', 'whole'] as const;

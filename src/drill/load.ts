@@ -64,11 +64,11 @@ export class Load {
     const outcome = await this.#client.invoke(operation);
     if (outcome.type === 'ok') {
       this.acknowledged++;
-      this.#recorder.ok(i, outcome.v);
+      this.#recorder.ok(i, outcome.v, outcome.by);
     } else {
       this.unanswered++;
       this.lastError = outcome.error;
-      this.#recorder[outcome.type](i, outcome.error);
+      this.#recorder[outcome.type](i, outcome.error, outcome.by);
     }
     if (--this.#inFlight === 0) this.#idle?.();
   }

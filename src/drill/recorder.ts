@@ -57,20 +57,21 @@ export class Recorder {
   }
 
   /** It happened; `v` is what a read saw. */
-  ok(i: number, v?: Value): void {
+  ok(i: number, v?: Value, by?: Completion['by']): void {
     const line: Completion = { i, type: 'ok', t: this.now() };
     if (v !== undefined) line.v = v;
+    if (by !== undefined) line.by = by;
     this.#append(line);
   }
 
   /** It certainly did not happen (refused before it was carried out). When in doubt: `info`. */
-  fail(i: number, error: string): void {
-    this.#append({ i, type: 'fail', t: this.now(), error });
+  fail(i: number, error: string, by?: Completion['by']): void {
+    this.#append({ i, type: 'fail', t: this.now(), error, ...(by === undefined ? {} : { by }) });
   }
 
   /** Nobody knows whether it happened: a timeout, a connection that broke. */
-  info(i: number, error: string): void {
-    this.#append({ i, type: 'info', t: this.now(), error });
+  info(i: number, error: string, by?: Completion['by']): void {
+    this.#append({ i, type: 'info', t: this.now(), error, ...(by === undefined ? {} : { by }) });
   }
 
   /** Record `planned` before the command that injects is sent, `evidence` only for proof that it took effect. */

@@ -31,8 +31,11 @@ export interface World {
 }
 
 export interface DrillOrder {
+  /** Whose clients, promise and history these are. */
   service: Service;
   drills: Drills;
+  /** Whom the fault strikes, where that is another one: clients of the whole shop, a fault in its database. */
+  target?: { service: Service; drills: Drills };
   aimed: Aimed;
   forMs: number;
   seed: number;
@@ -51,9 +54,10 @@ const wholeMs = 60_000;
 export async function runDrill(world: World, order: DrillOrder): Promise<DrillRun & { bundle: Bundle }> {
   const { cluster } = world;
   const { service, drills, aimed, forMs, seed } = order;
-  const before = lastVerdict(world.base, service.name, aimed.name);
+  const name = labelOf(order);
+  const before = lastVerdict(world.base, service.name, name);
   const now = new Date();
-  const bundle = newBundle(world.base, service.name, aimed.name, cluster.file, now);
+  const bundle = newBundle(world.base, service.name, name, cluster.file, now);
   const client = await drills.open(`phalanx-drill-${randomBytes(4).toString('hex')}`);
   const { rto, lostWrites } = service.promise ?? {};
   const recorder = new Recorder(bundle.history, {
@@ -64,7 +68,7 @@ export async function runDrill(world: World, order: DrillOrder): Promise<DrillRu
     seed,
     file: createHash('sha256').update(readFileSync(cluster.file)).digest('hex'),
     client: drills.client,
-    fault: { name: aimed.name, ...(aimed.fault.momentary && !aimed.fault.everyMs ? {} : { forMs }) },
+    fault: { name, ...(aimed.fault.momentary && !aimed.fault.everyMs ? {} : { forMs }) },
     models: drills.models,
     replicas: drills.replicas,
     ...(service.promise === undefined
@@ -87,6 +91,10 @@ export async function runDrill(world: World, order: DrillOrder): Promise<DrillRu
   keepVerdict(bundle, verdict);
   return { verdict, timeline, bundle, ...(before ? { comparison: compare(verdict, before) } : {}) };
 }
+
+/** `cart.kill-master` where the fault strikes another service than the one whose clients are watched. */
+const labelOf = ({ aimed, target }: DrillOrder): string =>
+  target === undefined ? aimed.name : `${target.service.name}.${aimed.name}`;
 
 type Ending = ['complete'] | ['aborted', string];
 
@@ -124,7 +132,8 @@ class Stopped extends Error {}
 /** Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole. */
 async function strike(world: World, order: DrillOrder, recorder: Recorder): Promise<void> {
   const { cluster, reach } = world;
-  const { service, drills, aimed, forMs } = order;
+  const { aimed, forMs } = order;
+  const { service, drills } = order.target ?? order;
   const { fault } = aimed;
   const random = new Random(order.seed);
   const aim = async (): Promise<DrillTarget> =>
@@ -187,11 +196,16 @@ async function proof(
  * hosts may make another one fail over; one that is away for longer than it promises (10 s where it promises nothing)
  * does not come back by itself, and ends the drill.
  */
-async function watchOthers(world: World, { service, accepted }: DrillOrder, until: number): Promise<void> {
+async function watchOthers(
+  world: World,
+  { service, target, accepted }: DrillOrder,
+  until: number,
+): Promise<void> {
   const { cluster, engines, reach } = world;
   const others = Object.values(cluster.services).filter(
     (one) =>
       one.name !== service.name &&
+      one.name !== target?.service.name &&
       engines[one.type]!.drills !== undefined &&
       // A director in front of the target is dark where the target is.
       !engines[one.type]!.follows?.(one).includes(service.name),
@@ -221,8 +235,10 @@ async function watchOthers(world: World, { service, accepted }: DrillOrder, unti
   }
 }
 
-async function whole(world: World, { service, drills, accepted }: DrillOrder): Promise<void> {
+async function whole(world: World, order: DrillOrder): Promise<void> {
   const { cluster, engines, reach } = world;
+  const { accepted } = order;
+  const { service, drills } = order.target ?? order;
   const deadline = performance.now() + wholeMs;
   const unexpected = (reason: string): boolean => !accepted.includes(reason);
   let reasons: string[] = [];

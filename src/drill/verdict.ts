@@ -1,3 +1,4 @@
+import { Blame } from './blame.ts';
 import type { Checker, Flight, Report } from './checkers/checker.ts';
 import { checkers } from './checkers/index.ts';
 import { cleanAnswers, FaultWindow, Lane, leastBaseline } from './gaps.ts';
@@ -76,6 +77,11 @@ export interface Recovery {
   /** Why rtoMs is null. */
   why?: string;
   gap: { fromMs: number; toMs: number; group: string } | null;
+  /**
+   * Shares of the gap, the largest first, by the service in which the operations that hung in it spent their time. Absent where
+   * clients do not tell.
+   */
+  blame?: { service: string; share: number }[];
   /** The gaps' 99th percentile before the fault: what rtoMs is exact to. */
   baselineGapMs: number | null;
   /** The same for reads (polls, dequeues); null where there were too few before the fault. */
@@ -104,6 +110,7 @@ export class Analysis {
   #lanes = new Map<string, Lane>();
   #clients = new Map<number, number>();
   #stall: number | null = null;
+  #blame = new Blame();
   #timeline = new TimelineBuilder();
   #faults = new Map<string, FaultRecord>();
   #read = new Map<string, { done: boolean; failed?: string }>();
@@ -238,6 +245,7 @@ export class Analysis {
 
   #settle(flight: Flight, type: Completion['type'], line: Completion | undefined): void {
     const { op } = flight;
+    if (line?.by !== undefined && this.#window.since(op.t)) this.#blame.add(op.t, this.#t, line.by);
     this.#checkerOf(op).complete(flight, type, line?.v, this.#line);
     const { kind, model } = operations[op.f];
     const clean = model === 'request' ? cleanAnswers : 1;
@@ -346,6 +354,10 @@ export class Analysis {
       p50OutsideGapMs: inMs(outside.quantile(0.5)),
       p99OutsideGapMs: inMs(outside.quantile(0.99)),
     };
+    if (worst?.longest) {
+      const blame = this.#blame.of(worst.longest);
+      if (blame.length > 0) recovery.blame = blame;
+    }
     if (recovery.rtoMs === null)
       recovery.why = away
         ? 'no fault was injected'

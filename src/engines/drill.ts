@@ -34,7 +34,10 @@ export interface DrillOperation {
 }
 
 /** ok: it happened. fail: it certainly did not. info: nobody knows (timeouts, broken connections). */
-export type DrillOutcome = { type: 'ok'; v?: DrillValue } | { type: 'fail' | 'info'; error: string };
+export type DrillOutcome = ({ type: 'ok'; v?: DrillValue } | { type: 'fail' | 'info'; error: string }) & {
+  /** Where its time went, milliseconds by service, where the answer tells: what a gap is blamed on. */
+  by?: Record<string, number>;
+};
 
 /** What one member holds of one group in the end. Exactly one member is the authority of a group: its answer is the service's. */
 export interface DrillFinal {

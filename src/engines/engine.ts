@@ -54,6 +54,8 @@ export interface Engine<Spec = any, Live = any> {
     reach: Reach,
     live: Live | undefined,
   ): Promise<Drills<Live>>;
+  /** The service seen by its customers, for `drill --end-to-end`; undefined when the file does not say what they do. */
+  transactions?(service: Service<Spec>, cluster: Cluster): Drills | undefined;
   /** What the service holds, for `phalanx show SERVICE`: asked of the engine itself, within its own deadline. */
   show?(service: Service<Spec>, cluster: Cluster, reach: Reach): Promise<Table[]>;
   /** Copies the service's data into a new folder below `to`, which appears whole or not at all. Throws StepHeld or StepFailed. */

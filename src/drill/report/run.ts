@@ -34,6 +34,12 @@ export function awayOf({ verdict }: DrillRun): string {
   return `${atLeast ? 'at least ' : ''}${duration(rtoMs)}`;
 }
 
+/** On which services the gap is blamed: 'events 97%, cart 3%'; '' where clients do not tell. */
+export function blameOf({ verdict }: DrillRun): string {
+  const { blame = [] } = verdict.recovery;
+  return blame.map(({ service, share }) => `${service} ${Math.round(share * 100)}%`).join(', ');
+}
+
 /** How many acknowledged writes were lost; a doubt is not a zero. */
 export function lostOf({ verdict }: DrillRun): string {
   return verdict.lost === null ? 'not known' : count(verdict.lost);
@@ -48,7 +54,8 @@ export function headline(run: DrillRun): string {
     away = verdict.recovery.rtoMs === null ? 'How long it was away is not known' : `Away for ${awayOf(run)}`;
     if (rto !== undefined)
       away += `, promised ${duration(rto.promisedMs)}${rto.overMs > 0 ? `: ${duration(rto.overMs)} too long` : ''}`;
-    away += '. ';
+    const whose = blameOf(run);
+    away += whose === '' ? '. ' : `, because of ${whose}. `;
   }
   const stored = Object.entries(verdict.models).filter(([model]) => model !== 'request');
   if (stored.length === 0) {

@@ -1,5 +1,5 @@
 import type { Timeline } from '../timeline.ts';
-import { awayOf, count, type DrillRun, duration, faultOf, lostOf, outcomeOf } from './run.ts';
+import { awayOf, blameOf, count, type DrillRun, duration, faultOf, lostOf, outcomeOf } from './run.ts';
 
 const blocks = '▁▂▃▄▅▆▇█';
 
@@ -33,6 +33,10 @@ export function renderTerminal(runs: DrillRun[], width = 100): string {
   lines.push(
     `${' '.repeat(name)}  █ acknowledged operations a second, × only errors, [ ] from the fault to whole again`,
   );
+  for (const run of runs) {
+    const whose = blameOf(run);
+    if (whose !== '') lines.push(`${faultOf(run)}: away because of ${whose}`);
+  }
   for (const run of runs)
     for (const why of run.verdict.why) lines.push(`${run.verdict.drill.service}: ${why}`);
   return `${lines.join('\n')}\n`;

@@ -3,6 +3,7 @@ import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Drills } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
 import type { AppSpec } from './schema.ts';
+import { TransactionClient } from './transaction-client.ts';
 import { type Door, WebClient } from './web-client.ts';
 
 /** Requests a second: a gap is known to 4 ms in each half of the clients. */
@@ -38,6 +39,32 @@ export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Pr
     },
     unserved: () => [],
     open: async () => new WebClient(doors),
+  };
+}
+
+/** Transactions a second of all clients: each goes through everything that the app uses, so a gap is known to 20 ms. */
+const transactionRate = 50;
+
+/** Drills seen by the app's customers, whose transactions go through everything that it uses. Undefined: the file does not say what one is. */
+export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): Drills | undefined {
+  const spec = service.spec.drill;
+  if (spec === undefined) return undefined;
+  const [door] = doorsOf(service, cluster);
+  const { method, path } = spec.request;
+  return {
+    client: `node:http, ${transactionRate} × ${method} ${path} a second, at ${door!.host}:${door!.port}`,
+    models: { set: {} },
+    replicas: [service.name],
+    load: { rate: transactionRate, clients: 32, mix: { add: 1 } },
+    roles: [],
+    standard: [],
+    forMs: 4_000,
+    versions: {},
+    aim: () => {
+      throw new StepFailed('transactions have no role: aim at a service');
+    },
+    unserved: () => [],
+    open: async (run) => new TransactionClient(door!, spec, service.name, run),
   };
 }
 

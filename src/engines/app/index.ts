@@ -1,7 +1,7 @@
 import type { Cluster, Problem, Service } from '../../file/cluster.ts';
 import type { Engine } from '../engine.ts';
 import { rolling } from '../rolling.ts';
-import { appDrills } from './drill.ts';
+import { appDrills, transactionDrills } from './drill.ts';
 import { appMembers, usedEnvironment } from './members.ts';
 import { lastOfRegistry, registerRules, registrars } from './register.ts';
 import { type AppSpec, schema } from './schema.ts';
@@ -22,6 +22,7 @@ export const app = (engineOf: (type: string) => Engine): Engine<AppSpec> => ({
   ],
   plan: (_service, cluster, _live, base) => [...rolling(base), ...lastOfRegistry(cluster, base)],
   drills: appDrills,
+  transactions: transactionDrills,
   address: (service, cluster) => ({ URL: urls(service, cluster).join(',') }),
 });
 

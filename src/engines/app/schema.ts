@@ -2,6 +2,29 @@ import { z } from 'zod';
 import { check } from '../../file/check.ts';
 import { duration, line, port, size, text } from '../../file/units.ts';
 
+const transaction = z.strictObject({
+  request: z
+    .string()
+    .regex(/^(POST|PUT) \/\S*$/, 'a method and a path, as `POST /order`')
+    .transform((text) => {
+      const [method, path] = text.split(' ') as [string, string];
+      return { method, path };
+    })
+    .describe(
+      'What a client of `drill --end-to-end` sends, with an Idempotency-Key of its own each time; any 2xx acknowledges it',
+    ),
+  read: z
+    .string()
+    .regex(/^\/\S*\{id\}\S*$/, 'a path with {id} in it, as "/order/{id}"')
+    .describe('Where one is looked up by its key in the end: 200, or 404 when it is not known'),
+  complete: z
+    .array(line)
+    .default([])
+    .describe('Fields that the JSON of the answer has once everything has been done'),
+});
+
+export type TransactionSpec = z.infer<typeof transaction>;
+
 /** `type: app`: a user's own server process, one on each host. Durations are milliseconds, sizes bytes. */
 export const schema = z.strictObject({
   command: text.describe(
@@ -38,6 +61,7 @@ export const schema = z.strictObject({
     .describe(
       "A zookeeper of `uses` in which each member has a node while its check passes; a director's pool then follows the nodes",
     ),
+  drill: transaction.optional().describe('What clients of `drill --end-to-end` do'),
   memory: size({ min: 2 ** 20 })
     .optional()
     .describe('Most memory the process may take, for example 256mb'),

@@ -4,7 +4,7 @@ import { type Conntrackd, conntrackdCommand, conntrackdConfig } from './conntrac
 import { type EngineOf, listensOf } from './listens.ts';
 import { haproxyCommand, haproxyConfig } from './planes/haproxy.ts';
 import type { DirectorSpec } from './schema.ts';
-import type { AgentConfig } from './tables.ts';
+import type { AgentConfig, Listen } from './tables.ts';
 import { keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
 
 export const agentName = (service: string, host: string): string => `${service}.agent@${host}`;
@@ -16,12 +16,12 @@ export const agentFolder = (root: string, service: string, host: string): string
 /** Agents of one director find each other here; the number is out of the way of the engines' own ports. */
 const syncPort = 7077;
 
-/** What the agent on `host` is told. Pure. */
-export function agentConfig(
+/** What the agent on `host` is told; `listens` are the same for all of them. Pure. */
+function agentConfig(
   service: Service<DirectorSpec>,
   cluster: Cluster,
   host: string,
-  engineOf: EngineOf,
+  listens: Listen[],
 ): AgentConfig {
   const place = (name: string) => {
     const { address, address6 } = cluster.hosts[name]!;
@@ -35,7 +35,7 @@ export function agentConfig(
     peers: service.hosts.filter((name) => name !== host).map(place),
     syncPort: syncPort + directors.findIndex((one) => one.name === service.name),
     vips: service.spec.vip,
-    listens: listensOf(service, cluster, engineOf),
+    listens,
   };
 }
 
@@ -45,8 +45,9 @@ export function directorMembers(
   cluster: Cluster,
   engineOf: EngineOf,
 ): Member[] {
+  const listens = listensOf(service, cluster, engineOf);
   return service.hosts.flatMap((host): Member[] => {
-    const config = agentConfig(service, cluster, host, engineOf);
+    const config = agentConfig(service, cluster, host, listens);
     const member = (
       part: string,
       command: string,

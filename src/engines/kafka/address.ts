@@ -12,6 +12,7 @@ export function kafkaAddress(service: KafkaService, cluster: Cluster): Record<st
       .join(','),
     PROTOCOL: 'SASL_PLAINTEXT',
     MECHANISM: mechanism,
+    ACKS: String(service.spec.acks),
     USER: appUser,
     PASSWORD: password(appUser),
     ...Object.fromEntries(

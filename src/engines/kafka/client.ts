@@ -1,8 +1,8 @@
 import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
-import type { KafkaService } from './seats.ts';
-import { adminUser } from './users.ts';
+import { type KafkaService, seatsOf } from './seats.ts';
+import { adminUser, appUser, mechanism } from './users.ts';
 
 export type Kafka = typeof import('@platformatic/kafka');
 
@@ -54,6 +54,24 @@ export async function asking<T>(
     connection.close().catch(() => {});
     connection.socket?.destroy();
   }
+}
+
+/**
+ * How an application that `uses` the service connects: where the brokers are, and who it is. The library asks the first broker
+ * that lets it connect for leaders, also when that one is silent or cut off: one that will be missed stands `last` better.
+ */
+export function application(service: KafkaService, cluster: Cluster, last?: number) {
+  return {
+    bootstrapBrokers: seatsOf(service, cluster)
+      .filter(({ broker }) => broker)
+      .sort((a, b) => Number(a.id === last) - Number(b.id === last))
+      .map(({ address }) => `${address}:${service.spec.port}`),
+    sasl: {
+      mechanism,
+      username: appUser,
+      password: cluster.secrets[`${service.name}/${appUser}`] ?? '',
+    },
+  };
 }
 
 /** Why a member did not do it, in a few words: what the member itself said, if it did. */

@@ -1,6 +1,7 @@
 import type { Engine } from '../engine.ts';
 import { kafkaAddress } from './address.ts';
 import { kafkaCheck } from './check.ts';
+import { kafkaDrills } from './drill.ts';
 import type { KafkaLive } from './live.ts';
 import { kafkaMembers } from './members.ts';
 import { observeKafka } from './observe.ts';
@@ -28,4 +29,5 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   address: kafkaAddress,
   status: kafkaStatus,
   show: showKafka,
+  drills: kafkaDrills,
 };

@@ -57,6 +57,12 @@ export const schema = z.strictObject({
     .describe(
       'Topics by name. Others, made by applications, are left alone; so is a topic that leaves the file',
     ),
+  acks: z
+    .union([z.literal('all'), z.literal(1)])
+    .default('all')
+    .describe(
+      'What applications are told to write with (NAME_ACKS), and drills write with. 1: a record is acknowledged when its leader has it, and is lost with that one',
+    ),
   users: z
     .array(z.string().regex(/^[A-Za-z][A-Za-z0-9._-]*$/, 'not a name: letters, digits, dot, - and _'))
     .default([])
@@ -67,7 +73,7 @@ export const schema = z.strictObject({
     .enum(['default', 'fast'])
     .optional()
     .describe(
-      'How soon a silent broker counts as lost. default: 9 s, as Kafka has it. fast: 1.2 s; a pause that long moves its leaders for nothing. Without it: fast if promise.rto is under 12s',
+      'How soon a silent broker counts as lost. default: 9 s, as Kafka has it. fast: 1 s; a pause that long moves its leaders for nothing. Without it: fast if promise.rto is under 12s',
     ),
   heap: size({ min: 128 * 2 ** 20 })
     .optional()

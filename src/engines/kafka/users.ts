@@ -7,7 +7,7 @@ export const adminUser = 'phalanx';
 /** Who applications are that `use` the service. */
 export const appUser = 'app';
 
-export const mechanism = 'SCRAM-SHA-512';
+export const mechanism = 'SCRAM-SHA-512' as const;
 
 /** Users that applications can be, with passwords of their own. */
 export const usersOf = ({ spec }: KafkaService): string[] => [...new Set([appUser, ...spec.users])];
