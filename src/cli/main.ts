@@ -166,6 +166,20 @@ command(
     exit(await doctor(service, options));
   });
 
+command(
+  'repair <member>',
+  "what is damaged of a member's data, who has newer, and the steps that mend it (exit status 2: not told to)",
+)
+  .option('-y, --yes', 'do it without asking')
+  .option('--way <way>', 'how, where there are several ways; each is named where it is possible')
+  .option('--allow-data-loss <service...>', 'services whose data may be destroyed')
+  .action(
+    async (member: string, options: Common & { yes?: boolean; way?: string; allowDataLoss?: string[] }) => {
+      const { repair } = await import('./repair.ts');
+      exit(await repair(options.file, member, options));
+    },
+  );
+
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')
   .option('--follow', 'go on as it grows')

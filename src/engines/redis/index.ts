@@ -10,6 +10,7 @@ import { observeRedis } from './observe.ts';
 import { perform } from './perform/perform.ts';
 import { worldOf } from './perform/world.ts';
 import { redisPlan } from './plan.ts';
+import { repairRedis } from './repair.ts';
 import { type RedisSpec, redisSchema } from './schema.ts';
 import { redisStatus } from './status.ts';
 import { switchover } from './switchover.ts';
@@ -32,4 +33,5 @@ export const redis: Engine<RedisSpec, RedisLive> = {
   switchover,
   backup: backupRedis,
   restore: restoreRedis,
+  repair: repairRedis,
 };

@@ -1,3 +1,4 @@
+import type { Damage } from './damage.ts';
 import type { ClusterNode } from './nodes.ts';
 
 /** What was seen of one data member, asked of Redis itself. */
@@ -10,6 +11,8 @@ export interface LiveMember {
   up: boolean;
   /** Why it is not up: 'connection refused', 'no answer within 1500 ms'. */
   why?: string;
+  /** Its data cannot be read, so it waits for `phalanx repair`. */
+  damage?: Damage;
   /** It answers, but is still reading its data from disk. */
   loading?: boolean;
   role?: 'master' | 'replica';

@@ -2,10 +2,11 @@ import type { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { answerMs, type Dial, dialer, using, within } from './client.ts';
+import { damageScript, parseDamages } from './damage.ts';
 import { fromInfo, pairs, parseInfo } from './info.ts';
 import { at, type LiveMember, type LiveSentinel, type RedisLive } from './live.ts';
 import { parseNodes } from './nodes.ts';
-import { type RedisService, type Seat, seatAt, seatsOf, sentinelSeatsOf } from './seats.ts';
+import { entryOf, type RedisService, type Seat, seatAt, seatsOf, sentinelSeatsOf } from './seats.ts';
 
 /**
  * Asks every member and sentinel of the service, all at once, and then those members that only the others know of: ones
@@ -22,6 +23,7 @@ export async function observeRedis(
     Promise.all(seats.map((seat) => observeMember(dial, seat))),
     Promise.all(sentinelSeatsOf(service, cluster).map((seat) => observeSentinel(dial, seat, service.name))),
   ]);
+  await addDamages(cluster, reach, members);
   const known = new Set(seats.map(at));
   const others = new Map<string, Seat>();
   for (const place of mentioned(members)) {
@@ -31,6 +33,28 @@ export async function observeRedis(
   const leaving = await Promise.all([...others.values()].map((seat) => observeMember(dial, seat)));
   return { members: [...members, ...leaving.map((member) => ({ ...member, leaving: true }))], sentinels };
 }
+
+/** Members where nothing listens may be waiting for a repair: their hosts know. A host that does not answer has no say. */
+async function addDamages(cluster: Cluster, reach: Reach, members: LiveMember[]): Promise<void> {
+  const silent = members.filter((member) => !member.up && member.why === refused);
+  await Promise.all(
+    [...Map.groupBy(silent, ({ host }) => host)].map(async ([host, here]) => {
+      const names = here.map(({ name }) => name);
+      const script = damageScript(entryOf(cluster, host).root, names);
+      const { text } = await reach
+        .host(host)
+        .run(script, { timeoutMs: 2 * answerMs })
+        .catch(() => ({ text: '' }));
+      const found = parseDamages(text);
+      for (const member of here) {
+        const damage = found.get(member.name);
+        if (damage) member.damage = damage;
+      }
+    }),
+  );
+}
+
+const refused = 'nothing listens';
 
 /** Every address that a member names as one of its kind. */
 function mentioned(members: LiveMember[]): { address: string; port: number }[] {
@@ -136,7 +160,7 @@ async function sentinelFacts(redis: Redis, name: string): Promise<Partial<LiveSe
 
 function reason(error: unknown): string {
   const { message, code } = error as Error & { code?: string };
-  if (code === 'ECONNREFUSED') return 'nothing listens';
+  if (code === 'ECONNREFUSED') return refused;
   if (/timed out|ETIMEDOUT|no answer/i.test(message)) return `no answer within ${answerMs} ms`;
   return message || String(error);
 }

@@ -6,15 +6,23 @@ import { decideCluster } from './decide-cluster.ts';
 import { decideReplication } from './decide-replication.ts';
 import { decideSentinel } from './decide-sentinel.ts';
 import { directives, drift } from './directives.ts';
+import { explained } from './explain.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
-import { blocks, type Move, move, stepOf } from './move.ts';
+import { blocks, hold, type Move, move, stepOf } from './move.ts';
 import { type RedisService, seatsOf } from './seats.ts';
 import { users } from './users.ts';
 
 /** What is to be done about roles, slots and sentinels, whatever the mode. Pure; [] when all is as it should be. */
 export function decide(service: RedisService, cluster: Cluster, live: RedisLive, fresh: Set<string>): Move[] {
   const by = { replication: decideReplication, sentinel: decideSentinel, cluster: decideCluster };
-  return by[service.spec.mode](service, cluster, live, fresh);
+  const moves = by[service.spec.mode](service, cluster, live, fresh);
+  const damaged = live.members.filter((member) => member.damage && !member.leaving);
+  if (damaged.length === 0) return moves;
+  // What waits for them waits for a person.
+  return [
+    ...damaged.map((member) => hold(member.name, explained(service, live, member))),
+    ...moves.filter((one) => !blocks(one)),
+  ];
 }
 
 /**
@@ -26,8 +34,9 @@ export function redisPlan(
   service: RedisService,
   cluster: Cluster,
   live: RedisLive | undefined,
-  base: BasePlan,
+  given: BasePlan,
 ): Step[] {
+  const base = readiness(service, given);
   const started = base.members.filter((member) => verbs(base, member).includes('start'));
   // What is not among the members found on a host that answered is not there yet.
   const answered = new Set(
@@ -91,6 +100,20 @@ export function redisPlan(
   settle.after = steps.map((step) => step.id);
   const last = settings.map((step) => ({ ...step, needs: [...step.needs, settle.id] }));
   return [...steps, settle, ...last, ...takenDown(base, () => [settle.id])];
+}
+
+/** Our own way to wait for a data member: it ends at once with the reason when the member finds its data damaged. */
+function readiness(service: RedisService, base: BasePlan): BasePlan {
+  const own = ({ name, kind }: Member): Step[] =>
+    (base.byMember.get(name) ?? []).map((step) =>
+      step.do.kind === 'ready' && kind === 'redis'
+        ? {
+            ...step,
+            do: { kind: 'engine', service: service.name, action: { name: 'ready', args: { member: name } } },
+          }
+        : step,
+    );
+  return { ...base, byMember: new Map(base.members.map((member) => [member.name, own(member)])) };
 }
 
 /** Members out of the file are stopped only when their slots and their leadership are somebody else's. */

@@ -26,6 +26,8 @@ import { adminUser } from './users.ts';
  * - Otherwise it waits until Sentinel or the cluster has promoted a replica. With nobody to promote one (mode
  *   replication), it starts as a replica of its own replica: it refuses writes, the copy that is whole stays as it is, and
  *   `phalanx up` promotes the newest.
+ * - A server that ended by itself with an error may have found its data damaged. Then, and only then, the files are read by Redis's own tools; what
+ *   is damaged is written down (damage.ts) and the member waits for `phalanx repair` instead of being started again and again.
  * - If nobody answers, all were lost together. Replication mode then takes the role that the member last had; a
  *   master starts with min-replicas-to-write 1, so it takes writes only after a replica has followed it.
  */
@@ -59,6 +61,7 @@ export REDISCLI_AUTH
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 
 say() { echo "phalanx: $*"; }
+${inspection(seat)}
 # What HOST:PORT answers to a command, as words; a frozen peer is given a second.
 ask() {
   at=$1; shift
@@ -111,6 +114,46 @@ look() {
         : replication_(minReplicasOf(service), replicasOf(service)),
   );
 }
+
+/**
+ * Looks at the data after an end that damage may have caused: an exit status of Redis's own, or a signal that a process sends itself. What was
+ * read and found sound is not read again.
+ */
+const inspection = (seat: Seat): string => `
+inspect() {
+  set -- $(cat ended 2>/dev/null)
+  case "\${1:-0} \${2:-0}" in
+    '0 '* | '256 1' | '256 2' | '256 3' | '256 9' | '256 15') return ;;
+  esac
+  rm -f ended
+  [ -e data/.sound ] && [ -z "$(find data/appendonlydir data/dump.rdb -newer data/.sound 2>/dev/null)" ] && return
+  touch data/.sound.new
+  list=data/appendonlydir/appendonly.aof.manifest
+  case $persistence in
+    aof | mixed) [ -e "$list" ] && redis-check-aof "$list" >data/.checked 2>&1 </dev/null ;;
+    *) [ ! -e data/dump.rdb ] || redis-check-rdb data/dump.rdb >data/.checked 2>&1 </dev/null ;;
+  esac && { rm -f data/.checked; mv data/.sound.new data/.sound; return; }
+  [ -e data/.checked ] || return
+  {
+    echo "written $(find data/appendonlydir data/dump.rdb -type f -exec stat -c %Y {} + 2>/dev/null | sort -n | tail -n 1)"
+    sed -En 's/^file ([^ ]*) .*/last \\1/p' "$list" 2>/dev/null | tail -n 1
+    sed -n '/myself/s/^/self /p' data/nodes.conf 2>/dev/null
+    sed -En 's/^AOF analyzed: filename=([^,]*), size=[0-9]*, ok_up_to=([0-9]*),.*/\\1 \\2/p' data/.checked | tail -n 1 | {
+      read -r file sound && tail -c "+$((sound + 1))" "data/appendonlydir/\${file##*/}" 2>/dev/null | grep -ac '^[*][0-9]' | sed 's/^/writes /'
+    }
+    echo ---
+    cat data/.checked
+  } >data/.damage.new
+  rm -f data/.checked data/.sound.new
+  mv data/.damage.new data/.damage
+}
+[ -e data/.damage ] || inspect
+if [ -e data/.damage ]; then
+  say 'not started: its data is damaged. phalanx status says where; phalanx repair ${seat.name} mends it'
+  while [ -e data/.damage ]; do sleep 0.2; done
+  say 'its data was mended'
+fi
+`;
 
 /**
  * The script that a sentinel is started with. Its file is its memory (identity, epochs, whom it watches and all that it found), and Sentinel rewrites it: it

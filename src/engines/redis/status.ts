@@ -1,6 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
+import { explained } from './explain.ts';
 import { at, type LiveMember, type LiveSentinel, type RedisLive } from './live.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
 import { showRanges } from './slots.ts';
@@ -22,13 +23,15 @@ export function redisStatus(
       why: 'its host does not answer',
     }));
   return [
-    ...live.members.map((member) => memberRow(service.name, member, live)),
+    ...live.members.map((member) => memberRow(service, member, live)),
     ...live.sentinels.map((sentinel) => sentinelRow(service.name, sentinel, live)),
   ];
 }
 
-function memberRow(service: string, member: LiveMember, live: RedisLive): StatusRow {
-  const row = { service, name: member.name, host: member.host };
+function memberRow(service: RedisService, member: LiveMember, live: RedisLive): StatusRow {
+  const row = { service: service.name, name: member.name, host: member.host };
+  if (member.damage)
+    return { ...row, role: 'unknown', health: 'down', facts: {}, why: explained(service, live, member) };
   if (!member.up)
     return { ...row, role: 'unknown', health: 'down', facts: {}, why: member.why ?? 'does not answer' };
   const upstream = member.upstream && live.members.find((one) => at(one) === at(member.upstream!));

@@ -9,6 +9,7 @@ import { quote } from '../shell.ts';
  *   files.list    the paths that Phalanx wrote, for `observeScript`
  *   running       the hash of what the running process was started with
  *   restarts      how often it died since it was last started on purpose
+ *   ended         how its last process ended: exit status (256: by a signal) and signal
  *   service/      the s6 service folder: run, finish, down-signal, timeout-kill, log/run (s6-svscan(1), s6-supervise(1))
  *   log/          what it said, by s6-log: `current` and ten old ones of a megabyte
  *   release/      unpacked releases, `current` pointing at the one in use
@@ -98,13 +99,14 @@ export function executed(command: string): string {
   return /^[A-Za-z_][A-Za-z0-9_]*=/.test(line) ? `exec env ${line}` : `exec ${line}`;
 }
 
-/** Counts the death, and takes with it what the dead process left behind. */
+/** Counts the death, keeps how it was (for the member's next start to look at), and takes with it what the dead process left behind. */
 export function finishScript(member: { name: string }, root: string): string {
   const folder = memberFolder(member, root);
   return `#!/bin/sh
 cd ${quote(folder)} || exit 0
 ${leftovers(folder)}
 ${removeMemoryGroups(memoryGroup(member, root))}
+echo "$1 $2" >ended.new && mv ended.new ended
 read -r deaths <restarts || deaths=0
 echo $((deaths + 1)) >restarts.new && mv restarts.new restarts
 exit 0

@@ -5,6 +5,7 @@ import { applyConfig, applyUsers } from './config.ts';
 import { follow, promote } from './follow.ts';
 import { forget, meet } from './meet.ts';
 import { migrate } from './migrate.ts';
+import { ready } from './ready.ts';
 import { forgetStrangers, monitor, syncSentinel, tune } from './sentinels.ts';
 import { settle } from './settle.ts';
 import { giveSlots, replicate } from './slots.ts';
@@ -22,7 +23,8 @@ const actions: Record<string, (world: World, args: Args) => Promise<unknown>> = 
   wait: (world) => settle(world),
   follow: (world, args) => follow(world, text(args, 'member'), text(args, 'upstream')),
   promote: (world, args) => promote(world, text(args, 'member')),
-  switchover: (world, args) => switchWith(world, { to: text(args, 'to') }),
+  ready: (world, args) => ready(world, text(args, 'member')),
+  switchover: (world, args) => switchWith(world, { to: text(args, 'to'), force: args['force'] === true }),
   yield: (world, args) => yieldPlace(world, text(args, 'member')),
   sync: (world, args) => synced(world, text(args, 'member')),
   monitor: (world, args) => monitor(world, text(args, 'sentinel'), text(args, 'master')),

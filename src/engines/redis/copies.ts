@@ -1,0 +1,79 @@
+import type { Damage } from './damage.ts';
+import { mastersOf } from './drill-client.ts';
+import { at, type LiveMember, type RedisLive } from './live.ts';
+import { distrusted, newest } from './newest.ts';
+import type { RedisService } from './seats.ts';
+import { topology } from './topology.ts';
+
+/** A running member that has the data of one whose files are damaged. */
+export interface Copy {
+  member: LiveMember;
+  /** It is the master now: the damaged one would copy it anyway. */
+  leads: boolean;
+  /** It holds at least what the damaged files held. */
+  newer: boolean;
+  /** How that is known. */
+  why: string;
+}
+
+/** The best copy of a damaged member's data; undefined when nobody that answers has one. */
+export function copyOf(
+  service: RedisService,
+  live: RedisLive,
+  name: string,
+  damage: Damage,
+): Copy | undefined {
+  const others = live.members.filter((one) => one.up && one.name !== name);
+  const leader =
+    service.spec.mode === 'cluster'
+      ? shardLeader(live, damage)
+      : mastersOf(live).find((one) => one.name !== name && !one.leaving);
+  if (leader && leader.name !== name)
+    return {
+      member: leader,
+      leads: true,
+      newer: true,
+      why: `${leader.name} is master of its data, with ${leader.keys ?? 0} keys`,
+    };
+  const address = live.members.find((one) => one.name === name);
+  const followed = others.filter(
+    (one) =>
+      one.role === 'replica' &&
+      (one.keys ?? 0) > 0 &&
+      !distrusted(one) &&
+      (service.spec.mode !== 'cluster' || (address && at(one.upstream!) === at(address))),
+  );
+  const found = newest(followed);
+  if (!found) return undefined;
+  // Rivals: each has something that another lacks, and which counts is not ours to say.
+  const member = 'newest' in found ? found.newest : found.rivals[0]!;
+  const cut = lostTouch(member);
+  const newer = 'newest' in found && cut !== undefined && cut >= damage.writtenAt - 1;
+  return {
+    member,
+    leads: false,
+    newer,
+    why: `${member.name} copied it until ${cut === undefined ? 'an unknown time' : time(cut)} and holds ${member.keys} keys; its own files were last written at ${time(damage.writtenAt)}`,
+  };
+}
+
+/** The master that owns the slots which the member had, or that it copied. */
+function shardLeader(live: RedisLive, damage: Damage): LiveMember | undefined {
+  const { nodes, slotOwner } = topology(live);
+  const slot = damage.self?.slots[0]?.[0];
+  const id = slot === undefined ? damage.self?.master : slotOwner[slot];
+  const known = id === undefined ? undefined : nodes.get(id);
+  const head = known?.node.master === undefined ? known : nodes.get(known.node.master);
+  return head?.member?.up && head.member.role === 'master' ? head.member : undefined;
+}
+
+/** When a replica last heard from its master; seconds since 1970 by its own clock. */
+function lostTouch({ linkUp, info }: LiveMember): number | undefined {
+  const now = Number(info?.['server_time_usec'] ?? 0) / 1e6;
+  const down = Number(info?.['master_link_down_since_seconds'] ?? -1);
+  if (now === 0) return undefined;
+  if (linkUp) return now;
+  return down < 0 ? undefined : now - down;
+}
+
+const time = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(11, 19);
