@@ -175,8 +175,8 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
   };
 
   for (const step of steps) {
-    const why = step.host === undefined ? undefined : context.away?.[step.host];
-    if (why !== undefined) end(step, 'held', `waits for host ${why}`);
+    if (step.host !== undefined && context.away?.[step.host] !== undefined)
+      end(step, 'held', `waits for ${step.host}, which does not answer`);
   }
   for (;;) {
     const before = states.size;

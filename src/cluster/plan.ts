@@ -156,13 +156,14 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const host = cluster.hosts[name];
     return host === undefined ? [] : unfitMachine(name, host.address, facts);
   });
-  return {
-    steps: formerHostsLast(cluster, steps),
-    refusals: [...lab.refusals, ...unfit],
-    away: Object.fromEntries(
-      Object.entries(observed.unreachable).filter(([name]) => cluster.hosts[name]?.kind === 'ssh'),
-    ),
-  };
+  const away = Object.fromEntries(
+    Object.entries(observed.unreachable).filter(([name]) => cluster.hosts[name]?.kind === 'ssh'),
+  );
+  // What is there, or is not, nobody knows.
+  const told = steps.map((step) =>
+    step.host !== undefined && step.host in away ? { ...step, why: `${step.host} does not answer` } : step,
+  );
+  return { steps: formerHostsLast(cluster, told), refusals: [...lab.refusals, ...unfit], away };
 }
 
 /** Steps that take members off their hosts which the file no longer has there, by member name. */

@@ -11,6 +11,8 @@ const connectMs = 10_000;
 const greetMs = 2_000;
 /** An unused master ends after this many seconds; until then the next command finds the connection warm. */
 const persist = 600;
+/** A host that could not be connected to is not tried again for so long: many may ask for it at the same time. */
+const patienceMs = 3_000;
 /** A Unix socket's path has at most 107 bytes (unix(7)), and ssh adds 17 to it while it makes it. */
 const longestPath = 107 - 17;
 /** So many connections are made at once. */
@@ -73,6 +75,7 @@ export class Master {
   readonly #path: string;
   readonly #destination: string;
   #mux: Promise<Mux> | undefined;
+  #refused: { at: number; why: NoConnection } | undefined;
 
   constructor(home: string, destination: string) {
     this.#path = controlPath(home, destination);
@@ -83,6 +86,7 @@ export class Master {
   async mux(): Promise<{ mux: Mux; fresh: boolean }> {
     const known = await this.#mux?.catch(() => undefined);
     if (known?.alive) return { mux: known, fresh: false };
+    if (this.#refused && performance.now() - this.#refused.at < patienceMs) throw this.#refused.why;
     let fresh = false;
     const made = Mux.connect(this.#path, greetMs).catch(async (error: Error) => {
       if (!(error instanceof NoMaster)) throw error;
@@ -90,7 +94,12 @@ export class Master {
       return this.#start();
     });
     this.#mux = made;
-    return { mux: await made, fresh };
+    try {
+      return { mux: await made, fresh };
+    } catch (error) {
+      if (error instanceof NoConnection) this.#refused = { at: performance.now(), why: error };
+      throw error;
+    }
   }
 
   /** Ends the master: its connection is dead, or nobody needs it any more. */
