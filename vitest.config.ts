@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** The engines beside the directors: each brings up whole clusters of its own, minutes a file. */
-const engines = ['redis-*', 'zookeeper', 'kafka', 'rabbitmq', 'drill-*'].map(
+const engines = ['redis-*', 'zookeeper*', 'kafka', 'rabbitmq', 'drill-*'].map(
   (name) => `tests/lab/${name}.test.ts`,
 );
 

@@ -1,6 +1,7 @@
 import type { Engine } from '../engine.ts';
 import { appUser, chroot, proof, superUser } from './acl.ts';
 import { zooKeeperCheck } from './check.ts';
+import { zooKeeperDrills } from './drill.ts';
 import type { ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
 import { observeZooKeeper } from './observe.ts';
@@ -30,4 +31,5 @@ export const zookeeper: Engine<ZooKeeperSpec, ZooKeeperLive> = {
     AUTH: proof(cluster, service, appUser),
   }),
   status: zooKeeperStatus,
+  drills: zooKeeperDrills,
 };
