@@ -18,6 +18,7 @@ import { parseDuration } from '../file/units.ts';
 import { UserError } from './error.ts';
 import { dim, green, red, yellow } from './paint.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
+import { sweepSetting } from './sweep.ts';
 
 export interface DrillOptions {
   file?: string;
@@ -31,6 +32,7 @@ export interface DrillOptions {
   verify?: string;
   out?: string;
   degraded?: boolean;
+  sweep?: string;
   iMeanIt?: string[];
 }
 
@@ -61,15 +63,36 @@ export async function drill(named: string | undefined, options: DrillOptions): P
   let exit = 0;
   try {
     await healLeftOver(cluster);
-    const world: World = {
-      cluster,
+    const worldOf = (of: Session): World => ({
+      cluster: of.cluster,
       engines,
-      reach: session.reach,
+      reach: of.reach,
       base: resolve(options.out ?? join(cluster.home, 'drills')),
       versions: { phalanx: ownVersion(), node: process.versions.node },
       say: (line) => console.error(dim(`  ${line}`)),
       signal: stop.signal,
-    };
+    });
+    const world = worldOf(session);
+    if (options.sweep !== undefined) {
+      const [stroke, another] = strokes;
+      if (stroke === undefined || another !== undefined || options.endToEnd)
+        throw new UserError(
+          '--sweep tries a setting of one service',
+          'name it: phalanx drill cart --sweep ...',
+        );
+      const [aimed] = await faultsOf(world, stroke.struck, stroke.named);
+      return await sweepSetting({
+        sweep: options.sweep,
+        file: options.file,
+        service: stroke.service,
+        aimed: aimed!,
+        world: worldOf,
+        forMs,
+        seed,
+        html: options.html,
+        json: options.json === true,
+      });
+    }
     for (const { service, struck, named, first } of strokes)
       for (const aimed of (await faultsOf(world, struck, named)).slice(0, first)) {
         if (stop.signal.aborted) break;

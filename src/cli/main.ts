@@ -71,6 +71,24 @@ command('down [file]', 'stop the cluster and remove everything of it but its dat
   });
 
 command(
+  'adopt [file]',
+  'take over a running cluster of real machines whose control machine is lost: reads first (exit status 2: only shown)',
+)
+  .option('-y, --yes', 'keep it on this machine without asking')
+  .action(async (file: string | undefined, options: Common & { yes?: boolean }) => {
+    const { adopt } = await import('./adopt.ts');
+    exit(await adopt(file ?? options.file, options));
+  });
+
+command(
+  'check [file]',
+  'everything that would keep real machines from being the cluster, before anything is changed (exit status 1: something would)',
+).action(async (file: string | undefined, options: Common) => {
+  const { check } = await import('./check.ts');
+  exit(await check(file ?? options.file, options));
+});
+
+command(
   'weight <server> <weight>',
   "set a real server's weight now, at every director ('file': as the file says; 'drain': no new connections)",
 ).action(async (server: string, weight: string, options: Common) => {
@@ -88,6 +106,10 @@ command(
   .option(
     '--end-to-end',
     'customers send whole transactions through the VIP while one service after the other is struck (--fault cart.kill-master: only that)',
+  )
+  .option(
+    '--sweep <setting=values>',
+    'try each value of a setting, as in advert=20ms,50ms,1s: time away, false failovers, and the one that we would take',
   )
   .option('--for <duration>', 'how long the fault stands, for example 20s')
   .option('--seed <n>', 'the same operations and the same choices again')
@@ -165,20 +187,6 @@ command(
     const { doctor } = await import('./doctor.ts');
     exit(await doctor(service, options));
   });
-
-command(
-  'repair <member>',
-  "what is damaged of a member's data, who has newer, and the steps that mend it (exit status 2: not told to)",
-)
-  .option('-y, --yes', 'do it without asking')
-  .option('--way <way>', 'how, where there are several ways; each is named where it is possible')
-  .option('--allow-data-loss <service...>', 'services whose data may be destroyed')
-  .action(
-    async (member: string, options: Common & { yes?: boolean; way?: string; allowDataLoss?: string[] }) => {
-      const { repair } = await import('./repair.ts');
-      exit(await repair(options.file, member, options));
-    },
-  );
 
 command('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')

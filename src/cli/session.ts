@@ -5,7 +5,7 @@ import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from 
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { machineRoot } from '../file/places.ts';
-import { readClusterFile } from '../file/read.ts';
+import { type FileState, parseCluster, readClusterFile } from '../file/read.ts';
 import { bundle, type Program } from '../hosts/bundle.ts';
 import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { hostRoot } from '../hosts/lab/names.ts';
@@ -38,11 +38,22 @@ export function useHosts(file: string): void {
   hostsFile = resolve(file);
 }
 
-/** Reads and checks the file and gives the session. Writes nothing, and looks only at real machines that it does not know yet. */
-export async function openSession(named: string | undefined): Promise<Session> {
+/**
+ * Reads and checks the file and gives the session. Writes nothing, and looks only at real machines that it does not know yet.
+ * `adopted` is in the place of the state that this machine keeps; `edit` gives the file's text as it is to be taken.
+ */
+export async function openSession(
+  named: string | undefined,
+  adopted?: Kept,
+  edit?: (text: string) => string,
+): Promise<Session> {
   const path = whichFile(named);
+  const read = (state: FileState): Cluster =>
+    edit === undefined
+      ? readClusterFile(path, engines, state)
+      : parseCluster(edit(readFileSync(path, 'utf8')), path, engines, state);
   const where = hostsFile === undefined ? {} : { hosts: hostsFile };
-  const first = readClusterFile(path, engines, {
+  const first = read({
     home: stateHome(),
     addresses: {},
     secrets: {},
@@ -52,7 +63,7 @@ export async function openSession(named: string | undefined): Promise<Session> {
   const root = Object.values(first.hosts).some((host) => host.kind === 'lab') ? needRoot() : undefined;
   if (root) throw new UserError(root);
   const home = first.home;
-  const kept = readKept(home);
+  const kept = adopted ?? readKept(home);
   const names = Object.values(first.services).flatMap((service) =>
     (engines[service.type]!.secrets?.(service) ?? []).map((name) => `${service.name}/${name}`),
   );
@@ -64,7 +75,7 @@ export async function openSession(named: string | undefined): Promise<Session> {
     ),
   );
   const releases = releasesOf(first);
-  const cluster = readClusterFile(path, engines, {
+  const cluster = read({
     home: stateHome(),
     addresses: kept.addresses,
     secrets,

@@ -1,0 +1,207 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Journal } from '../cluster/journal.ts';
+import type { Aimed } from '../drill/faults.ts';
+import { runDrill, type World } from '../drill/run.ts';
+import { troublesNow, unwhole } from '../drill/steady.ts';
+import { choose, renderSweep, renderSweepHtml, type Sweep, type Tried } from '../drill/sweep.ts';
+import type { Drills } from '../engines/drill.ts';
+import { engines } from '../engines/index.ts';
+import type { Service } from '../file/cluster.ts';
+import { withValue } from '../file/edit.ts';
+import { keysAt } from '../file/shape.ts';
+import { UserError } from './error.ts';
+import { openSession, type Session } from './session.ts';
+import { carryOut, planNow } from './up.ts';
+
+/** Runs of each value. */
+const runs = 3;
+/** How long roles are watched with every core busy, milliseconds. */
+const watchedMs = 20_000;
+/** How long a change of the setting may take to settle, milliseconds. */
+const settledMs = 60_000;
+
+export interface SweepOrder {
+  /** KEY=VALUE,VALUE,... */
+  sweep: string;
+  file: string | undefined;
+  service: Service;
+  aimed: Aimed;
+  world(session: Session): World;
+  forMs: number | undefined;
+  seed: number;
+  html: string | undefined;
+  json: boolean;
+}
+
+/**
+ * Tries each value of a setting on the running cluster: applied as `up` would, struck `runs` times, then watched with every core busy.
+ * In the end, also after Ctrl-C, the file's own value is put back. Exit status: 0 there is a value that we would take, 5 there is none.
+ */
+export async function sweepSetting(order: SweepOrder): Promise<number> {
+  const { service, aimed } = order;
+  const { setting, path, values } = parseSweep(order.sweep, service);
+  const sweep: Sweep = {
+    cluster: (await openSession(order.file)).cluster.name,
+    service: service.name,
+    setting,
+    fault: aimed.name,
+    tried: [],
+  };
+  try {
+    for (const value of values) {
+      const session = await openSession(order.file, undefined, (text) =>
+        withValue(text, service.name, path, value),
+      );
+      const world = order.world(session);
+      if (world.signal.aborted) break;
+      console.error(`${setting} ${value}`);
+      await brought(session, world);
+      const tried = await tryValue(order, session, world, `${setting}=${value}`);
+      if (world.signal.aborted) break;
+      sweep.tried.push({ value, ...tried });
+    }
+  } finally {
+    const session = await openSession(order.file);
+    console.error(`${setting}: back to what the file says`);
+    await carriedOut(session);
+  }
+  if (order.html) writeFileSync(order.html, renderSweepHtml(sweep));
+  process.stdout.write(order.json ? `${JSON.stringify(sweep)}\n` : renderSweep(sweep));
+  return choose(sweep) === undefined ? 5 : 0;
+}
+
+/** `node-timeout=200ms,1s` and the setting's path in the service: the one key of that name, however it is spelt. */
+function parseSweep(text: string, service: Service): { setting: string; path: string[]; values: string[] } {
+  const [setting, list] = text.split('=', 2) as [string, string | undefined];
+  const values = (list ?? '').split(',').filter(Boolean);
+  if (setting === '' || values.length < 2)
+    throw new UserError(
+      `--sweep ${text}: a setting and two values or more`,
+      'as in --sweep advert=20ms,50ms,1s',
+    );
+  const schema = engines[service.type]!.schema;
+  const plain = (key: string): string => key.replaceAll('-', '').toLowerCase();
+  const top = keysAt(schema, []);
+  const paths = [
+    ...top.map((key) => [key]),
+    ...top.flatMap((key) => keysAt(schema, [key]).map((inner) => [key, inner])),
+  ];
+  const found = paths.filter(
+    (path) => plain(path.at(-1)!) === plain(setting) || path.map(plain).join('.') === plain(setting),
+  );
+  if (found.length !== 1)
+    throw new UserError(
+      found.length === 0
+        ? `a service of type ${service.type} has no setting "${setting}"`
+        : `"${setting}" may be ${found.map((path) => path.join('.')).join(' or ')}`,
+      found.length === 0 ? `it has ${top.join(', ')}` : 'write it with the key that it is in',
+    );
+  return { setting, path: found[0]!, values };
+}
+
+async function carriedOut(session: Session): Promise<void> {
+  const { steps, away } = await planNow(session);
+  const destroying = steps.find((step) => step.destroys !== undefined);
+  if (destroying)
+    throw new UserError(
+      `${destroying.id} would destroy data of ${destroying.destroys}: not a setting to be swept`,
+    );
+  if (steps.length === 0) return;
+  const journal = new Journal(join(session.cluster.home, 'journal.jsonl'));
+  const { failed, held } = await carryOut(session, steps, journal, 'drill', false, away);
+  const [first] = [...failed, ...held];
+  if (first) throw new UserError(`${first.step.id}: ${first.why}`);
+}
+
+/** Applies the variant and waits until the cluster is steady with it. */
+async function brought(session: Session, world: World): Promise<void> {
+  await carriedOut(session);
+  const deadline = performance.now() + settledMs;
+  let reasons: string[] = [];
+  do {
+    reasons = (await troublesNow(session.cluster, engines, session.reach)).troubles;
+    if (reasons.length === 0) return;
+    await wait(200, undefined, { signal: world.signal });
+  } while (performance.now() < deadline);
+  throw new UserError(`not steady within ${settledMs / 1000} s of the change: ${reasons.join('; ')}`);
+}
+
+async function tryValue(
+  { service: named, aimed, forMs, seed }: SweepOrder,
+  session: Session,
+  world: World,
+  label: string,
+): Promise<Omit<Tried, 'value'>> {
+  const { cluster, reach } = session;
+  const service = cluster.services[named.name]!;
+  const engine = engines[service.type]!;
+  const drillsNow = async (): Promise<{ drills: Drills; live: unknown }> => {
+    const live = await engine.observe?.(service, cluster, reach);
+    return { drills: await engine.drills!(service, cluster, reach, live), live };
+  };
+  const away: (number | null)[] = [];
+  let lost: number | null = 0;
+  for (let run = 0; run < runs && !world.signal.aborted; run++) {
+    const { drills, live } = await drillsNow();
+    const { verdict } = await runDrill(world, {
+      service,
+      drills: { ...drills, timing: label },
+      aimed,
+      forMs: forMs ?? drills.forMs,
+      seed: seed + run,
+      accepted: unwhole(drills, live),
+    });
+    away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
+    lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;
+  }
+  const moves = world.signal.aborted ? 0 : await falseMoves(world, aimed.role, drillsNow);
+  return { away, lost, moves, watchedMs };
+}
+
+/** How often the role changed hands with every core busy and nothing broken. */
+async function falseMoves(
+  world: World,
+  role: string,
+  drillsNow: () => Promise<{ drills: Drills; live: unknown }>,
+): Promise<number> {
+  const holders = async (): Promise<string | undefined> => {
+    try {
+      const { drills, live } = await drillsNow();
+      // Every one that plays the role: what chance might pick.
+      const all = Array.from({ length: 64 }, (_, n) => drills.aim(role, live, (below) => n % below));
+      return [...new Set(all.map(({ host, member }) => member ?? host))].sort().join(' ');
+    } catch {
+      // Nobody plays it just now, or nobody can say.
+      return undefined;
+    }
+  };
+  const busy = keepBusy();
+  try {
+    let moves = 0;
+    let before = await holders();
+    const until = performance.now() + watchedMs;
+    while (performance.now() < until) {
+      await wait(200, undefined, { signal: world.signal });
+      const now = await holders();
+      if (now === undefined || now === before) continue;
+      if (before !== undefined) moves++;
+      before = now;
+    }
+    return moves;
+  } finally {
+    for (const child of busy) child.kill('SIGKILL');
+  }
+}
+
+/** One endless loop for each core; `timeout` ends them even when this process is killed. */
+function keepBusy(): ChildProcess[] {
+  return cpus().map(() =>
+    spawn('timeout', ['-s', 'KILL', String(watchedMs / 1000 + 10), 'sh', '-c', 'while :; do :; done'], {
+      stdio: 'ignore',
+    }),
+  );
+}

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { choose, renderSweep, renderSweepHtml, type Sweep, type Tried } from './sweep.ts';
+
+const tried = (value: string, more: Partial<Tried> = {}): Tried => ({
+  value,
+  away: [100, 300, 200],
+  lost: 0,
+  moves: 0,
+  watchedMs: 20_000,
+  ...more,
+});
+const sweep = (...all: Tried[]): Sweep => ({
+  cluster: 'shop',
+  service: 'cart',
+  setting: 'node-timeout',
+  fault: 'kill-master',
+  tried: all,
+});
+
+test('the choice is the quickest that never failed over for nothing and lost nothing', () => {
+  const quick = tried('200ms', { away: [50, 60, 70], moves: 2 });
+  const lossy = tried('500ms', { away: [80], lost: 3 });
+  const doubtful = tried('700ms', { away: [80, null] });
+  const slow = tried('5s', { away: [6000] });
+  expect(choose(sweep(quick, lossy, doubtful, slow, tried('1s')))?.value).toBe('1s');
+  expect(choose(sweep(quick, lossy, doubtful))).toBeUndefined();
+});
+
+test('the table has a line for each value and says the choice, or that there is none', () => {
+  const table = renderSweep(sweep(tried('200ms', { moves: 2 }), tried('1s')));
+  expect(table).toMatch(/200ms +200 ms +300 ms +0 +2\n1s +200 ms +300 ms +0 +0\n/);
+  expect(table).toContain('we would take node-timeout 1s: away 300 ms at worst');
+  expect(renderSweep(sweep(tried('1s', { lost: null })))).toContain('we would take none');
+});
+
+test('the page draws every run, and nothing of the file can break out of it', () => {
+  const page = renderSweepHtml({ ...sweep(tried('1s')), service: '<script>' });
+  expect(page.match(/class="away"/g)).toHaveLength(3 + 1 - 1);
+  expect(page).not.toContain('<script>');
+});
