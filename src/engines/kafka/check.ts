@@ -1,7 +1,7 @@
 import type { Cluster, Problem } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import { owned } from './configuration.ts';
-import { copies, type KafkaService } from './seats.ts';
+import { copies, type KafkaService, versionOf } from './seats.ts';
 import { adminUser, appUser } from './users.ts';
 
 const spare = 256 * 2 ** 20;
@@ -31,6 +31,21 @@ export function kafkaCheck(service: KafkaService, cluster: Cluster): Problem[] {
     else if (controllers.indexOf(host) !== i)
       problem(['controllers', i], `"${host}" stands in this list twice`);
   }
+  const version = versionOf(service);
+  if (spec.metadata !== undefined) {
+    const keeper = cluster.services[spec.metadata];
+    if (keeper?.type !== 'zookeeper')
+      problem(['metadata'], `there is no zookeeper "${spec.metadata}"`, 'name a service of type zookeeper');
+    if (!version.startsWith('3.'))
+      problem(['metadata'], `Kafka ${version} knows no ZooKeeper`, 'say version: 3.9.1, or take this away');
+    if (controllers.length > 0)
+      problem(['controllers'], 'with metadata in ZooKeeper there are no controllers', 'take them away');
+  } else if (version.startsWith('3.'))
+    problem(
+      [spec.version === undefined ? 'tarball' : 'version'],
+      `Kafka ${version} is run here with its metadata in ZooKeeper only`,
+      'name the zookeeper in metadata, or take a Kafka 4',
+    );
   if (spec.port === spec.controllerPort)
     problem(['controllerPort'], `${spec.port} is port already`, 'each needs a port of its own');
   for (const [name, topic] of Object.entries(spec.topics)) {

@@ -1,6 +1,7 @@
 import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { caOf } from '../tls.ts';
 import { type KafkaService, seatsOf } from './seats.ts';
 import { adminUser, appUser, mechanism } from './users.ts';
 
@@ -27,9 +28,12 @@ export async function asking<T>(
 ): Promise<T> {
   const api = await kafka();
   const at = await reach.endpoint(place.host, place.port);
+  const ca = caOf(service, cluster);
   const connection = new api.Connection('phalanx', {
     connectTimeout: ms,
     requestTimeout: ms,
+    // A certificate is for its member's address, and here a forwarded port may be dialled.
+    ...(ca ? { tls: { ca, checkServerIdentity: () => undefined } } : {}),
     sasl: {
       mechanism: 'PLAIN',
       username: adminUser,
@@ -61,6 +65,7 @@ export async function asking<T>(
  * that lets it connect for leaders, also when that one is silent or cut off: one that will be missed stands `last` better.
  */
 export function application(service: KafkaService, cluster: Cluster, last?: number) {
+  const ca = caOf(service, cluster);
   return {
     bootstrapBrokers: seatsOf(service, cluster)
       .filter(({ broker }) => broker)
@@ -71,20 +76,26 @@ export function application(service: KafkaService, cluster: Cluster, last?: numb
       username: appUser,
       password: cluster.secrets[`${service.name}/${appUser}`] ?? '',
     },
+    ...(ca ? { tls: { ca } } : {}),
   };
 }
 
 /** Why a member did not do it, in a few words: what the member itself said, if it did. */
 export function reason(error: unknown): string {
-  const { message, cause, errors } = error as Error & { errors?: Error[] };
-  const said = [
-    message,
-    ...(errors ?? []).map((one) => one.message),
-    (cause as Error | undefined)?.message,
-  ].join('; ');
+  const { message, cause } = error as Error;
+  const errors = causes(error);
+  const said = [message, ...errors.map((one) => one.message), (cause as Error | undefined)?.message].join(
+    '; ',
+  );
   if (/ECONNREFUSED/.test(said)) return 'nothing listens';
   if (/timed out|no answer within/i.test(said)) return 'no answer';
-  return ([...new Set(errors?.map((one) => one.message))].join('; ') || message).replace(/\s+/g, ' ');
+  return ([...new Set(errors.map((one) => one.message))].join('; ') || message).replace(/\s+/g, ' ');
+}
+
+/** What an error of several is made of, to the last. */
+function causes(error: unknown): Error[] {
+  const { errors = [] } = error as { errors?: Error[] };
+  return errors.flatMap((one) => (one instanceof AggregateError ? causes(one) : [one]));
 }
 
 /** Kafka's name for an error that it answered with, e.g. TOPIC_ALREADY_EXISTS; undefined for other errors. */

@@ -20,8 +20,8 @@ export const clientOf = ({ spec }: KafkaService): string =>
 /** How a writer is set up: what docs/kafka.md tells applications that want to be back soon. Milliseconds. */
 const soon = {
   /** How long a silent broker is waited for; the library's 30 s would be all that a freeze costs. */
-  requestTimeout: 1_000,
-  connectTimeout: 1_000,
+  requestTimeout: 800,
+  connectTimeout: 500,
   retryDelay: 50,
   metadataMaxAge: 1_000,
 };

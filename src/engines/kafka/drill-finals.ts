@@ -6,6 +6,8 @@ import { nodeOf, type Seat } from './seats.ts';
 
 /** How long a reader may take to come to the end, milliseconds. */
 const readMs = 20_000;
+/** How long groups are tried, milliseconds. */
+const groupMs = 40_000;
 /** How long a copy may lag behind the others before it is taken as it is. */
 const lagMs = 5_000;
 /** Bytes of one answer. */
@@ -108,23 +110,42 @@ export function readCopies(
   });
 }
 
-/** What a new consumer group is given of the whole topic, from its beginning, by partition. Rejects when it does not come to the end. */
+/**
+ * What a new consumer group is given of the whole topic, from its beginning, by partition. A group that cannot be joined yet (its coordinator moves, the first
+ * group of a cluster makes a topic of 50 partitions) is tried again. Rejects when it does not come to the end.
+ */
 export async function readByGroup(
-  { service, cluster }: Work,
+  work: Work,
   topic: string,
   ends: Map<number, bigint>,
 ): Promise<Map<number, number[]>> {
-  const api = await kafka();
-  const consumer = new api.Consumer({
-    ...application(service, cluster),
-    clientId: topic,
-    groupId: topic,
-    deserializers: api.stringDeserializers,
-  });
+  const until = performance.now() + groupMs;
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await readOnce(work, topic, `${topic}-${attempt}`, ends);
+    } catch (error) {
+      if (performance.now() > until) throw error;
+      await sleep(500);
+    }
+}
+
+async function readOnce(
+  { service, cluster }: Work,
+  topic: string,
+  groupId: string,
+  ends: Map<number, bigint>,
+): Promise<Map<number, number[]>> {
   const read = new Map([...ends.keys()].map((index) => [index, [] as number[]]));
   const next = new Map([...ends.keys()].map((index) => [index, 0n]));
   const whole = (): boolean => [...ends].every(([index, end]) => next.get(index)! >= end);
   if (whole()) return read;
+  const api = await kafka();
+  const consumer = new api.Consumer({
+    ...application(service, cluster),
+    clientId: topic,
+    groupId,
+    deserializers: api.stringDeserializers,
+  });
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), readMs);
   try {
@@ -134,7 +155,6 @@ export async function readByGroup(
       autocommit: true,
       maxWaitTime: 200,
     });
-    stream.on('error', () => late.abort());
     late.signal.addEventListener('abort', () => stream.destroy(), { once: true });
     for await (const { partition, offset, value } of stream) {
       // A group that is joined anew is given some again: one offset, one record.
@@ -142,12 +162,10 @@ export async function readByGroup(
         read.get(partition)!.push(Number(value));
         next.set(partition, offset + 1n);
       }
-      if (whole()) break;
+      if (whole()) return read;
     }
-    if (whole()) return read;
-    throw new Error(
-      `given ${[...read.values()].reduce((sum, { length }) => sum + length, 0)} records, then nothing for ${readMs / 1000} s`,
-    );
+    const count = [...read.values()].reduce((sum, { length }) => sum + length, 0);
+    throw new Error(`given ${count} records within ${readMs / 1000} s, and not all`);
   } finally {
     clearTimeout(timer);
     await Promise.race([consumer.close(true).catch(reason), sleep(3_000)]);

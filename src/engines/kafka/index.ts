@@ -19,7 +19,7 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   schema,
   check: kafkaCheck,
   // Kafka itself is no Debian package: the plan's step `fetch` brings it.
-  packages: () => ['openjdk-17-jre-headless'],
+  packages: ({ spec }) => ['openjdk-17-jre-headless', ...(spec.tls ? ['openssl'] : [])],
   secrets: secretNames,
   ids: idNames,
   members: kafkaMembers,

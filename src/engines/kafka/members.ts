@@ -1,7 +1,8 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { Member } from '../engine.ts';
-import { logging, serverProperties } from './configuration.ts';
-import { type KafkaService, type Seat, seatsOf } from './seats.ts';
+import { tlsFiles } from '../tls.ts';
+import { logging, logging1, serverProperties } from './configuration.ts';
+import { type KafkaService, type Seat, seatsOf, versionOf } from './seats.ts';
 import { startScript } from './start.ts';
 
 /** A broker on each host, and the controllers. */
@@ -32,9 +33,21 @@ function member(service: KafkaService, cluster: Cluster, seat: Seat, seats: Seat
         onChange: 'restart',
         secret: true,
       },
-      { path: 'log4j2.properties', content: logging, mode: 0o644, onChange: 'restart' },
+      versionOf(service).startsWith('3.')
+        ? { path: 'log4j.properties', content: logging1, mode: 0o644, onChange: 'restart' }
+        : { path: 'log4j2.properties', content: logging, mode: 0o644, onChange: 'restart' },
+      ...tlsFiles(service, cluster, seat),
       // Only for finding the first one: members learn of the others from the quorum.
-      { path: 'controllers', content: `${controllers.join(',')}\n`, mode: 0o644, onChange: 'nothing' },
+      ...(spec.metadata === undefined
+        ? [
+            {
+              path: 'controllers',
+              content: `${controllers.join(',')}\n`,
+              mode: 0o644,
+              onChange: 'nothing' as const,
+            },
+          ]
+        : []),
     ],
     limits: spec.memory === undefined ? {} : { memory: spec.memory },
     ports: [

@@ -95,7 +95,9 @@ async function observeNode(
   const [disk, asked] = await Promise.all([
     diskOf(work, name, host),
     asking(work, { host, port }, answerMs, (connection, api) =>
-      broker ? askBroker(connection, api, id) : askController(connection, api),
+      broker
+        ? askBroker(connection, api, id, work.service.spec.metadata !== undefined)
+        : askController(connection, api),
     ).then(
       (answer) => ({ ...answer, why: undefined }),
       (error: unknown) => ({ state: 'silent' as const, why: reason(error) }),
@@ -116,7 +118,7 @@ async function askController(connection: Connection, api: Kafka) {
   return { state: quorum ? ('serving' as const) : ('fenced' as const), ...(quorum ? { quorum } : {}) };
 }
 
-async function askBroker(connection: Connection, api: Kafka, id: number) {
+async function askBroker(connection: Connection, api: Kafka, id: number, keeper: boolean) {
   const [metadata, logs, configs, quorum] = await Promise.all([
     api.metadataV12.api.async(connection, null, false, false),
     api.describeLogDirsV4.api.async(connection, null),
@@ -133,8 +135,11 @@ async function askBroker(connection: Connection, api: Kafka, id: number) {
       false,
     ),
     // Answered by the active controller: without one the rest is still told.
-    quorumOf(connection, api).catch(() => undefined),
+    keeper ? undefined : quorumOf(connection, api).catch(() => undefined),
   ]);
+  // With the metadata in ZooKeeper one of the brokers is the controller, and nobody votes.
+  const active = keeper && metadata.controllerId >= 0 ? metadata.controllerId : undefined;
+  const led = active === undefined ? quorum : { leader: active, epoch: 0, voters: [], observers: [] };
   const sizes: Record<string, number> = {};
   for (const { topics } of logs.results)
     for (const { name, partitions } of topics)
@@ -162,7 +167,7 @@ async function askBroker(connection: Connection, api: Kafka, id: number) {
         ({ name, value, configSource }) => throttleKeys.includes(name) && value && configSource !== 5,
       ),
     ),
-    ...(quorum ? { quorum } : {}),
+    ...(led ? { quorum: led } : {}),
   };
 }
 

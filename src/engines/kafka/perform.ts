@@ -7,6 +7,7 @@ import { diedFragment, memberFolder } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { asking, type Kafka, reason } from './client.ts';
 import { blockedBy } from './gate.ts';
+import { makeRoot } from './keeper.ts';
 import { formed, type KafkaLive, leaderless, named, underReplicated } from './live.ts';
 import { movePartitions } from './move.ts';
 import { answerMs, observeKafka } from './observe.ts';
@@ -52,6 +53,8 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
   switch (action.name) {
     case 'fetch':
       return fetchSoftware(service, cluster, say);
+    case 'tree':
+      return makeRoot(service, cluster, doing.reach, say);
     case 'form':
       return form(doing);
     case 'seed':
@@ -214,7 +217,9 @@ export async function anyBroker<T>(
   ms = 20_000,
 ): Promise<T> {
   const own = seatsOf(service, cluster).filter(({ broker }) => broker);
-  const seat = own.find(({ name }) => live.nodes[name]?.state === 'serving');
+  const serving = own.filter(({ name }) => live.nodes[name]?.state === 'serving');
+  // With the metadata in ZooKeeper only the controller makes changes.
+  const seat = serving.find(({ id }) => id === live.quorum?.leader) ?? serving[0];
   if (!seat) throw new StepFailed('no broker serves');
   return asking({ service, cluster, reach }, { host: seat.host, port: service.spec.port }, ms, use);
 }

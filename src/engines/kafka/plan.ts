@@ -104,9 +104,14 @@ export function planKafka(
     const from = [service.spec.path, 'the cache', tarball, 'Maven'].filter(Boolean).join(', else ');
     fetch.push(engine('fetch', service.name, `Kafka ${version} is needed: from ${from}`));
   }
-  const fetched = fetch.map(({ id }) => id);
+  const keeper = service.spec.metadata;
+  // What is to be there before anybody starts.
+  const first: Step[] = [...fetch];
+  if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving'))
+    first.push(engine('tree', service.name, `its metadata are in ${keeper}`));
+  const fetched = first.map(({ id }) => id);
 
-  const isFormed = live !== undefined && formed(live);
+  const isFormed = keeper !== undefined || (live !== undefined && formed(live));
   const steps: Step[] = [];
   const turns: { rank: number; steps: Step[] }[] = [];
   const newcomers: string[] = [];
@@ -125,7 +130,7 @@ export function planKafka(
     }
     const serving = node?.state === 'serving';
     const seed =
-      isFormed && !serving && runs.length > 0 && !node?.disk?.formatted
+      isFormed && keeper === undefined && !serving && runs.length > 0 && !node?.disk?.formatted
         ? [engine('seed', seat.name, 'it is told which cluster it belongs to', { name: seat.name })]
         : [];
     const silent = node !== undefined && !serving && own.length === 0;
@@ -157,8 +162,8 @@ export function planKafka(
         : step,
     );
     steps.splice(0, steps.length, ...fetch, ...writes, form, ...after);
-  } else if (fetch.length > 0) {
-    steps.splice(0, steps.length, ...fetch, ...steps.map((step) => needing(step, fetched)));
+  } else if (first.length > 0) {
+    steps.splice(0, steps.length, ...first, ...steps.map((step) => needing(step, fetched)));
     for (const turn of turns) turn.steps = turn.steps.map((step) => needing(step, fetched));
   }
 
@@ -221,7 +226,7 @@ export function planKafka(
     );
     steps.push(...leaving);
     const id = idOf(service, cluster, name);
-    if (id !== undefined && !name.includes('.controller@'))
+    if (id !== undefined && keeper === undefined && !name.includes('.controller@'))
       steps.push(
         engine(
           'forget',

@@ -51,6 +51,12 @@ export const schema = z.strictObject({
     .describe(
       'Hosts of controllers of their own. Without them the first three brokers (with less than three: the first) are controllers as well',
     ),
+  metadata: z
+    .string()
+    .optional()
+    .describe(
+      'A zookeeper of this file that keeps the metadata, for Kafka 3.9. Without it controllers of Kafka itself keep it (KRaft)',
+    ),
   topics: z
     .record(z.string(), topic)
     .default({})
@@ -69,6 +75,10 @@ export const schema = z.strictObject({
     .describe('Further users beside "app"; each gets a password of its own'),
   port: port.default(9092).describe('Port for clients and between brokers'),
   controllerPort: port.default(9093).describe('Port of the controllers'),
+  tls: z
+    .boolean()
+    .default(false)
+    .describe('TLS for clients, between brokers and to the controllers; the plain ports are closed'),
   timing: z
     .enum(['default', 'fast'])
     .optional()
@@ -90,9 +100,9 @@ export const schema = z.strictObject({
     .describe('Topics come into being when a client first names them, a misspelt one too'),
   version: z
     .string()
-    .regex(/^4\.\d+\.\d+$/, 'a Kafka 4 version, e.g. 4.3.1')
-    .default('4.3.1')
-    .describe('Which Kafka; fetched once for the machine'),
+    .regex(/^(4\.\d+|3\.9)\.\d+$/, 'a Kafka 4 version, e.g. 4.3.1, or 3.9.x with metadata')
+    .optional()
+    .describe('Which Kafka; fetched once for the machine. Default: 4.3.1, or 3.9.1 with metadata'),
   path: z
     .string()
     .optional()

@@ -28,9 +28,15 @@ export const idNames = ({ hosts, spec }: KafkaService): string[] => [
 
 /** Brokers of the file that are controllers as well: an odd number, so that none is there for nothing. */
 function combined({ hosts, spec }: KafkaService): string[] {
-  if (spec.controllers.length > 0) return [];
+  if (spec.controllers.length > 0 || spec.metadata !== undefined) return [];
   return hosts.slice(0, hosts.length >= 3 ? 3 : 1);
 }
+
+/** Which Kafka the service runs; a tarball's name says it as well. */
+export const versionOf = ({ spec }: KafkaService): string =>
+  /kafka_[\d.]+-(\d+\.\d+\.\d+)\.t/.exec(spec.tarball ?? '')?.[1] ??
+  spec.version ??
+  (spec.metadata === undefined ? '4.3.1' : '3.9.1');
 
 /** The processes that the file asks for, brokers first. */
 export function seatsOf(service: KafkaService, cluster: Cluster): Seat[] {

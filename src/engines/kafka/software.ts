@@ -4,14 +4,20 @@ import { join } from 'node:path';
 import type { Cluster } from '../../file/cluster.ts';
 import { type Download, downloadFolder, fetchDownload, isFetched } from '../../hosts/downloads.ts';
 import { StepFailed } from '../engine.ts';
-import type { KafkaService } from './seats.ts';
+import { type KafkaService, versionOf } from './seats.ts';
 
 /** Kafka's logging goes through this; the distribution brings it, Maven's artifact of the server does not name it. */
-const log4j = '2.25.5';
+const logging = (version: string): string[] =>
+  version.startsWith('3.')
+    ? ['org.slf4j:slf4j-reload4j:1.7.36']
+    : ['log4j-slf4j-impl', 'log4j-core', 'log4j-api'].map(
+        (artifact) => `org.apache.logging.log4j:${artifact}:2.25.5`,
+      );
 
 /** What a service runs, and how it is fetched. */
-export function downloadOf({ spec }: KafkaService): Download {
-  const version = /kafka_[\d.]+-(\d+\.\d+\.\d+)\.t/.exec(spec.tarball ?? '')?.[1] ?? spec.version;
+export function downloadOf(service: KafkaService): Download {
+  const { spec } = service;
+  const version = versionOf(service);
   return {
     name: 'kafka',
     version,
@@ -21,9 +27,7 @@ export function downloadOf({ spec }: KafkaService): Download {
       `org.apache.kafka:kafka_2.13:${version}`,
       // Its own command line tools and performance tests.
       `org.apache.kafka:kafka-tools:${version}`,
-      ...['log4j-slf4j-impl', 'log4j-core', 'log4j-api'].map(
-        (artifact) => `org.apache.logging.log4j:${artifact}:${log4j}`,
-      ),
+      ...logging(version),
     ],
     // Kafka Connect with its web server: no member runs it.
     without: ['connect-api', 'connect-json', 'connect-runtime', 'connect-transforms'].map(

@@ -1,10 +1,29 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
-import type { KafkaService, Seat } from './seats.ts';
+import { keyStore, keyStorePassword } from './configuration.ts';
+import { type KafkaService, type Seat, versionOf } from './seats.ts';
 import { libraries } from './software.ts';
 
 const mega = 2 ** 20;
+
+/** Formats the disk of a member that has been told where it belongs; with the metadata in ZooKeeper there is nothing to format. */
+const format = `run() { java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xmx128m -Dlog4j2.configurationFile=log4j2.properties -cp "$libs/*" "$@"; }
+if [ ! -s data/log/meta.properties ]; then
+  if [ ! -s data/first ]; then
+    echo 'phalanx: it belongs to no cluster yet: phalanx up'
+    exit 1
+  fi
+  if find data/log -name '*.log' -path '*/*-[0-9]*/*' ! -path '*/__cluster_metadata-0/*' 2>/dev/null | grep -q .; then
+    echo 'phalanx: there are records in data/log and no meta.properties: not formatted'
+    exit 1
+  fi
+  # What a format that was cut short left behind: meta.properties is what it writes last.
+  rm -rf data/log
+  # Two words a line, neither with a space in it.
+  run kafka.tools.StorageTool format --config data/server.properties $(cat data/first)
+fi
+`;
 
 /**
  * The script that a member is started with. Storage is formatted once: `data/first`, which `form` or `seed` wrote, says for which
@@ -33,24 +52,18 @@ if [ -z "$libs" ]; then
   echo 'phalanx: Kafka is not on this machine any more: phalanx up'
   exit 1
 fi
-{ cat server.properties; echo "controller.quorum.bootstrap.servers=$(cat controllers)"; } >data/server.properties.new
-mv data/server.properties.new data/server.properties
-run() { java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xmx128m -Dlog4j2.configurationFile=log4j2.properties -cp "$libs/*" "$@"; }
-if [ ! -s data/log/meta.properties ]; then
-  if [ ! -s data/first ]; then
-    echo 'phalanx: it belongs to no cluster yet: phalanx up'
-    exit 1
-  fi
-  if find data/log -name '*.log' -path '*/*-[0-9]*/*' ! -path '*/__cluster_metadata-0/*' 2>/dev/null | grep -q .; then
-    echo 'phalanx: there are records in data/log and no meta.properties: not formatted'
-    exit 1
-  fi
-  # What a format that was cut short left behind: meta.properties is what it writes last.
-  rm -rf data/log
-  # Two words a line, neither with a space in it.
-  run kafka.tools.StorageTool format --config data/server.properties $(cat data/first)
-fi
 ${
+  spec.metadata === undefined
+    ? '{ cat server.properties; echo "controller.quorum.bootstrap.servers=$(cat controllers)"; }'
+    : 'cat server.properties'
+} >data/server.properties.new
+mv data/server.properties.new data/server.properties
+${
+  spec.tls
+    ? `openssl pkcs12 -export -in tls.crt -inkey tls.key -name member -passout pass:${keyStorePassword} -out ${keyStore}
+`
+    : ''
+}${spec.metadata === undefined ? format : ''}${
   heap === undefined
     ? `kilobytes=$(sed -n 's/^MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo)
 heap=$((kilobytes / 4096))
@@ -65,7 +78,7 @@ exec java -Xmx\${heap}m $collector -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData$
     host.kind === 'lab' ? ' -XX:TieredStopAtLevel=1' : ''
   } \\
   -Djava.net.preferIPv4Stack=${!seat.address.includes(':')} -Djava.awt.headless=true \\
-  -Dlog4j2.configurationFile=${folder}/log4j2.properties \\
+  ${versionOf(service).startsWith('3.') ? `-Dlog4j.configuration=file:${folder}/log4j.properties` : `-Dlog4j2.configurationFile=${folder}/log4j2.properties`} \\
   -cp "$libs/*" kafka.Kafka data/server.properties
 `;
 }

@@ -5,6 +5,8 @@ export interface Timing {
   name: 'default' | 'fast';
   /** Empty: Kafka's own. */
   keys: Record<string, number>;
+  /** The same with the metadata in ZooKeeper, which says when a broker is lost: its session there has ended. */
+  keeperKeys: Record<string, number>;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface Timing {
  * So there is something new every 100 ms, a record of a few bytes, and the timeout is well above both.
  */
 const timings: Record<Timing['name'], Timing> = {
-  default: { name: 'default', keys: {} },
+  default: { name: 'default', keys: {}, keeperKeys: {} },
   fast: {
     name: 'fast',
     keys: {
@@ -31,6 +33,8 @@ const timings: Record<Timing['name'], Timing> = {
       'controller.quorum.request.timeout.ms': 500,
       'controller.quorum.retry.backoff.ms': 20,
     },
+    // No shorter than the ZooKeeper allows: 4 s with its default timing.
+    keeperKeys: { 'zookeeper.session.timeout.ms': 2_000 },
   },
 };
 

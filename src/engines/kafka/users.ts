@@ -13,7 +13,15 @@ export const mechanism = 'SCRAM-SHA-512' as const;
 export const usersOf = ({ spec }: KafkaService): string[] => [...new Set([appUser, ...spec.users])];
 
 /** Secrets of the service: the cluster's id comes from one too. */
-export const secretNames = (service: KafkaService): string[] => ['cluster', adminUser, ...usersOf(service)];
+export const secretNames = (service: KafkaService): string[] => [
+  'cluster',
+  adminUser,
+  ...usersOf(service),
+  ...(service.spec.tls ? ['tls'] : []),
+];
+
+/** How clients speak to brokers, and members with each other. */
+export const protocol = ({ spec }: KafkaService): string => (spec.tls ? 'SASL_SSL' : 'SASL_PLAINTEXT');
 
 const iterations = 8192;
 
