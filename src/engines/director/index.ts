@@ -1,5 +1,6 @@
 import type { Engine } from '../engine.ts';
 
+import { directorDoctor } from './doctor.ts';
 import { directorDrills } from './drill.ts';
 import { backends, type EngineOf } from './listens.ts';
 import { directorMembers } from './members.ts';
@@ -43,6 +44,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
   },
   status: (service, _cluster, live) => directorStatus(service, live),
   drills: directorDrills,
+  doctor: async (service, cluster) => directorDoctor(service, cluster),
   around: (service, cluster, member) => {
     const fronted = service.spec.listen.some(
       (listen) =>

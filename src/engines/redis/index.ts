@@ -3,6 +3,7 @@ import { redisAddress } from './address.ts';
 import { backupRedis } from './backup/backup.ts';
 import { restoreRedis } from './backup/restore.ts';
 import { redisCheck } from './check.ts';
+import { redisDoctor } from './doctor/doctor.ts';
 import { redisDrills } from './drill.ts';
 import type { RedisLive } from './live.ts';
 import { redisMembers } from './members.ts';
@@ -31,6 +32,7 @@ export const redis: Engine<RedisSpec, RedisLive> = {
   status: redisStatus,
   drills: redisDrills,
   switchover,
+  doctor: redisDoctor,
   backup: backupRedis,
   restore: restoreRedis,
   repair: repairRedis,
