@@ -112,6 +112,7 @@ function healthy(spec: Record<string, unknown> = {}): Facts {
         lasting: 10,
       },
     ],
+    unseen: {},
     uses: [
       {
         ...{ member: master.name, keys: 10_000, seen: 6_000 },
@@ -161,8 +162,12 @@ describe('a healthy service', () => {
     });
     expect(looked(facts)).toEqual(['cart@d3: 6,000 of 10,000 keys, as a replica']);
     facts.keys = [];
+    facts.unseen['cart@d1'] = 'Connection is closed.';
     delete facts.hosts['d2'];
-    expect(looked(facts)).toHaveLength(2);
+    expect(looked(facts)).toEqual([
+      'cart@d1: no keys (Connection is closed.)',
+      expect.stringMatching(/^d2: not its kernel/),
+    ]);
   });
 });
 

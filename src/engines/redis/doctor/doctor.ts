@@ -28,12 +28,10 @@ export function looked(facts: Facts): string[] {
   const samples = facts.keys.map(
     (one) => `${one.member}: ${count(one.seen)} of ${count(one.keys)} keys, as a ${one.role}`,
   );
-  const shards = facts.live.members.filter((one) => one.up && one.role === 'master' && (one.keys ?? 0) > 0);
-  const missed = shards.filter((one) => !facts.keys.some((sample) => sample.shard === one.name));
   const hosts = [...new Set(facts.live.members.map((one) => one.host))].filter((host) => !facts.hosts[host]);
   return [
     ...samples,
-    ...missed.map((one) => `${one.name}: no keys, it went away while they were looked at`),
+    ...Object.entries(facts.unseen).map(([name, why]) => `${name}: no keys (${why})`),
     ...hosts.map((host) => `${host}: not its kernel's settings, it does not answer`),
   ];
 }

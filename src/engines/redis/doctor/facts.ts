@@ -11,6 +11,8 @@ export interface Facts {
   slow: Record<string, SlowCommand[]>;
   /** Keys looked at, one member of each shard: a replica where there is one. */
   keys: KeySample[];
+  /** Masters whose keys could not be looked at, and why. */
+  unseen: Record<string, string>;
   /** How keys are used, looked at on masters, because reads leave no trace elsewhere. */
   uses: UseSample[];
   processes: Record<string, ProcessFacts>;

@@ -26,21 +26,35 @@ export async function gather(
     const [first] = live.members;
     throw new StepFailed(`no member of ${service.name} answers (${first!.name}: ${first!.why ?? 'loading'})`);
   }
-  const facts: Facts = { service, live, later: {}, slow: {}, keys: [], uses: [], processes: {}, hosts: {} };
+  const facts: Facts = {
+    service,
+    live,
+    later: {},
+    slow: {},
+    keys: [],
+    unseen: {},
+    uses: [],
+    processes: {},
+    hosts: {},
+  };
   const shards = shardsOf(live);
   if (options.forMs >= 2_000) options.say(`looking at samples of keys for up to ${options.forMs / 1_000} s`);
-  const [sampled] = await Promise.all([
-    Promise.all(shards.map((shard) => sampleShard(world, shard, options.forMs))),
+  await Promise.all([
+    ...shards.map(async (shard) => {
+      try {
+        const seen = await sampleShard(world, shard, options.forMs);
+        facts.keys.push(seen.keys);
+        if (seen.use) facts.uses.push(seen.use);
+      } catch (error) {
+        // It went away, or a failover cut the connection.
+        facts.unseen[(shard.master ?? shard.replica)!.name] = (error as Error).message;
+      }
+    }),
     each(ups, async (one) => {
       facts.slow[one.name] = await slowLog(world, one.name);
     }),
     hostFacts(world, live, facts),
   ]);
-  for (const one of sampled) {
-    if (!one) continue;
-    facts.keys.push(one.keys);
-    if (one.use) facts.uses.push(one.use);
-  }
   await each(ups, async (one) => {
     facts.later[one.name] = await on(world, one.name, async (redis) => parseInfo(await redis.info('all')));
   });
@@ -75,11 +89,7 @@ function shardsOf({ members }: RedisLive): Shard[] {
   ];
 }
 
-async function sampleShard(
-  world: World,
-  { master, replica }: Shard,
-  forMs: number,
-): Promise<Samples | undefined> {
+async function sampleShard(world: World, { master, replica }: Shard, forMs: number): Promise<Samples> {
   const dialled: Patient[] = [];
   const patient = async (member: LiveMember, role: 'master' | 'replica'): Promise<Patient> => {
     const one = { member: member.name, role, redis: await world.dial(member) };
@@ -91,9 +101,6 @@ async function sampleShard(
     const asReplica = replica && (await patient(replica, 'replica'));
     const lfu = /lfu/.test(master?.config?.['maxmemory-policy'] ?? '');
     return await sample((asReplica ?? asMaster)!, asMaster, lfu, forMs);
-  } catch {
-    // It went away, or a failover cut the connection: no sample of this shard, and `looked` says so.
-    return undefined;
   } finally {
     for (const { redis } of dialled) redis.disconnect();
   }

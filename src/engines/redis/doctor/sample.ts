@@ -106,7 +106,7 @@ async function paced<T>({ role }: Patient, commands: number, work: () => Promise
   return result;
 }
 
-/** The answers of a pipeline; an error counts as no answer (the key has gone, or another user may not see it). */
+/** The answers of a pipeline (ioredis wants its commands in small letters); an error counts as no answer (the key has gone, or another user may not see it). */
 async function answers(redis: Redis, commands: string[][]): Promise<unknown[]> {
   if (commands.length === 0) return [];
   const results = (await redis.pipeline(commands).exec()) ?? [];
@@ -114,21 +114,21 @@ async function answers(redis: Redis, commands: string[][]): Promise<unknown[]> {
 }
 
 const lengths: Record<string, string> = {
-  string: 'STRLEN',
-  list: 'LLEN',
-  set: 'SCARD',
-  zset: 'ZCARD',
-  hash: 'HLEN',
-  stream: 'XLEN',
+  string: 'strlen',
+  list: 'llen',
+  set: 'scard',
+  zset: 'zcard',
+  hash: 'hlen',
+  stream: 'xlen',
 };
 
 async function lookAt(redis: Redis, page: string[], into: KeySample): Promise<void> {
   const found = await answers(
     redis,
     page.flatMap((key) => [
-      ['TYPE', key],
+      ['type', key],
       // Five elements stand for all of a collection.
-      ['MEMORY', 'USAGE', key, 'SAMPLES', '5'],
+      ['memory', 'USAGE', key, 'SAMPLES', '5'],
     ]),
   );
   const queues: string[] = [];
@@ -144,7 +144,7 @@ async function lookAt(redis: Redis, page: string[], into: KeySample): Promise<vo
   });
   const ttls = await answers(
     redis,
-    queues.map((key) => ['PTTL', key]),
+    queues.map((key) => ['pttl', key]),
   );
   into.lasting += ttls.filter((ttl) => ttl === -1).length;
   const before = new Set(into.largest);
@@ -162,7 +162,7 @@ async function lookAt(redis: Redis, page: string[], into: KeySample): Promise<vo
 async function lookAtUse(redis: Redis, page: string[], into: UseSample, inUse: string[]): Promise<void> {
   const found = await answers(
     redis,
-    page.map((key) => ['OBJECT', into.by === 'frequency' ? 'FREQ' : 'IDLETIME', key]),
+    page.map((key) => ['object', into.by === 'frequency' ? 'FREQ' : 'IDLETIME', key]),
   );
   page.forEach((key, i) => {
     if (found[i] === undefined || found[i] === null) return;
@@ -184,7 +184,7 @@ async function stillInUse(master: Patient, use: UseSample, inUse: string[]): Pro
     await sleep(apartMs);
     const idle = await answers(
       master.redis,
-      left.map((key) => ['OBJECT', 'IDLETIME', key]),
+      left.map((key) => ['object', 'IDLETIME', key]),
     );
     left = left.filter((_, i) => idle[i] !== undefined && idle[i] !== null && Number(idle[i]) <= 1);
   }
