@@ -19,7 +19,8 @@ const nothing: Observed = {
   settings: { ok: {}, remembered: {} },
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),
   missingPackages: [],
-  machines: {},
+  handed: {},
+    machines: {},
   live: {},
 };
 const { steps, refusals } = plan(cluster, engines, nothing);

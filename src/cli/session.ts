@@ -130,7 +130,7 @@ async function learnMachines(
   kept: Kept['machines'],
   reach: Reach,
 ): Promise<Kept['machines']> {
-  const machines = { ...kept };
+  const machines: Kept['machines'] = {};
   const real = Object.values(cluster.hosts).filter((host) => host.kind === 'ssh');
   await Promise.all(
     real.map(async (host) => {
@@ -148,7 +148,13 @@ async function learnMachines(
       if (facts?.device !== undefined) host.device = facts.device;
     }),
   );
-  return machines;
+  // In the order of the file, not of the answers; then those that left it.
+  return Object.fromEntries(
+    [...real.map(({ name }) => name), ...Object.keys(kept)].map((name) => [
+      name,
+      (machines[name] ?? kept[name])!,
+    ]),
+  );
 }
 
 async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {

@@ -22,6 +22,8 @@ export interface Observed {
   unreachable: Record<string, string>;
   /** Of this machine, which is where a lab's hosts have theirs from. */
   missingPackages: string[];
+  /** Host -> sha256 of what it holds for another control machine. */
+  handed: Record<string, string>;
   /** Real machines that answered. */
   machines: Record<string, MachineFacts>;
   /** By service: what its engine says of itself. */
@@ -67,6 +69,7 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     missingPackages: missing,
+    handed: {},
     machines: {},
     live: {},
   };
@@ -88,6 +91,7 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
       observed.settings.ok[host.name] = parsed.settings;
       const facts = parseFacts(lines);
       if (facts !== undefined) observed.machines[host.name] = facts;
+      if (parsed.handed !== undefined) observed.handed[host.name] = parsed.handed;
       observed.settings.remembered[host.name] = lines.flatMap((line) =>
         typeof line['remembered'] === 'string' ? [line['remembered']] : [],
       );

@@ -90,6 +90,7 @@ function observed(members: string[], labHosts: string[]): Observed {
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     missingPackages: [],
+    handed: {},
     machines: {},
     live: {},
   };

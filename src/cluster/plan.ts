@@ -5,6 +5,7 @@ import type { Cluster } from '../file/cluster.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
+import { handSteps } from './handed.ts';
 import { memberSteps, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
 import { settingSteps } from './settings.ts';
@@ -81,7 +82,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
 
   const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
-  const work: Step[] = [...settings];
+  const work: Step[] = [...settings, ...handSteps(cluster, observed.handed)];
 
   const stepsOf = new Map<string, Step[]>();
   for (const service of Object.values(cluster.services)) {

@@ -29,6 +29,10 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
       ? ['conntrackd', 'conntrack']
       : []),
   ],
+  kernel: ({ spec }) => [
+    ...(spec.listen.some(({ plane }) => plane !== 'haproxy') ? ['nf_tables'] : []),
+    ...(spec.listen.some(({ forward }) => forward === 'fullnat') ? ['nf_conntrack'] : []),
+  ],
   secrets: () => ['sync'],
   members: (service, cluster) => directorMembers(service, cluster, engineOf),
   settings: (service, cluster) => directorSettings(service, cluster, engineOf),

@@ -19,10 +19,13 @@ say_releases() {
   done
 }
 say_files() {
+  {
+  [ ! -e ../kept.json ] || printf '../kept.json\\0'
   for member in *; do
     [ -e "$member/files.list" ] || continue
     while IFS= read -r path; do printf '%s\\0' "$member/$path"; done <"$member/files.list"
-  done | xargs -0r sha256sum -- 2>/dev/null | sed 's/^\\([0-9a-f]*\\)  \\([^/]*\\)\\/\\(.*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/'
+  done
+  } | xargs -0r sha256sum -- 2>/dev/null | sed 's/^\\([0-9a-f]*\\)  \\([^/]*\\)\\/\\(.*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/'
 }
 if cd ${quote(`${root}/members`)} 2>/dev/null; then
   say_members
@@ -52,6 +55,8 @@ ${setting.check}
 
 export interface HostObserved {
   members: MemberState[];
+  /** sha256 of what the host holds for another control machine (cluster/handed.ts). */
+  handed?: string;
   /** Title -> it is so. */
   settings: Record<string, boolean>;
   facts: {
@@ -71,6 +76,7 @@ export function parseObserved(host: string, lines: Record<string, unknown>[]): H
       members.set(line['member'], memberState(host, line['member'], line));
     } else if (typeof line['file'] === 'string' && typeof line['of'] === 'string') {
       const state = members.get(line['of']);
+      if (line['of'] === '..') observed.handed = String(line['sha256']);
       if (state !== undefined) state.files[line['file']] = String(line['sha256']);
     } else if (typeof line['release'] === 'string' && typeof line['of'] === 'string') {
       const state = members.get(line['of']);

@@ -1,0 +1,183 @@
+import type { Engine, Member } from '../engines/engine.ts';
+import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
+import type { Preflight, Questions } from '../hosts/ssh/preflight.ts';
+import { unitName } from '../hosts/supervise/systemd.ts';
+import type { Engines, Observed } from './observe.ts';
+import { wantedPackages } from './observe.ts';
+import { wantedMembers } from './plan.ts';
+
+/** Less than this and a machine is no place for a server: bytes. */
+const leastDisk = 2 ** 30;
+const leastMemory = 256 * 2 ** 20;
+/** How far a machine's clock may be from ours, in seconds: Kafka's and TLS's own limits are far above it, people's patience with logs below. */
+const clockSlack = 2;
+
+/** What each machine is asked, from what the plan will need of it. Pure. */
+export function questions(cluster: Cluster, engines: Engines): Record<string, Questions> {
+  const members = wantedMembers(cluster, engines);
+  const real = Object.values(cluster.hosts).filter((host) => host.kind === 'ssh');
+  return Object.fromEntries(real.map((host) => [host.name, questionsFor(host, cluster, engines, members)]));
+}
+
+function questionsFor(host: HostEntry, cluster: Cluster, engines: Engines, members: Member[]): Questions {
+  const services = Object.values(cluster.services).filter(({ hosts }) => hosts.includes(host.name));
+  const related = new Set(services.flatMap((service) => talksTo(service, engines)));
+  const ports = members
+    .filter((member) => related.has(member.service) && member.host !== host.name)
+    .flatMap(({ host: other, ports: all }) =>
+      all
+        .filter(({ proto }) => proto === 'tcp')
+        .map(({ port }) => `${cluster.hosts[other]!.address}:${port}`),
+    );
+  return {
+    reach: [...new Set(ports)],
+    modules: [...new Set(services.flatMap((service) => engines[service.type]!.kernel?.(service) ?? []))],
+    packages: wantedPackages(cluster, engines, ({ name }) => name === host.name),
+    vips: services.flatMap(vipsOf),
+    root: host.root,
+    units: members.filter((member) => member.host === host.name).map((member) => unitName(member, host.root)),
+    ...(host.device === undefined ? {} : { device: host.device }),
+  };
+}
+
+/** Services that this one's members connect to: also their own, where the engine makes one thing of them. */
+const talksTo = (service: Service, engines: Engines): string[] => {
+  const engine = engines[service.type] as Engine;
+  return [
+    ...(engine.perform === undefined ? [] : [service.name]),
+    ...service.uses,
+    ...(engine.follows?.(service) ?? []),
+  ];
+};
+
+const vipsOf = (service: Service): string[] => {
+  const vip = (service.spec as { vip?: unknown }).vip;
+  return service.type === 'director' && Array.isArray(vip) ? (vip as string[]) : [];
+};
+
+/** A machine's answer, and when it was asked and had answered by our clock (seconds since 1970). */
+export interface Answered extends Preflight {
+  sent: number;
+  received: number;
+}
+
+/** Everything that is wrong, a sentence each; empty when the plan may be carried out. Pure. */
+export function judge(
+  cluster: Cluster,
+  engines: Engines,
+  observed: Observed,
+  answers: Record<string, Answered>,
+): string[] {
+  const members = wantedMembers(cluster, engines);
+  const each = Object.entries(answers).flatMap(([name, answer]) => [
+    ...clock(name, answer),
+    ...room(name, answer, members),
+    ...ports(name, answer, members, observed),
+    ...answer.lacking.map((module) => `${name}: its kernel has no module ${module}`),
+    ...answer.foreign.map(
+      (unit) =>
+        `${name}: the unit ${unit} is there and is not this cluster's: rename the cluster or the service`,
+    ),
+    ...Object.entries(answer.versions)
+      .filter(([, version]) => version === '')
+      .map(([pack]) => `${name}: apt knows no package ${pack}`),
+    ...reachability(name, answer, cluster),
+  ]);
+  return [...each, ...twice(answers), ...mixed(cluster, engines, answers), ...taken(cluster, answers)];
+}
+
+function clock(name: string, { clock: at, sent, received }: Answered): string[] {
+  const off = at < sent ? at - sent : Math.max(0, at - received);
+  if (Math.abs(off) <= clockSlack) return [];
+  return [
+    `${name}: its clock is ${Math.abs(off).toFixed(0)} s ${off < 0 ? 'behind' : 'ahead of'} this machine's: let chrony or systemd-timesyncd set it`,
+  ];
+}
+
+const mebibytes = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
+
+function room(name: string, answer: Answered, members: Member[]): string[] {
+  const wanted = members
+    .filter(({ host }) => host === name)
+    .reduce((sum, { limits }) => sum + (limits.memory ?? 0), 0);
+  return [
+    ...(answer.disk < leastDisk
+      ? [
+          `${name}: ${mebibytes(answer.disk)} free for /var/lib/phalanx; ${mebibytes(leastDisk)} are the least`,
+        ]
+      : []),
+    ...(answer.memoryFree < leastMemory
+      ? [
+          `${name}: ${mebibytes(answer.memoryFree)} of memory are free; ${mebibytes(leastMemory)} are the least`,
+        ]
+      : []),
+    ...(wanted > answer.memory
+      ? [
+          `${name}: its members may take ${mebibytes(wanted)} of memory together, and it has ${mebibytes(answer.memory)}`,
+        ]
+      : []),
+  ];
+}
+
+/** A port that a member which does not run yet wants, and somebody listens on. */
+function ports(name: string, answer: Answered, members: Member[], observed: Observed): string[] {
+  return members
+    .filter((member) => member.host === name && !observed.members.get(member.name)?.running)
+    .flatMap((member) =>
+      member.ports
+        .filter(({ proto, port }) => proto === 'tcp' && answer.listening.includes(port))
+        .map(
+          ({ port }) =>
+            `${name}: port ${port}, which ${member.name} needs, is taken: see ss -ltnp 'sport = ${port}' there`,
+        ),
+    );
+}
+
+function reachability(name: string, answer: Answered, cluster: Cluster): string[] {
+  const hostAt = new Map(Object.values(cluster.hosts).map((host) => [host.address, host.name]));
+  const dark = Object.entries(answer.reached).filter(([, is]) => is !== 'open' && is !== 'refused');
+  const byHost = Map.groupBy(dark, ([to]) => to.slice(0, to.lastIndexOf(':')));
+  return [...byHost].map(([address, all]) => {
+    const list = all.map(([to]) => to.slice(to.lastIndexOf(':') + 1)).join(', ');
+    return `${name} does not reach ${hostAt.get(address) ?? address} (${address}) on port ${list}: ${all[0]![1]}; a firewall or a route is in the way`;
+  });
+}
+
+function twice(answers: Record<string, Answered>): string[] {
+  const machines = Map.groupBy(Object.entries(answers), ([, { identity }]) => identity);
+  return [...machines.values()]
+    .filter((same) => same.length > 1)
+    .map((same) => `${same.map(([name]) => name).join(' and ')} are the same machine`);
+}
+
+/** Members of one service speak to each other: their engine's version must not differ in more than its last part. */
+function mixed(cluster: Cluster, engines: Engines, answers: Record<string, Answered>): string[] {
+  return Object.values(cluster.services).flatMap((service) =>
+    engines[service.type]!.packages(service, cluster).flatMap((pack) => {
+      const versions = service.hosts.flatMap((host) => {
+        const version = answers[host]?.versions[pack];
+        return version ? [{ host, version, series: seriesOf(version) }] : [];
+      });
+      if (new Set(versions.map(({ series }) => series)).size < 2) return [];
+      const list = versions.map(({ host, version }) => `${version} on ${host}`).join(', ');
+      return [`${service.name}: ${pack} would be ${list}: machines of one service need the same`];
+    }),
+  );
+}
+
+/** `5:7.0.15-1~deb12u6` -> `7.0` */
+const seriesOf = (version: string): string =>
+  version.replace(/^\d+:/, '').replace(/-.*/, '').split('.').slice(0, 2).join('.');
+
+/** A VIP that something answers for which is none of the cluster's machines. */
+function taken(cluster: Cluster, answers: Record<string, Answered>): string[] {
+  const own = new Set(Object.values(answers).flatMap(({ macs }) => macs));
+  const strangers = new Map<string, { mac: string; seen: string }>();
+  for (const [name, { answered }] of Object.entries(answers))
+    for (const [vip, mac] of Object.entries(answered))
+      if (!own.has(mac)) strangers.set(vip, { mac, seen: name });
+  return [...strangers].map(([vip, { mac, seen }]) => {
+    const service = Object.values(cluster.services).find((one) => vipsOf(one).includes(vip));
+    return `VIP ${vip} of ${service?.name} is in use already: ${mac} answers for it (asked from ${seen})`;
+  });
+}
