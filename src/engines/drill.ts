@@ -76,7 +76,7 @@ export interface Drills<Live = unknown> {
   /** The client in words: 'ioredis 6.0.0, 8 connections through Sentinel'. */
   client: string;
   /** Which models its operations are of, their groups, and anomalies that the service never promised against. */
-  models: Partial<Record<DrillModel, { groups?: string[]; tolerates?: 'stale'[] }>>;
+  models: Partial<Record<DrillModel, { groups?: string[]; tolerates?: ('stale' | 'duplicated')[] }>>;
   /** Every member that must be read in the end. */
   replicas: string[];
   /** Operations a second of all clients together, how many clients, and the shares of operations. */

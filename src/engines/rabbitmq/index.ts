@@ -1,5 +1,6 @@
 import type { Engine } from '../engine.ts';
 import { rabbitRules } from './check.ts';
+import { rabbitDrills } from './drill.ts';
 import { rabbitAddress } from './fronts.ts';
 import type { RabbitLive } from './live.ts';
 import { rabbitMembers } from './members.ts';
@@ -23,4 +24,5 @@ export const rabbitmq: Engine<RabbitSpec, RabbitLive> = {
   perform: performRabbit,
   address: rabbitAddress,
   status: rabbitStatus,
+  drills: rabbitDrills,
 };

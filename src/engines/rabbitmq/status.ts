@@ -15,7 +15,7 @@ export function rabbitStatus(
   return [
     ...service.hosts.map((host) => nodeRow(service, cluster, host, live)),
     ...(live.view ? leftBehind(service, cluster, live.view) : []),
-    ...(live.view ? queueRows(service, cluster, live.view) : []),
+    ...(live.view ? [...queueRows(service, cluster, live.view), ...missingQueues(service, live.view)] : []),
   ];
 }
 
@@ -126,6 +126,21 @@ function queueRows(service: RabbitService, cluster: Cluster, view: View): Status
         row.health !== 'ok' || (queue.vhost === service.spec.vhost && queue.name in service.spec.queues),
     )
     .map(({ row }) => row);
+}
+
+/** Queues of the file that the cluster has not. One that is not durable goes with its node, as it may. */
+function missingQueues({ name: service, spec }: RabbitService, view: View): StatusRow[] {
+  return Object.entries(spec.queues)
+    .filter(([name]) => !view.queues.some((one) => one.name === name && one.vhost === spec.vhost))
+    .map(([name, { type, durable }]) => ({
+      service,
+      name: `queue ${name}`,
+      host: '',
+      role: `${type} queue`,
+      health: durable ? 'down' : 'ok',
+      facts: {},
+      why: durable ? 'it is not there: phalanx up' : 'it is not durable, and went with its node: phalanx up',
+    }));
 }
 
 function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView, view: View): StatusRow {
