@@ -39,8 +39,8 @@ export async function rabbitDrills(
     roles: ['leader', 'follower', 'node'],
     standard: [
       'kill-leader',
+      ...(service.hosts.length > 2 ? ['freeze-leader', 'kill-follower', 'split-leader'] : []),
       'power-off-leader',
-      ...(service.hosts.length > 2 ? ['kill-follower', 'split-leader'] : []),
     ],
     forMs: isFast(service) ? 8_000 : 15_000,
     timing: isFast(service) ? 'fast' : 'default',

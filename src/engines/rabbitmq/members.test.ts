@@ -9,6 +9,7 @@ import { rabbitMembers } from './members.ts';
 import { sample } from './sample.ts';
 import { schema } from './schema.ts';
 import { blankTest } from './start.ts';
+import { watchFile } from './watch.ts';
 
 const three = ['h1', 'h2', 'h3'];
 const render = (hosts: string[], spec: Record<string, unknown> = {}) => {
@@ -34,6 +35,17 @@ describe('a node', () => {
         .map((file) => file.content);
     expect(restarts([...three, 'h4'])).toEqual(restarts(three));
     expect(text(render([...three, 'h4']), 'join.conf')).toContain('rabbit-jobs@10.93.0.14');
+  });
+
+  it('asks whether it was split off only where RabbitMQ would pause the minority', () => {
+    const watched = (spec: Record<string, unknown>) => {
+      const { env, files } = render(three, spec)[0]!;
+      const word = env['RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS']!.split(' -eval ')[1];
+      return [word, files.some((file) => file.path === watchFile)];
+    };
+    expect(watched({})).toEqual([expect.stringMatching(/^spawn\(\S+\/watch\.erl\S+$/), true]);
+    expect(watched({ partitions: 'autoheal' })).toEqual([undefined, false]);
+    expect(watched({ partitions: 'ignore' })).toEqual([undefined, false]);
   });
 
   it('needs no epmd: its name and the one port of all nodes are said at the start', () => {
