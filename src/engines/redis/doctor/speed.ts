@@ -71,7 +71,7 @@ export function slowCommands({ slow, live }: Facts): Found[] {
           rule: 'slow-command',
           risk: 'speed',
           where: member.name,
-          what: `${name.toUpperCase()} took up to ${micros(longest.us)}, ${times(list.length)} of the last day's slow log${total > 0 ? ` (${count(total)} calls since it was started)` : ''}: ${shown(longest.words)}`,
+          what: `${name.toUpperCase()} took up to ${micros(longest.us)}, ${times(list.length)} in the last day's slow log${total > 0 ? ` (${count(total)} calls since it was started)` : ''}: ${shown(longest.words)}`,
           why: 'Redis carries out one command at a time: meanwhile every other client waited.',
           mend: `use ${growing[name]}`,
         };
@@ -93,7 +93,7 @@ export function slowCommands({ slow, live }: Facts): Found[] {
 }
 
 const worst = (list: SlowCommand[]): SlowCommand => list.reduce((a, b) => (b.us > a.us ? b : a));
-const times = (n: number): string => (n === 1 ? 'once in' : `${n} times in`);
+const times = (n: number): string => (n === 1 ? 'once' : `${n} times`);
 
 /** A command's beginning; values are the users' data and are not shown. */
 const shown = (words: string[]): string => {

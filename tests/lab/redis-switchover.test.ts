@@ -1,0 +1,211 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dialer, using } from '../../src/engines/redis/client.ts';
+import { TestCluster, until } from './cluster.ts';
+import { Cart, lost, type Written, writers } from './redis-clients.ts';
+
+const file = (name: string, subnet: number, spec: string): string => `
+cluster: ${name}
+network: 10.161.${subnet}.0/24
+hosts: { d1: {}, d2: {}, d3: {} }
+services:
+  web: { type: app, hosts: [d1], command: node -e "require('net').createServer().listen(8080)", port: 8080 }
+  cart: { type: redis, hosts: [d1, d2, d3], timing: fast, ${spec} }
+`;
+
+interface Done {
+  from: string;
+  to: string;
+  ms: number;
+}
+
+const parsed = (out: string): Done => JSON.parse(out.slice(out.indexOf('{'))) as Done;
+
+/** Every replica answers and has its link: only then may one of them take over. */
+const inSync = (cart: Cart): Promise<unknown> =>
+  until(
+    'every replica is in sync',
+    async () => {
+      const { members } = await cart.live();
+      return (
+        members.every((one) => one.up && (one.role === 'master' || one.linkUp)) &&
+        members.some((one) => one.role === 'replica')
+      );
+    },
+    60_000,
+  );
+
+/** Cuts the links of a master's replicas, which connect again where they can. */
+async function unlink(cart: Cart, master: string): Promise<void> {
+  const { cluster, reach } = await cart.session();
+  const dial = dialer(await cart.service(), cluster, reach);
+  await using(dial, (await cart.member(master))!, (redis) => redis.call('CLIENT', 'KILL', 'TYPE', 'REPLICA'));
+}
+
+/** In mode replication nobody tells clients who leads: this one tries the next member when it is refused. Nothing is repeated. */
+async function seekers(cart: Cart, count = 2): Promise<{ stop(): Promise<Written> }> {
+  const given = await cart.address();
+  const result: Written = { acknowledged: [], errors: [], longestGapMs: 0 };
+  const run = Math.random().toString(36).slice(2, 8);
+  let going = true;
+  const all = given['HOSTS']!.split(',').map((place) => {
+    const [host = '', port] = place.split(':');
+    const client = new Redis({
+      host,
+      port: Number(port),
+      password: given['PASSWORD']!,
+      commandTimeout: 5_000,
+      maxRetriesPerRequest: 0,
+    });
+    client.on('error', () => {});
+    return client;
+  });
+  const work = Array.from({ length: count }, async (_, who) => {
+    for (let i = 0, at = 0; going; i++) {
+      const key = `s:${run}:${who}:${i}`;
+      try {
+        await all[at % all.length]!.set(key, key);
+        result.acknowledged.push(key);
+      } catch (error) {
+        at++;
+        result.errors.push((error as Error).message);
+      }
+      await wait(1);
+    }
+  });
+  return {
+    async stop() {
+      going = false;
+      await Promise.all(work);
+      for (const client of all) client.disconnect();
+      return result;
+    },
+  };
+}
+
+describe.each([
+  ['replication', 61],
+  ['sentinel', 62],
+  ['cluster', 63],
+] as const)('mode %s', (mode, subnet) => {
+  const cluster = new TestCluster(file(`rdaswitch${mode}`, subnet, `mode: ${mode}`));
+  const cart = new Cart(cluster);
+  const load = () => (mode === 'replication' ? seekers(cart) : writers(cart, 3));
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  /** A replica that could lead, and the master that it would lead instead of. */
+  const pair = async (): Promise<{ heir: string; master: string }> => {
+    const { members } = await cart.live();
+    const heir = members.find((one) => one.role === 'replica')!;
+    const master = members.find(
+      (one) => one.address === heir.upstream!.address && one.port === heir.upstream!.port,
+    )!;
+    return { heir: heir.name, master: master.name };
+  };
+
+  it('hands over to the member that is named while clients write, three times: nothing acknowledged is lost', async () => {
+    const load1 = await load();
+    for (let round = 0; round < 3; round++) {
+      await inSync(cart);
+      const { heir, master } = await pair();
+      const done = parsed(await cluster.must('switchover', 'cart', '--to', heir, '--json'));
+      expect(done).toMatchObject({ from: master, to: heir });
+      expect(await cart.masters()).toContain(heir);
+      expect(await cart.masters()).not.toContain(master);
+    }
+    const written = await load1.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    // In mode replication clients find the new master by being refused: by words, never by silence.
+    expect(written.errors.filter((error) => mode !== 'replication' || !/READONLY/.test(error))).toEqual([]);
+    expect(await lost(cart, written)).toEqual([]);
+    expect((await cluster.run(['plan'])).exit).toBe(0);
+  });
+
+  it('killed in the middle: no write is lost, and up makes of it whatever it was', async () => {
+    for (const killAfterMs of [450, 600, 750, 900]) {
+      await inSync(cart);
+      const { heir } = await pair();
+      const load1 = await load();
+      await cluster.run(['switchover', 'cart', '--to', heir], { killAfterMs });
+      await cluster.must('up');
+      await cart.asTheFileSays();
+      const written = await load1.stop();
+      expect(await lost(cart, written)).toEqual([]);
+      expect((await cart.masters()).length).toBe(mode === 'cluster' ? 3 : 1);
+    }
+  });
+
+  it('refuses what it cannot do, changes nothing, and says what there is', async () => {
+    const before = await cart.masters();
+    const nobody = await cluster.run(['switchover', 'cart', '--to', 'cart@d9']);
+    expect([nobody.exit, nobody.out]).toEqual([
+      1,
+      expect.stringMatching(/cart@d9 is no member of cart: cart@d1/),
+    ]);
+    const app = await cluster.run(['switchover', 'web']);
+    expect([app.exit, app.out]).toEqual([
+      1,
+      expect.stringMatching(/type app cannot be switched over[\s\S]*cart/),
+    ]);
+    if (mode === 'cluster')
+      expect(await cluster.run(['switchover', 'cart'])).toMatchObject({
+        exit: 1,
+        out: expect.stringMatching(/3 masters: say which replica is to lead with --to/),
+      });
+    const [leader] = before;
+    const same = parsed(await cluster.must('switchover', 'cart', '--to', leader!, '--json'));
+    expect(same).toEqual(expect.objectContaining({ from: leader, to: leader, ms: 0 }));
+    expect(await cart.masters()).toEqual(before);
+  });
+
+  it('does not hand over to a replica that has lost touch', async () => {
+    await inSync(cart);
+    const { heir, master } = await pair();
+    const before = await cart.masters();
+    // Its master's address is out of its reach: it answers, and its link is down.
+    const seen = (await cart.member(heir))!;
+    await cart.on(seen.host, `ip route add blackhole ${seen.upstream!.address}/32`);
+    await unlink(cart, master);
+    try {
+      await until(
+        'its link is down',
+        async () => {
+          const now = await cart.member(heir);
+          return now?.up && now.linkUp === false;
+        },
+        30_000,
+      );
+      const held = await cluster.run(['switchover', 'cart', '--to', heir]);
+      expect([held.exit, held.out]).toEqual([1, expect.stringMatching(/its link to .* is down/)]);
+      expect(await cart.masters()).toEqual(before);
+    } finally {
+      await cart.on(seen.host, `ip route del blackhole ${seen.upstream!.address}/32`);
+    }
+  });
+});
+
+describe('a chain', () => {
+  const cluster = new TestCluster(file('rdaswitchchain', 64, 'mode: replication, depth: 2'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('hands over to its end, and is a chain of the same length again', async () => {
+    const load1 = await seekers(cart);
+    const done = parsed(await cluster.must('switchover', 'cart', '--to', 'cart@d3', '--json'));
+    expect(done).toMatchObject({ from: 'cart@d1', to: 'cart@d3' });
+    await inSync(cart);
+    expect(await lost(cart, await load1.stop())).toEqual([]);
+    const { members } = await cart.live();
+    const up = (name: string) => members.find((one) => one.name === name)!.upstream?.address;
+    const address = (name: string) => members.find((one) => one.name === name)!.address;
+    expect([up('cart@d3'), up('cart@d2'), up('cart@d1')]).toEqual([
+      undefined,
+      address('cart@d3'),
+      address('cart@d2'),
+    ]);
+    expect((await cluster.run(['plan'])).exit).toBe(0);
+  });
+});
