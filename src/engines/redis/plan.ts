@@ -9,7 +9,7 @@ import { directives, drift } from './directives.ts';
 import { explained } from './explain.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { blocks, hold, type Move, move, stepOf } from './move.ts';
-import { type RedisService, seatsOf } from './seats.ts';
+import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
 import { users } from './users.ts';
 
 /** What is to be done about roles, slots and sentinels, whatever the mode. Pure; [] when all is as it should be. */
@@ -67,7 +67,9 @@ export function redisPlan(
     if (!begun.some((one) => one.action.name === 'wait')) {
       const held = begun.filter(blocks).map((one) => one.id);
       const rolls = steps.some((step) => step.verb === 'restart');
-      const roles = begun.map((one) => stepOf(service.name, one));
+      // What is dead already is forgotten with what leaves now.
+      const later = base.leaving.size > 0 ? 'forget-strangers' : undefined;
+      const roles = begun.filter((one) => one.action.name !== later).map((one) => stepOf(service.name, one));
       // Roles first: a restart counts on the replicas that the file wants, and a member that started with its
       // guards up (start.ts) keeps them until it has its place.
       const after = roles.map((step) => step.id);
@@ -81,7 +83,12 @@ export function redisPlan(
                 : step,
             )
           : steps),
-        ...takenDown(base, (name) => (after.includes(`release ${name}`) ? [`release ${name}`] : after)),
+        ...forgotten(
+          service,
+          cluster,
+          fresh,
+          takenDown(base, (name) => (after.includes(`release ${name}`) ? [`release ${name}`] : after)),
+        ),
       ];
     }
   }
@@ -99,7 +106,8 @@ export function redisPlan(
   const settle = stepOf(service.name, move('settle', service.name, why, { name: 'settle', args: {} }));
   settle.after = steps.map((step) => step.id);
   const last = settings.map((step) => ({ ...step, needs: [...step.needs, settle.id] }));
-  return [...steps, settle, ...last, ...takenDown(base, () => [settle.id])];
+  const left = takenDown(base, () => [settle.id]);
+  return [...steps, settle, ...last, ...forgotten(service, cluster, fresh, left)];
 }
 
 /** Our own way to wait for a data member: it ends at once with the reason when the member finds its data damaged. */
@@ -121,6 +129,29 @@ function takenDown(base: BasePlan, needs: (member: string) => string[]): Step[] 
   return [...base.leaving].flatMap(([name, [first, ...rest]]) =>
     first ? [{ ...first, needs: [...first.needs, ...needs(name)] }, ...rest] : [],
   );
+}
+
+/**
+ * Sentinels go on counting what has left, replicas and each other, until they are told to forget: one after the other, since each is without its memory
+ * for a moment. `left` are the steps by which members leave; gives them with those after them.
+ */
+function forgotten(service: RedisService, cluster: Cluster, fresh: Set<string>, left: Step[]): Step[] {
+  if (left.length === 0) return [];
+  const names = [...new Set(left.map((step) => step.target))].join(', ');
+  const sentinels = sentinelSeatsOf(service, cluster).filter(({ name }) => !fresh.has(name));
+  const forgets = sentinels.map(({ name }) =>
+    stepOf(
+      service.name,
+      move(
+        'forget on',
+        name,
+        `${names} left and would still count`,
+        { name: 'forget-strangers', args: { sentinel: name } },
+        { needs: left.map(({ id }) => id) },
+      ),
+    ),
+  );
+  return [...left, ...chain(forgets)];
 }
 
 const verbs = (base: BasePlan, member: Member): string[] =>
