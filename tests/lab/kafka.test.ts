@@ -1,10 +1,22 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { authority } from '../../src/engines/certificate.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
-import { accessOf, javaTool, lost, secretsOf, writer } from './kafka-clients.ts';
+import {
+  type Access,
+  accessOf,
+  everything,
+  javaTool,
+  kcat,
+  lost,
+  secretsOf,
+  writeAll,
+  writer,
+} from './kafka-clients.ts';
 
 const yaml = (hosts: string[], extra = ''): string => `
 cluster: kftest
@@ -65,6 +77,18 @@ describe('kafka', patient, () => {
       /Topic: small\s.*cleanup.policy=compact,delete|Topic: small\s.*cleanup.policy=delete,compact/,
     );
     expect(said).toMatch(/Topic: small\s.*retention.ms=3600000/);
+  });
+
+  it("Kafka's own performance test writes as an application", async () => {
+    const said = await javaTool(
+      await accessOf(cluster),
+      cluster.folder,
+      'org.apache.kafka.tools.ProducerPerformance',
+      '--topic small --num-records 5000 --record-size 100 --throughput -1 --command-config PROPERTIES'.split(
+        ' ',
+      ),
+    );
+    expect(said).toContain('5000 records sent');
   });
 
   it('no password is in a command line or in a file that others can read; without one nobody gets in', async () => {
@@ -128,6 +152,34 @@ describe('kafka', patient, () => {
     expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
   });
 
+  it('up killed while partitions move: the next one finishes, takes the throttle off, and nothing is lost', async () => {
+    const access = await accessOf(cluster);
+    // 4 MB, of which a fourth broker gets a quarter of each copy: some ten seconds at this throttle.
+    const bulk = Array.from({ length: 4_000 }, (_, i) => `bulk-${i}-${'x'.repeat(1_000)}`);
+    await writeAll(access, 'orders', bulk);
+    const extra = '    config: { num.io.threads: 4 }\n';
+    cluster.write(yaml([...three, 'data4'], `${extra}    throttle: 300kb\n`));
+    const up = spawn(resolve(import.meta.dirname, '../../phalanx'), ['up', '-f', cluster.file], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const ended = once(up, 'close');
+    let said = '';
+    up.stdout.on('data', (piece) => {
+      said += piece;
+    });
+    await until('partitions are on their way', async () => said.includes('on their way'), 300_000);
+    up.kill('SIGKILL');
+    await ended;
+    expect(await planned()).toContain('move events');
+    await cluster.must('up');
+    expect(await planned()).toEqual([]);
+    const after = await rows();
+    expect(after.find(({ name }) => name === 'events@data4')!.facts['holds']).toBeDefined();
+    expect(after.filter(({ facts }) => facts['throttled'] !== undefined)).toEqual([]);
+    const found = new Set(await everything(access, cluster.folder, 'orders'));
+    expect(bulk.filter((value) => !found.has(value))).toEqual([]);
+  });
+
   it('a fourth broker gets its share of the partitions; one that leaves is emptied first; nothing is lost', async () => {
     const access = await accessOf(cluster);
     const load = writer(access, 'orders');
@@ -151,6 +203,101 @@ describe('kafka', patient, () => {
     expect(written.acknowledged.length).toBeGreaterThan(100);
     const after = await accessOf(cluster);
     expect(await lost(after, cluster.folder, 'orders', written)).toEqual([]);
+  });
+});
+
+/** What two stock clients of other makes than the writer's see: librdkafka's and Kafka's own. */
+async function kcatAndJava(access: Access, folder: string, topic: string): Promise<void> {
+  const values = Array.from({ length: 50 }, (_, i) => `by kcat ${i} ${Math.random()}`);
+  await kcat(access, folder, ['-P', '-t', topic, '-X', 'acks=all'], `${values.join('\n')}\n`);
+  expect(await everything(access, folder, topic)).toEqual(expect.arrayContaining(values));
+  const read = await kcat(access, folder, ['-C', '-t', topic, '-o', 'beginning', '-e', '-q']);
+  expect(read.split('\n')).toEqual(expect.arrayContaining(values));
+}
+
+describe('kafka with TLS', patient, () => {
+  const tls = new TestCluster(`
+cluster: kfatls
+network: 10.163.6.0/24
+hosts: { d1: {}, d2: {}, d3: {} }
+services:
+  events: { type: kafka, hosts: [d1, d2, d3], heap: 256mb, tls: true, topics: { orders: { partitions: 3 } } }
+`);
+  beforeAll(async () => {
+    await tls.run(['down', '--purge']);
+    await tls.must('up');
+  }, 600_000);
+  afterAll(() => tls.remove(), 120_000);
+
+  it('forms, up again has nothing to do, and three stock clients work that know its authority', async () => {
+    expect(await tls.must('up')).toContain('nothing to do');
+    const access = await accessOf(tls);
+    expect(access.protocol).toBe('SASL_SSL');
+    await kcatAndJava(access, tls.folder, 'orders');
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    expect(await lost(access, tls.folder, 'orders', await load.stop())).toEqual([]);
+  });
+
+  it('nobody gets in without TLS, or with another authority', async () => {
+    const access = await accessOf(tls);
+    const { ca, ...plain } = access;
+    const metadata = (as: Access) => kcat(as, tls.folder, ['-L', '-m', '5']);
+    expect(await metadata(access)).toContain('3 brokers');
+    await expect(metadata({ ...plain, protocol: 'SASL_PLAINTEXT' })).rejects.toThrow();
+    await expect(metadata({ ...access, ca: authority('another', 'other').certificate })).rejects.toThrow(
+      /certificate/i,
+    );
+    expect(ca).toContain('BEGIN CERTIFICATE');
+  });
+});
+
+describe('kafka 3.9 with its metadata in ZooKeeper', patient, () => {
+  const old = (threads: number): string => `
+cluster: kfazk
+network: 10.163.7.0/24
+hosts: { d1: {}, d2: {}, d3: {} }
+services:
+  locks: { type: zookeeper, hosts: [d1, d2, d3] }
+  events:
+    type: kafka
+    hosts: [d1, d2, d3]
+    heap: 256mb
+    metadata: locks
+    uses: [locks]
+    topics: { orders: { partitions: 3 } }
+    config: { num.io.threads: ${threads} }
+`;
+  const keeper = new TestCluster(old(8));
+  beforeAll(async () => {
+    await keeper.run(['down', '--purge']);
+    await keeper.must('up');
+  }, 900_000);
+  afterAll(() => keeper.remove(), 120_000);
+
+  it('forms, one broker is the controller, up again has nothing to do, kcat and Java work', async () => {
+    const { rows: seen } = await keeper.status();
+    const roles = seen.filter(({ service }) => service === 'events').map(({ role }) => role);
+    expect(roles.sort()).toEqual(['broker', 'broker', 'broker, active controller']);
+    expect(await keeper.must('up')).toContain('nothing to do');
+    await kcatAndJava(await accessOf(keeper), keeper.folder, 'orders');
+  });
+
+  it('a change rolls through it, the controller last, and loses nothing; then nothing is to do', async () => {
+    const access = await accessOf(keeper);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const active = (await keeper.status()).rows.find(({ role }) => role.includes('active'))!.host;
+    keeper.write(old(4));
+    const { out } = await keeper.run(['plan', '--json']);
+    const restarts = (JSON.parse(out) as { steps: { id: string }[] }).steps
+      .map(({ id }) => id)
+      .filter((id) => id.startsWith('restart '));
+    expect(restarts).toHaveLength(3);
+    expect(restarts.at(-1)).toBe(`restart events@${active}`);
+    await keeper.must('up');
+    expect(await keeper.must('up')).toContain('nothing to do');
+    expect(await lost(access, keeper.folder, 'orders', await load.stop())).toEqual([]);
   });
 });
 

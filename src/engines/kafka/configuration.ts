@@ -3,7 +3,7 @@ import { memberFolder } from '../../hosts/supervise.ts';
 import { keeperOf } from './keeper.ts';
 import { copies, type KafkaService, type Seat } from './seats.ts';
 import { timingOf } from './timing.ts';
-import { adminUser, protocol } from './users.ts';
+import { adminUser, protocol, usersOf } from './users.ts';
 
 /** Keys that say who a member is and how it is reached: never the file's. The key of the file to use instead, if any. */
 export const owned: Record<string, string> = {
@@ -36,13 +36,17 @@ export const controllerListener = 'CONTROLLER';
  *
  * Whoever connects proves who he is. Applications by SCRAM-SHA-512, whose users live in the cluster's own metadata.
  * Members and Phalanx by PLAIN, from this file: controllers cannot use SCRAM, since they keep its users themselves, and
- * brokers must get in before there are any. On the wire that is as much hidden as the records are: with `tls`.
+ * brokers must get in before there are any. With `tls`, which hides the password, applications may use PLAIN as well: clients before
+ * librdkafka 2.6.1 (Debian 12 has 2.0.2) do SCRAM wrong, and Kafka 4 no longer overlooks it. On the wire that is as much hidden as the records are: with `tls`.
  */
 export function serverProperties(service: KafkaService, cluster: Cluster, seat: Seat): string {
   const { spec } = service;
   const { replication, minInsync } = copies(service);
   const password = cluster.secrets[`${service.name}/${adminUser}`] ?? '';
-  const plain = `org.apache.kafka.common.security.plain.PlainLoginModule required username="${adminUser}" password="${password}" user_${adminUser}="${password}";`;
+  const plainLogin = (users: string[]): string => {
+    const known = users.map((user) => ` user_${user}="${cluster.secrets[`${service.name}/${user}`] ?? ''}"`);
+    return `org.apache.kafka.common.security.plain.PlainLoginModule required username="${adminUser}" password="${password}"${known.join('')};`;
+  };
   const listeners = [
     ...(seat.broker ? [`${clientListener}://${seat.address}:${spec.port}`] : []),
     ...(seat.controller ? [`${controllerListener}://${seat.address}:${spec.controllerPort}`] : []),
@@ -56,7 +60,7 @@ export function serverProperties(service: KafkaService, cluster: Cluster, seat: 
     'controller.listener.names': controllerListener,
     'sasl.mechanism.controller.protocol': 'PLAIN',
     [`listener.name.${controllerListener.toLowerCase()}.sasl.enabled.mechanisms`]: 'PLAIN',
-    [`listener.name.${controllerListener.toLowerCase()}.plain.sasl.jaas.config`]: plain,
+    [`listener.name.${controllerListener.toLowerCase()}.plain.sasl.jaas.config`]: plainLogin([adminUser]),
     'share.coordinator.state.topic.replication.factor': replication,
     'share.coordinator.state.topic.min.isr': minInsync,
     ...timingOf(service).keys,
@@ -79,7 +83,10 @@ export function serverProperties(service: KafkaService, cluster: Cluster, seat: 
     'inter.broker.listener.name': clientListener,
     'sasl.mechanism.inter.broker.protocol': 'PLAIN',
     [`listener.name.${clientListener.toLowerCase()}.sasl.enabled.mechanisms`]: 'SCRAM-SHA-512,PLAIN',
-    [`listener.name.${clientListener.toLowerCase()}.plain.sasl.jaas.config`]: plain,
+    [`listener.name.${clientListener.toLowerCase()}.plain.sasl.jaas.config`]: plainLogin([
+      adminUser,
+      ...(spec.tls ? usersOf(service) : []),
+    ]),
     [`listener.name.${clientListener.toLowerCase()}.scram-sha-512.sasl.jaas.config`]:
       'org.apache.kafka.common.security.scram.ScramLoginModule required;',
     'log.dirs': `${memberFolder(seat, cluster.hosts[seat.host]!.root)}/data/log`,
