@@ -10,6 +10,7 @@ const packages = [
   'iproute2',
   'iputils-arping',
   'iputils-ping',
+  'kcat',
   'keepalived',
   'libcommons-cli-java',
   'libslf4j-java',
