@@ -89,8 +89,15 @@ function sentinelMember(service: RedisService, cluster: Cluster, seat: Seat): Me
     kind: 'sentinel',
     command: './start',
     files: [
-      { path: 'start', content: sentinelStart, mode: 0o755, onChange: 'restart' },
+      { path: 'start', content: sentinelStart(service, seat), mode: 0o755, onChange: 'restart' },
       { path: 'sentinel.conf', content, mode: 0o644, onChange: 'restart' },
+      {
+        path: 'admin.secret',
+        content: `${cluster.secrets[`${service.name}/admin`] ?? ''}\n`,
+        mode: 0o600,
+        onChange: 'nothing',
+        secret: true,
+      },
       {
         path: 'users.acl',
         content: sentinelUsersFile(service, cluster),

@@ -134,7 +134,7 @@ export const redisSchema = z.strictObject({
     .min(0)
     .optional()
     .describe(
-      'A master with fewer replicas than this in touch refuses writes, so a cut-off master loses at most about 10 s (fast: 2 s) of them. Default: 1 with two or more replicas, else 0 (the loss of the only replica would stop writes).',
+      'A master with fewer replicas than this in touch refuses writes, so a master that is cut off with its clients loses about 12 s of them at most (fast: 4 s). Default: 1 with two or more replicas, else 0 (the loss of the only replica would stop writes).',
     ),
   tls: z
     .boolean()

@@ -158,10 +158,39 @@ fi
 /**
  * The script that a sentinel is started with. Its file is its memory (identity, epochs, whom it watches and all that it found), and Sentinel rewrites it: it
  * lives in `data`. When what we say of it changes, our lines are put before the memory that it has.
+ *
+ * How often it looks is not in its file and not kept: it is told as soon as it answers (timing.ts).
  */
-export const sentinelStart = `#!/bin/sh
-# Started by Phalanx. Why: src/engines/redis/start.ts.
+export function sentinelStart(service: RedisService, seat: Seat): string {
+  const { sentinelPeriods } = timingOf(service.spec);
+  const told = Object.entries(sentinelPeriods).map(([name, ms]) => `${name} ${ms}`);
+  return `#!/bin/sh
+# ${seat.name}: started by Phalanx. Why: src/engines/redis/start.ts.
 set -u
+${told.length > 0 ? tellPeriods(service, seat, told.join(' ')) : ''}${sentinelMemory}`;
+}
+
+/** In the background, by a process that the sentinel is not the parent of: it would take it for one of its scripts. */
+const tellPeriods = (
+  { spec }: RedisService,
+  seat: Seat,
+  periods: string,
+): string => `REDISCLI_AUTH=$(cat admin.secret) || exit 1
+export REDISCLI_AUTH
+(
+  (
+    tries=0
+    until [ "$(timeout 1 redis-cli --user ${adminUser} -h ${seat.address} -p ${seat.port}${spec.tls ? ' --tls --cacert ca.crt' : ''} sentinel debug ${periods} 2>&1 </dev/null)" = OK ]; do
+      tries=$((tries + 1))
+      [ $((tries % 100)) = 0 ] && echo 'phalanx: this sentinel does not take SENTINEL DEBUG ${periods}: with timing: fast it may fail over twice'
+      sleep 0.05
+    done
+  ) &
+)
+unset REDISCLI_AUTH
+`;
+
+const sentinelMemory = `
 mkdir -p data || exit 1
 if ! cmp -s sentinel.conf data/.said || ! [ -s data/sentinel.conf ]; then
   touch data/sentinel.conf
@@ -182,12 +211,16 @@ id=$(awk '/myself/ { print $1 }' data/nodes.conf 2>/dev/null)
 if [ -n "$id" ] && awk '/myself,master/ && NF > 8 { found = 1 } END { exit !found }' data/nodes.conf && [ "$replicas" -gt 0 ] &&
   { [ "$persistence" = none ] || [ -e data/redis.pid ]; }; then
   # Died as a master: wait until a replica has taken its slots.
-  waited=0
+  began=$(date +%s) told=0
   while :; do
     ask_all "$peers" cluster nodes
-    owner=unknown mine=no
+    owner=unknown mine=no voters=0 masters=0
     for peer in $peers; do
       [ -s "data/.answer.$peer" ] || continue
+      # Who may vote: masters that own slots and answer, of all that own slots.
+      set -- $(awk '$3 ~ /master/ && NF > 8 { all++; if ($3 ~ /myself/) own = 1 } END { print all + 0, own + 0 }' "data/.answer.$peer")
+      [ "$1" -gt $masters ] && masters=$1
+      voters=$((voters + $2))
       # Our slots stand in field 9 and after; without any, or as a slave, we have been replaced.
       line=$(grep "^$id " "data/.answer.$peer") || continue
       set -- $line
@@ -197,12 +230,14 @@ if [ -n "$id" ] && awk '/myself,master/ && NF > 8 { found = 1 } END { exit !foun
       grep -q "myself,slave $id " "data/.answer.$peer" && mine=yes
     done
     [ $owner = other ] && { say 'its slots have a new master'; break; }
-    if [ $waited -ge $((patience * 5)) ]; then
+    # With half of the masters away none is elected: two on a host that lost its power would each wait for the other.
+    [ $((voters * 2)) -le $masters ] && whole && { say 'too few masters answer to elect another, and its data is whole'; break; }
+    waited=$(($(date +%s) - began))
+    if [ $waited -ge $patience ]; then
       whole && { say 'nobody has taken its slots, and its data is whole'; break; }
       [ $mine = no ] && { say 'nobody has taken its slots, and it has no replica that answers'; break; }
-      [ $((waited % 50)) = 0 ] && say 'waiting: its data is not whole, and its replica has not been promoted. Bring back the other masters, or run phalanx up'
+      [ $waited -ge $told ] && { told=$((waited + 10)); say 'waiting: its data is not whole, and its replica has not been promoted. Bring back the other masters, or run phalanx up'; }
     fi
-    waited=$((waited + 1))
     sleep 0.2
   done
 fi

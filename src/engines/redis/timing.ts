@@ -6,12 +6,18 @@ export interface Timing {
   /** cluster-node-timeout. Election adds 500 ms, up to 500 ms at random, and a second for each rank (Redis Cluster specification, "Replica election and promotion"). */
   nodeTimeout: number;
   /**
-   * SENTINEL SET down-after-milliseconds. Never near or under a second: a sentinel connects to one place at most once a second
-   * (SENTINEL_PING_PERIOD), also after it has switched to a new master. With less patience than that it takes the
-   * new master for dead before it has even connected, and a second failover, to a replica that is behind, throws away
-   * acknowledged writes (seen here at 650 ms: 2027 of 5266).
+   * SENTINEL SET down-after-milliseconds. A sentinel connects to one place at most once in its ping-period, a second unless it is told
+   * otherwise, also after it has switched to a new master. With less patience than that it takes the new master for dead before it
+   * has even connected, and a second failover, to a replica that is behind, throws away acknowledged writes (seen here at 650 ms: 2027 of
+   * 5266). So less than 1.1 s needs a shorter ping-period.
    */
   downAfter: number;
+  /**
+   * SENTINEL DEBUG (Redis 7.0 and later), milliseconds: how often it pings and connects, and how often it
+   * asks members for their INFO. Empty: Redis's own. In a failover it asks once a second, and takes no replica whose answer is older than five
+   * ping-periods (sentinelSelectSlave in sentinel.c of 7.0): with 200 ms it found none, one time in ten, and tried again after ten seconds.
+   */
+  sentinelPeriods: Record<string, number>;
   /** SENTINEL SET failover-timeout: how long until a failover that failed is tried again (twice this). */
   failoverTimeout: number;
   /** min-replicas-max-lag, seconds: a replica not heard of for longer does not count. Replicas report each second. */
@@ -19,8 +25,14 @@ export interface Timing {
 }
 
 const timings: Record<'default' | 'fast', Timing> = {
-  default: { name: 'default', nodeTimeout: 5_000, downAfter: 5_000, failoverTimeout: 60_000, maxLag: 10 },
-  fast: { name: 'fast', nodeTimeout: 600, downAfter: 1_200, failoverTimeout: 5_000, maxLag: 2 },
+  default: {
+    ...{ name: 'default', nodeTimeout: 5_000, downAfter: 5_000, failoverTimeout: 60_000, maxLag: 10 },
+    sentinelPeriods: {},
+  },
+  fast: {
+    ...{ name: 'fast', nodeTimeout: 500, downAfter: 800, failoverTimeout: 5_000, maxLag: 2 },
+    sentinelPeriods: { 'ping-period': 400, 'info-period': 1_000 },
+  },
 };
 
 /** The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. */
