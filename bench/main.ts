@@ -138,7 +138,8 @@ async function program(name: string, on: Stage): Promise<string[]> {
   const printed: string[] = [];
   for (const args of [[], ...(on.options.long ? (long ?? []) : [])]) {
     on.going();
-    const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const env = on.options.quick ? { ...process.env, BENCH_QUICK: '1' } : process.env;
+    const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'], env });
     // SIGTERM, so that it can clear up; a bench that hears nothing is killed.
     const stop = () =>
       new Promise<void>((done) => {
