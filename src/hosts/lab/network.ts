@@ -123,10 +123,9 @@ if [ "$(stat -fc %T /run/netns/${ns} 2>/dev/null)" = nsfs ]; then
   esac
 fi
 ${takeDown(cluster, host.name)}
-ip -batch - <<PHALANX_IP
-netns add ${ns}
-link add eth0 netns ${ns} type veth peer name ${port} netns ${hub}
-PHALANX_IP
+ip netns add ${ns}
+# From within: kernels before 6.6 refuse an eth0 for elsewhere on a machine that has one itself.
+ip -n ${ns} link add eth0 type veth peer name ${port} netns ${hub}
 nsenter --net=/run/netns/${ns} sh -c ${quote(settings)}
 ip -n ${ns} -batch - <<PHALANX_IP
 ${['link set dev lo up', `address add ${host.address}/${network.prefix} dev eth0`, ...six, 'link set dev eth0 up'].join('\n')}
