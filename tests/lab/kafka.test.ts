@@ -47,6 +47,12 @@ const planned = async (): Promise<string[]> => {
 };
 const fact = async (host: string, name: string): Promise<number> =>
   Number((await rows()).find((row) => row.name === `events@${host}`)?.facts[name] ?? Number.NaN);
+/** The host of the active controller; a moment without one, or without an answer, is waited out. */
+const activeOf = (of: TestCluster): Promise<string> =>
+  until(
+    'an active controller',
+    async () => (await of.status()).rows.find(({ role }) => role.includes('active'))?.host,
+  );
 const healthy = () => until('healthy', async () => (await cluster.status()).health === 'healthy', 90_000);
 /** Java starts slowly where two cores do everything. */
 const patient = { timeout: 600_000 };
@@ -84,7 +90,7 @@ describe('kafka', patient, () => {
       await accessOf(cluster),
       cluster.folder,
       'org.apache.kafka.tools.ProducerPerformance',
-      '--topic small --num-records 5000 --record-size 100 --throughput -1 --command-config PROPERTIES'.split(
+      '--topic orders --num-records 5000 --record-size 100 --throughput -1 --command-config PROPERTIES'.split(
         ' ',
       ),
     );
@@ -110,7 +116,7 @@ describe('kafka', patient, () => {
     const access = await accessOf(cluster);
     const load = writer(access, 'orders');
     await until('records', async () => load.sofar() > 100, 60_000);
-    const active = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    const active = await activeOf(cluster);
     const others = three.filter((host) => host !== active);
     const before = others.map(pid);
     kill(active);
@@ -125,9 +131,9 @@ describe('kafka', patient, () => {
     expect(others.map(pid)).toEqual(before);
     await healthy();
     expect(await planned()).toEqual([]);
-    const controller = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    const controller = await activeOf(cluster);
     await cluster.must('up');
-    expect((await rows()).find(({ role }) => role.includes('active'))!.host).toBe(controller);
+    expect(await activeOf(cluster)).toBe(controller);
     const written = await load.stop();
     expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
     // The count is not blind: a value that was never written is missed.
@@ -138,7 +144,7 @@ describe('kafka', patient, () => {
   it('a change of the configuration rolls through a gate, the active controller last, and loses nothing', async () => {
     const access = await accessOf(cluster);
     const load = writer(access, 'orders');
-    const active = (await rows()).find(({ role }) => role.includes('active'))!.host;
+    const active = await activeOf(cluster);
     cluster.write(yaml(three, '    config: { num.io.threads: 4 }\n'));
     const restarts = (await planned()).filter((id) => id.startsWith('restart '));
     expect(restarts).toHaveLength(3);
@@ -287,7 +293,7 @@ services:
     const access = await accessOf(keeper);
     const load = writer(access, 'orders');
     await until('records', async () => load.sofar() > 100, 60_000);
-    const active = (await keeper.status()).rows.find(({ role }) => role.includes('active'))!.host;
+    const active = await activeOf(keeper);
     keeper.write(old(4));
     const { out } = await keeper.run(['plan', '--json']);
     const restarts = (JSON.parse(out) as { steps: { id: string }[] }).steps

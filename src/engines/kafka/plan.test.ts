@@ -97,6 +97,23 @@ describe('the plan of Kafka', () => {
     expect(ids(steps)).toEqual(['start events@d2', 'ready events@d2', 'serve events']);
   });
 
+  it('a new broker gets partitions, also where nobody could tell of them when it was planned', () => {
+    const four = service(['d1', 'd2', 'd3', 'd4']);
+    const nodes = { ...live().nodes, 'events@d4': { ...node('d4', 'silent'), disk: { told: false } } };
+    const starts = { 'events@d4': [script('start', 'd4')] };
+    for (const partitions of [live().partitions!, undefined]) {
+      const { partitions: _, ...rest } = live({ nodes });
+      const seen = { ...rest, ...(partitions ? { partitions } : {}) };
+      const steps = planKafka(four, cluster, seen, base(four, starts));
+      expect(ids(steps)).toContain('move events');
+    }
+    // A broker that only died has its partitions.
+    const died = { ...live().nodes, 'events@d2': node('d2', 'silent') };
+    const { partitions: _, ...rest } = live({ nodes: died });
+    const steps = planKafka(three, cluster, rest, base(three, { 'events@d2': [script('start', 'd2')] }));
+    expect(ids(steps)).not.toContain('move events');
+  });
+
   it('a roll takes one after the other behind a gate, the active controller last', () => {
     const restarts = Object.fromEntries(
       ['d1', 'd2', 'd3'].map((host) => [`events@${host}`, [script('restart', host)]]),

@@ -112,6 +112,7 @@ export function planKafka(
   const fetched = first.map(({ id }) => id);
 
   const isFormed = keeper !== undefined || (live !== undefined && formed(live));
+  const hasData = Object.values(live?.nodes ?? {}).some(({ disk }) => disk?.formatted);
   const steps: Step[] = [];
   const turns: { rank: number; steps: Step[] }[] = [];
   const newcomers: string[] = [];
@@ -135,8 +136,11 @@ export function planKafka(
         : [];
     const silent = node !== undefined && !serving && own.length === 0;
     const all = [...writes, ...seed, ...runs];
-    const held = live?.partitions?.some(({ replicas }) => replicas.includes(seat.id)) ?? true;
-    if (seat.broker && runs.length > 0 && !held && live!.partitions!.length > 0) newcomers.push(seat.name);
+    // Where nobody tells of partitions, a disk that was never formatted holds none.
+    const holds = live?.partitions
+      ? live.partitions.length === 0 || live.partitions.some(({ replicas }) => replicas.includes(seat.id))
+      : !hasData || keeper !== undefined || node?.disk === undefined || node.disk.formatted !== undefined;
+    if (seat.broker && runs.length > 0 && !holds) newcomers.push(seat.name);
     steps.push(...chain(runs.length > 0 || silent ? [...all, ready(seat)] : all));
   }
   const needing = (step: Step, ids: string[]): Step =>
