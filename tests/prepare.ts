@@ -3,6 +3,7 @@ import { installScript, missingPackages } from '../src/hosts/packages.ts';
 
 // Everything that a lab test runs, beyond what Node brings; installed as `phalanx up` would, no service started.
 const packages = [
+  'busybox',
   'conntrack',
   'conntrackd',
   'curl',
@@ -19,6 +20,7 @@ const packages = [
   'netbase',
   'nftables',
   'openjdk-17-jre-headless',
+  'openssh-server',
   'procps',
   'python3-kazoo',
   'python3-pika',

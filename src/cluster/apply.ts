@@ -174,8 +174,12 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     }
   };
 
+  const away = context.away ?? {};
   for (const step of steps) {
-    if (step.host !== undefined && context.away?.[step.host] !== undefined)
+    const hosts = step.do.kind === 'engine' ? (context.cluster.services[step.do.service]?.hosts ?? []) : [];
+    if (hosts.length > 0 && hosts.every((host) => host in away))
+      end(step, 'held', `waits for ${hosts.join(', ')}: none of them answers`);
+    else if (step.host !== undefined && step.host in away)
       end(step, 'held', `waits for ${step.host}, which does not answer`);
   }
   for (;;) {

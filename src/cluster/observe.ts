@@ -76,30 +76,37 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
 
   const up = (host: HostEntry): boolean => host.kind === 'ssh' || labObserved.hosts[host.name]?.up === true;
   const former = Object.values(cluster.former ?? {}).filter(up);
-  for (const host of Object.values(cluster.hosts)) if (!up(host)) observed.unreachable[host.name] = 'not up';
-
-  const hosts = [...Object.values(cluster.hosts).filter(up), ...former].map(async (host) => {
-    const settings = wanted.filter((setting) => setting.host === host.name);
+  /** Waits for what is asked of the host; notes when it does not answer. */
+  const noting = async ({ name }: HostEntry, asked: Promise<void> | undefined): Promise<void> => {
     try {
-      const machine = host.kind === 'ssh' ? machineScript(cluster, engines, host) : '';
-      const script = observeScript(host.root, settings) + rememberedScript(host.root) + machine;
-      const { lines } = await reach
-        .host(host.name)
-        .run(script, { timeoutMs: host.kind === 'ssh' ? 20_000 : 5_000 });
-      const parsed = parseObserved(host.name, lines);
-      for (const state of parsed.members) observed.members.set(state.name, state);
-      observed.settings.ok[host.name] = parsed.settings;
-      const facts = parseFacts(lines);
-      if (facts !== undefined) observed.machines[host.name] = facts;
-      if (parsed.handed !== undefined) observed.handed[host.name] = parsed.handed;
-      observed.settings.remembered[host.name] = lines.flatMap((line) =>
-        typeof line['remembered'] === 'string' ? [line['remembered']] : [],
-      );
+      await asked;
     } catch (error) {
       if (!(error instanceof HostUnreachable)) throw error;
-      observed.unreachable[host.name] = error.message;
+      observed.unreachable[name] = error.message;
     }
-  });
+  };
+  const all = [...Object.values(cluster.hosts), ...former];
+  for (const { name } of all.filter((host) => !up(host))) observed.unreachable[name] = 'not up';
+  await Promise.all(all.filter(up).map((host) => noting(host, reach.host(host.name).connect?.())));
+
+  const look = async (host: HostEntry): Promise<void> => {
+    const settings = wanted.filter((setting) => setting.host === host.name);
+    const machine = host.kind === 'ssh' ? machineScript(cluster, engines, host) : '';
+    const script = observeScript(host.root, settings) + rememberedScript(host.root) + machine;
+    const timeoutMs = host.kind === 'ssh' ? 20_000 : 5_000;
+    const { lines } = await reach.host(host.name).run(script, { timeoutMs });
+    const parsed = parseObserved(host.name, lines);
+    for (const state of parsed.members) observed.members.set(state.name, state);
+    observed.settings.ok[host.name] = parsed.settings;
+    const facts = parseFacts(lines);
+    if (facts !== undefined) observed.machines[host.name] = facts;
+    if (parsed.handed !== undefined) observed.handed[host.name] = parsed.handed;
+    observed.settings.remembered[host.name] = lines.flatMap((line) =>
+      typeof line['remembered'] === 'string' ? [line['remembered']] : [],
+    );
+  };
+  const answering = all.filter(({ name }) => !(name in observed.unreachable));
+  const hosts = answering.map((host) => noting(host, look(host)));
   // In the same turn: what engines ask of a real machine goes there with what we ask of it, as one script.
   const services = Object.values(cluster.services).map(async (service) => {
     const engine = engines[service.type]!;

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export interface Bundle {
-  /** Absolute path of one ESM file that node 20 or later runs without anything beside it. */
+  /** Absolute path of one ESM file that node 18 or later runs without anything beside it. */
   path: string;
   /** The first 16 hex digits of its sha256. */
   hash: string;
@@ -18,6 +18,10 @@ const entries = {
   registrar: 'src/engines/app/registrar/main.ts',
 };
 export type Program = keyof typeof entries;
+
+/** Debian 12 and Ubuntu 24.04 have Node 18. */
+const withResolvers =
+  'Promise.withResolvers ??= function () { let resolve, reject; const promise = new this((yes, no) => { resolve = yes; reject = no; }); return { promise, resolve, reject }; };';
 
 /** What the last bundle was made of: paths below the root and the sha256 of each. */
 interface Made extends Bundle {
@@ -46,7 +50,8 @@ export async function bundle(program: Program, folder = join(root, '.build')): P
     metafile: true,
     platform: 'node',
     format: 'esm',
-    target: 'node20',
+    target: 'node18',
+    banner: { js: `// Node before 22 lacks this.\n${withResolvers}` },
     legalComments: 'none',
     logLevel: 'silent',
   });
@@ -54,7 +59,8 @@ export async function bundle(program: Program, folder = join(root, '.build')): P
   const hash = sha256(content).slice(0, 16);
   const path = join(folder, `${program}-${hash}.mjs`);
   const inputs: Made['inputs'] = {};
-  for (const input of Object.keys(result.metafile.inputs))
+  // How it is made counts as well.
+  for (const input of [...Object.keys(result.metafile.inputs), 'src/hosts/bundle.ts'])
     inputs[relative(root, join(root, input))] = sha256(await readFile(join(root, input)));
   await mkdir(folder, { recursive: true });
   await replace(path, content);

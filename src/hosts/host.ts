@@ -8,6 +8,8 @@ export interface Host {
   name: string;
   /** Runs the script; one round trip. Rejects with HostUnreachable when the host is down, frozen or does not answer in time. Other failures of the script are in the result. */
   run(script: string, options?: RunOptions): Promise<RunResult>;
+  /** Connects, where that takes a time of its own, so that what is asked afterwards is answered within its deadline. Rejects with HostUnreachable. */
+  connect?(): Promise<void>;
 }
 
 export interface RunOptions {

@@ -42,6 +42,15 @@ export class SshHost implements Host {
     this.#master = new Master(home, destination);
   }
 
+  async connect(): Promise<void> {
+    try {
+      await this.#master.mux();
+    } catch (error) {
+      if (error instanceof NoConnection) throw new HostUnreachable(this.name, error.message);
+      throw error;
+    }
+  }
+
   run(script: string, options: RunOptions = {}): Promise<RunResult> {
     if (options.onLine !== undefined || options.signal !== undefined) return this.#round(script, options);
     return new Promise((resolve, reject) => {

@@ -1,0 +1,266 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { get, TestCluster, until } from './cluster.ts';
+import { Machines } from './machines.ts';
+
+// Machines that are reached by ssh: two directors, two servers, two Redis; some with busybox for a shell. The last one is a stranger.
+const machines = new Machines('sshlab', 'sshcluster', '10.165.2', [
+  'dash',
+  'busybox',
+  'busybox',
+  'dash',
+  'dash',
+  'busybox',
+  'dash',
+]);
+const [lb1, lb2, app1, app2, data1, data2, stranger] = machines.machines.map(({ name }) => name) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+const inCluster = [lb1, lb2, app1, app2, data1, data2];
+const vip = '10.165.2.100';
+/** The control machine's state; another folder is another control machine. */
+const home = mkdtempSync(join(tmpdir(), 'phalanx-control-'));
+
+const yaml = (options: { answer?: string; scheduler?: string; host?: string } = {}): string => `
+cluster: sshcluster
+network: 10.165.2.0/24
+${
+  options.host ??
+  `hosts:
+  lb1: { ssh: root@10.165.2.11 }
+  lb2: { ssh: root@10.165.2.12 }
+  app1: { ssh: root@10.165.2.13 }
+  app2: { ssh: root@10.165.2.14 }
+  data1: { ssh: root@10.165.2.15 }
+  data2: { ssh: root@10.165.2.16 }`
+}
+services:
+  web:
+    type: app
+    hosts: [app1, app2]
+    release: site
+    command: node server.mjs
+    port: 8080
+    check: { http: /, interval: 100ms, timeout: 1s }
+    uses: [cart]
+    env: { ANSWER: "${options.answer ?? 'first'}" }
+    drain: 1s
+  cart: { type: redis, mode: replication, hosts: [data1, data2], replicas: 1 }
+  front:
+    type: director
+    hosts: [lb1, lb2]
+    vip: ${vip}
+    listen:
+      - { port: 80, to: web, scheduler: ${options.scheduler ?? 'rr'}, forward: nat }
+`;
+
+const cluster = new TestCluster(yaml());
+mkdirSync(join(cluster.folder, 'site'));
+writeFileSync(
+  join(cluster.folder, 'site/server.mjs'),
+  `import { createServer } from 'node:http';
+createServer((_, answer) => answer.end(process.env.ANSWER)).listen(process.env.PORT, process.env.ADDRESS);
+`,
+);
+
+/** Round trips of one command, by machine. */
+async function rounds(command: () => Promise<unknown>): Promise<Record<string, number>> {
+  const before = inCluster.map((machine) => machines.sessions(machine));
+  await command();
+  return Object.fromEntries(
+    inCluster.map((machine, at) => [machine, machines.sessions(machine) - before[at]!]),
+  );
+}
+
+const once = Object.fromEntries(inCluster.map((machine) => [machine, 1]));
+const body = async (): Promise<string> => (await get(`http://${vip}/`)).body;
+
+beforeAll(async () => {
+  process.env['PHALANX_SSH_CONFIG'] = machines.sshConfig;
+  await machines.lab.must('up');
+  process.env['PHALANX_HOME'] = home;
+});
+
+afterAll(async () => {
+  process.env['PHALANX_HOME'] = home;
+  await cluster.remove();
+  delete process.env['PHALANX_HOME'];
+  await machines.lab.remove();
+  rmSync(home, { recursive: true, force: true });
+  for (const folder of ['/var/lib/phalanx/sshcluster'])
+    if (existsSync(folder)) rmSync(folder, { recursive: true });
+});
+
+describe('machines that are reached by ssh', () => {
+  it('whose host keys are not known are refused before anything is done', async () => {
+    const known = join(machines.lab.folder, 'known_hosts');
+    renameSync(known, `${known}.away`);
+    const { exit, out } = await cluster.run(['up']);
+    renameSync(`${known}.away`, known);
+    expect(exit).toBe(1);
+    expect(out).toContain('its host key is not known here');
+    expect(inCluster.map((machine) => machines.sessions(machine))).toEqual(inCluster.map(() => 0));
+  });
+
+  it('are all looked at before anything is changed, and everything wrong is said at once', async () => {
+    machines.inside(stranger, `ip addr add ${vip}/32 dev eth0`);
+    machines.inside(
+      app2,
+      `python3 -m http.server 8080 >/dev/null 2>&1 </dev/null & echo $! >/run/squatter
+until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
+    );
+    machines.inside(
+      lb1,
+      `nft 'add table inet wall; add chain inet wall out { type filter hook output priority 0; }; add rule inet wall out ip daddr 10.165.2.13 tcp dport 8080 drop'`,
+    );
+    const { exit, out } = await cluster.run(['check']);
+    machines.inside(stranger, `ip addr del ${vip}/32 dev eth0`);
+    machines.inside(app2, 'kill $(cat /run/squatter)');
+    machines.inside(lb1, 'nft delete table inet wall');
+    expect(exit).toBe(1);
+    expect(out).toContain(`VIP ${vip} of front is in use already`);
+    expect(out).toContain('app2: port 8080, which web@app2 needs, is taken');
+    expect(out).toContain('lb1 does not reach app1 (10.165.2.13) on port 8080');
+    expect(machines.inside(app1, 'ls /var/lib/phalanx/sshcluster')).toBe('');
+    await until('the stranger is forgotten', async () => (await cluster.run(['check'])).exit === 0);
+  });
+
+  it('become a cluster in four round trips', async () => {
+    const taken = await rounds(() => cluster.must('up'));
+    // What kind of machine, a look, the work; then the start that waits for Redis, or the wait until directors serve.
+    for (const machine of [lb1, lb2, app1, app2]) expect(taken[machine]).toBeLessThanOrEqual(4);
+    expect(await body()).toBe('first');
+  });
+
+  it('are looked at with one round trip each when there is nothing to do, by up, plan and status', async () => {
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
+    let out = '';
+    expect(
+      await rounds(async () => {
+        out = await cluster.must('up');
+      }),
+    ).toEqual(once);
+    expect(out).toContain('nothing to do');
+    expect(await rounds(() => cluster.must('plan'))).toEqual(once);
+    expect(await rounds(() => cluster.must('status'))).toEqual(once);
+  });
+
+  it('take a change in at most two more', async () => {
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
+    cluster.write(yaml({ scheduler: 'wrr' }));
+    const taken = await rounds(() => cluster.must('up'));
+    expect(taken).toEqual({ ...once, [lb1]: 3, [lb2]: 3 });
+  });
+
+  it('are sent the content of a file, or a release, only when it differs', async () => {
+    const before = machines.received(app1);
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'second' }));
+    writeFileSync(join(cluster.folder, 'site/large.bin'), Buffer.alloc(3_000_000, 7));
+    await cluster.must('up');
+    const withRelease = machines.received(app1) - before;
+    expect(withRelease).toBeGreaterThan(3_000_000);
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'third' }));
+    await cluster.must('up');
+    expect(machines.received(app1) - before - withRelease).toBeLessThan(300_000);
+    expect(await body()).toBe('third');
+  });
+
+  it('a log is read where it is', async () => {
+    expect(await cluster.must('logs', 'cart@data1', '-n', '200')).toContain('Ready to accept connections');
+  });
+
+  it('while one is away the rest is done, what waits is named, and the next run goes on', async () => {
+    machines.powerOff(app1);
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toContain('app1 does not answer');
+    expect(out).toMatch(/waits for it: .*write web@app1/);
+    await until('the server that is there has the change', async () => (await body()) === 'fourth');
+
+    delete process.env['PHALANX_HOME'];
+    await machines.lab.must('up');
+    process.env['PHALANX_HOME'] = home;
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('one that comes back empty is rebuilt, its Redis as a replica', async () => {
+    const roles = async (): Promise<Record<string, string>> =>
+      Object.fromEntries(
+        (await cluster.status()).rows
+          .filter(({ service }) => service === 'cart')
+          .map(({ host, role }) => [host, role]),
+      );
+    const before = await roles();
+    const master = Object.keys(before).find((host) => before[host] === 'master')!;
+    const replica = master === 'data1' ? 'data2' : 'data1';
+    const machine = replica === 'data1' ? data1 : data2;
+    machines.powerOff(machine);
+    machines.emptyDisk(machine);
+    delete process.env['PHALANX_HOME'];
+    await machines.lab.must('up');
+    process.env['PHALANX_HOME'] = home;
+    await cluster.must('up');
+    expect(await roles()).toEqual({ [master]: 'master', [replica]: 'replica' });
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('are adopted by another control machine with the same file, which finds nothing to do', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'phalanx-control-'));
+    process.env['PHALANX_HOME'] = other;
+    const shown = await cluster.run(['adopt']);
+    expect(shown.exit).toBe(2);
+    expect(shown.out).toContain('up would have nothing to do');
+    expect(existsSync(join(other, 'sshcluster/secrets.json'))).toBe(false);
+    await cluster.must('adopt', '--yes');
+    for (const file of ['secrets.json', 'ids.json', 'machines.json']) {
+      const kept = (folder: string) => {
+        const path = join(folder, 'sshcluster', file);
+        return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+      };
+      expect(kept(other)).toEqual(kept(home));
+    }
+    expect(await cluster.must('up')).toContain('nothing to do');
+    process.env['PHALANX_HOME'] = home;
+    rmSync(other, { recursive: true });
+  });
+
+  it('may stand in a file of their own, whose mistakes are told where they are', async () => {
+    const file = join(cluster.folder, 'prod.yaml');
+    const hosts = yaml()
+      .split('\n')
+      .filter((line) => /^hosts:|ssh:/.test(line));
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host: 'hosts: { nowhere: {} }' }));
+    writeFileSync(file, `${hosts.join('\n')}\n`);
+    expect(await cluster.must('plan', '--hosts', file)).toContain('nothing to do');
+    writeFileSync(file, `${hosts.join('\n')}\nservices: {}\n`);
+    const { exit, out } = await cluster.run(['plan', '--hosts', file]);
+    expect(exit).toBe(1);
+    expect(out).toContain(`${file}:8:1: "services" does not belong here`);
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+  });
+
+  it('are left as they were', async () => {
+    await cluster.must('down', '--purge');
+    for (const machine of inCluster) {
+      expect(machines.inside(machine, 'ls -A /var/lib/phalanx/sshcluster')).toBe('');
+      expect(
+        machines
+          .inside(machine, 'ps -eo args')
+          .split('\n')
+          .filter((line) => line.includes('sshcluster/')),
+      ).toEqual([]);
+    }
+    expect(machines.inside(app1, 'ip rule')).not.toContain('8080');
+    expect(existsSync(join(home, 'sshcluster'))).toBe(false);
+  });
+});
