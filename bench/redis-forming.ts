@@ -30,10 +30,12 @@ cluster: ${name}
 network: 10.162.62.0/24
 hosts: { d1: {}, d2: {}, d3: {} }
 services:
-  idle: { type: app, hosts: [d1, d2, d3], command: sleep 1000000 }
+  # Something that keeps the hosts up.
+  idle: { type: redis, hosts: [d1, d2, d3], port: 7000 }
 ${cart}`;
 const service = (spec: string): string =>
-  `  cart: { type: redis, mode: cluster, hosts: [d1, d2, d3], timing: fast${spec} }\n`;
+  `
+  cart: { type: redis, mode: cluster, hosts: [d1, d2, d3], timing: fast${spec} }\n`;
 
 /** redis-servers started by hand on the lab's hosts, as a person would, and gone at the end. */
 class ByHand {
@@ -227,6 +229,15 @@ async function byHand(cart: Cart, hand: ByHand): Promise<void> {
   await until('all nodes agree', () =>
     cli('check', known).then(({ stdout }) => /agree about slots/.test(stdout)),
   );
+  // A node refuses everything for its first two seconds.
+  await until('the new node serves', async () => {
+    const { stdout } = await run(
+      'redis-cli',
+      ['--user', 'phalanx', '-h', address, '-p', '6390', 'cluster', 'info'],
+      options,
+    );
+    return stdout.includes('cluster_state:ok');
+  });
   await cli('rebalance', known, '--cluster-use-empty-masters');
 }
 
