@@ -20,7 +20,7 @@ const nothing: Observed = {
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),
   missingPackages: [],
   handed: {},
-    machines: {},
+  machines: {},
   live: {},
 };
 const { steps, refusals } = plan(cluster, engines, nothing);
