@@ -1,10 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
-/** The engines beside the directors: each brings up whole clusters of its own, minutes a file. */
-const engines = ['redis-*', 'zookeeper*', 'kafka', 'rabbitmq', 'drill-*'].map(
-  (name) => `tests/lab/${name}.test.ts`,
-);
-
 const lab = {
   // One after the other: two cores are all that CI has.
   fileParallelism: false,
@@ -13,14 +8,23 @@ const lab = {
   hookTimeout: 180_000,
 };
 
-// `unit` is the inner loop (pure, seconds). `lab` runs the spine and the directors for real, in network namespaces;
-// `engines` does the same for what stands beside them.
+// `unit` is the inner loop (pure, seconds). `lab` runs everything for real, in network namespaces; `guest` on an emulated
+// machine whose kernel has IPVS.
 export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts', 'tests/unit/**/*.test.ts'] } },
-      { test: { ...lab, name: 'lab', include: ['tests/lab/**/*.test.ts'], exclude: engines } },
-      { test: { ...lab, name: 'engines', include: engines } },
+      { test: { ...lab, name: 'lab', include: ['tests/lab/**/*.test.ts'] } },
+      {
+        test: {
+          ...lab,
+          name: 'guest',
+          include: ['tests/guest/**/*.test.ts'],
+          globalSetup: ['tests/lab/turn.ts', 'tests/guest/setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
     ],
   },
 });

@@ -2,7 +2,7 @@ import { machine } from '../src/hosts/machine.ts';
 import { installScript, missingPackages } from '../src/hosts/packages.ts';
 
 // Everything that a lab test runs, beyond what Node brings; installed as `phalanx up` would, no service started.
-const packages = [
+const lab = [
   'busybox',
   'conntrack',
   'conntrackd',
@@ -11,6 +11,7 @@ const packages = [
   'iproute2',
   'iputils-arping',
   'iputils-ping',
+  'ipvsadm',
   'kcat',
   'keepalived',
   'libcommons-cli-java',
@@ -24,11 +25,16 @@ const packages = [
   'procps',
   'python3-kazoo',
   'python3-pika',
+  'python3-redis',
   'rabbitmq-server',
   'redis-server',
   'redis-tools',
   's6',
 ];
+
+// What builds the emulated machine of tests/guest and starts it.
+const guest = ['e2fsprogs', 'mmdebstrap', 'openssh-client', 'qemu-system-x86'];
+const packages = process.argv[2] === 'guest' ? guest : lab;
 
 const missing = await missingPackages(packages);
 if (missing.length === 0) console.log('all there');
