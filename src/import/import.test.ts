@@ -228,6 +228,13 @@ test('two VIPs whose servers answer by nat become one director, or the second ta
   expect(parted.draft.directors.map(({ listen }) => listen[0]!.forward)).toEqual(['nat', 'fullnat']);
 });
 
+test('tun is written for the plane that can', () => {
+  const { draft } = read(
+    'virtual_server 10.20.0.100 80 { lb_kind TUN\nreal_server 10.20.0.11 80 { TCP_CHECK {} } }',
+  );
+  expect(draft.directors[0]!.listen[0]).toMatchObject({ forward: 'tun', plane: 'ipvs' });
+});
+
 test('IPv6 on its own director, with the addresses of its servers', () => {
   const { draft } = read(`virtual_server fd20::100 80 { real_server fd20::11 80 { TCP_CHECK {} } }
 virtual_server 10.20.0.100 80 { real_server 10.20.0.11 80 { TCP_CHECK {} } }`);
@@ -265,7 +272,7 @@ test("ipvsadm's rules: every option, long and short, as commands or as saved", (
 ipvsadm --add-service --udp-service 10.20.0.100:53 --scheduler sh -b sh-port
 ipvsadm --add-server --udp-service 10.20.0.100:53 --real-server 10.20.0.11:53 --masquerading
 -A -t [fd20::100]:443 -s rr
--a -t [fd20::100]:443 -r [fd20::11]:443 -m -w 1
+-a -t [fd20::100]:443 -r [fd20::11]:443 -i -w 1 --tun-type gue --tun-port 6080
 -A -f 7 -s rr
 -a -f 7 -r 10.20.0.11:0 -g
 -A -t www.example.com:http
@@ -274,7 +281,7 @@ ipvsadm --add-server --udp-service 10.20.0.100:53 --real-server 10.20.0.11:53 --
     { port: 80, scheduler: 'wlc', persistence: '6m', forward: 'nat', weights: { rs1: 3, rs2: 0 } },
     { port: 53, proto: 'udp', scheduler: 'sh', hash: 'port' },
   ]);
-  expect(draft.directors[1]!.listen).toMatchObject([{ port: 443, forward: 'nat' }]);
+  expect(draft.directors[1]!.listen).toMatchObject([{ port: 443, forward: 'tun', plane: 'ipvs' }]);
   expect(all.filter(({ kind }) => kind === 'lost').map(({ place }) => place.line)).toEqual([
     4, 9, 10, 11, 12,
   ]);
@@ -313,7 +320,7 @@ const virtual = fc
       fc.tuple(anywhere, port).map((both) => both.join(' ')),
       word('fwmark 1', 'group G', 'group NONE'),
     ),
-    word('NAT', 'DR', 'x'),
+    word('NAT', 'DR', 'TUN', 'x'),
     word('rr', 'sh\n sh-port', 'mh\n sh-port', 'wlc\n mh-port', 'twos'),
     word('TCP', 'UDP', 'SCTP'),
     fc.array(real, { maxLength: 4 }),

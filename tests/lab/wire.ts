@@ -1,6 +1,23 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
+/** Where hosts live: this machine, or another that is reached by a command. */
+export interface Ground {
+  /** Runs a script and gives its output; throws when it fails. */
+  sh(script: string): string;
+  /** Starts a command that is spoken to over its standard input and output. */
+  spawn(words: string[]): ChildProcess;
+  /** The words that run a script of tests/lab/wire. */
+  program(script: string): string[];
+}
+
+const here: Ground = {
+  sh: (script) =>
+    execFileSync('sh', ['-eu'], { input: script, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] }),
+  spawn: ([command, ...args]) => spawn(command!, args, { stdio: ['pipe', 'pipe', 'inherit'] }),
+  program: (script) => [process.execPath, new URL(`wire/${script}`, import.meta.url).pathname],
+};
+
 /**
  * Raw hosts for a test: network namespaces on a bridge that lives in a namespace of its own, so that nothing of the
  * machine's network is touched and addresses cannot clash with anything.
@@ -9,9 +26,11 @@ export class Wire {
   private readonly prefix: string;
   private readonly names: string[];
   private readonly actors: Actor[] = [];
+  private readonly ground: Ground;
 
   /** Hosts get 10.78.0.(11 + i) and fd78::(11 + i), on eth0. */
-  constructor(prefix: string, names: string[]) {
+  constructor(prefix: string, names: string[], ground: Ground = here) {
+    this.ground = ground;
     this.prefix = prefix;
     this.names = names;
     const sw = `${prefix}-switch`;
@@ -20,7 +39,7 @@ export class Wire {
       `ip -n ${sw} link add br0 type bridge`,
       `ip -n ${sw} link set br0 up`,
       // Its own switch: frames must not wander through the machine's packet filter.
-      `ip netns exec ${sw} sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true`,
+      `ip netns exec ${sw} sysctl -eqw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`,
     ];
     names.forEach((name, i) => {
       const ns = this.namespace(name);
@@ -28,7 +47,7 @@ export class Wire {
         `ip netns add ${ns}`,
         `ip netns exec ${ns} sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0`,
         `ip -n ${ns} link set lo up`,
-        `ip link add eth0 netns ${ns} type veth peer name ${name} netns ${sw}`,
+        `ip -n ${ns} link add eth0 type veth peer name ${name} netns ${sw}`,
         `ip -n ${sw} link set ${name} master br0 up`,
         `ip -n ${ns} link set eth0 up`,
         `ip -n ${ns} addr add 10.78.0.${11 + i}/24 dev eth0`,
@@ -52,25 +71,18 @@ export class Wire {
 
   /** A script on the machine. */
   sh(script: string): string {
-    return execFileSync('sh', ['-eu'], {
-      input: script,
-      encoding: 'utf8',
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    return this.ground.sh(script);
   }
 
   /** A script in a host. */
   on(name: string, script: string): string {
-    const args = ['netns', 'exec', this.namespace(name), 'sh', '-eu'];
-    return execFileSync('ip', args, { input: script, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] });
+    return this.sh(`ip netns exec ${this.namespace(name)} sh -eu <<'THERE'\n${script}\nTHERE\n`);
   }
 
   /** A process in a host that takes orders: a script of tests/lab/wire. */
   actor(name: string, script: string, ...args: string[]): Actor {
-    const path = new URL(`wire/${script}`, import.meta.url).pathname;
-    const child = spawn('ip', ['netns', 'exec', this.namespace(name), process.execPath, path, ...args], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const words = ['ip', 'netns', 'exec', this.namespace(name), ...this.ground.program(script), ...args];
+    const child = this.ground.spawn(words);
     const actor = new Actor(child, `${script} on ${name}`);
     this.actors.push(actor);
     return actor;
@@ -78,9 +90,7 @@ export class Wire {
 
   async close(): Promise<void> {
     await Promise.all(this.actors.map((actor) => actor.end()));
-    for (const name of [...this.names, 'switch']) {
-      execFileSync('ip', ['netns', 'del', this.namespace(name)], { stdio: 'inherit' });
-    }
+    this.sh([...this.names, 'switch'].map((name) => `ip netns del ${this.namespace(name)}`).join('\n'));
   }
 }
 

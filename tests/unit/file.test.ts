@@ -416,9 +416,14 @@ describe('what a director cannot do', () => {
 
   test('planes that are not there or cannot hold it', () => {
     expectMistakes(
-      listen('port: 1, to: web, plane: §ipvs'),
-      'ipvs is not carried by this version: use nftables or auto',
+      listen('port: 1, to: web, plane: ipvs, forward: §fullnat'),
+      'ipvs has no fullnat: use nat, dr or tun, or plane nftables',
     );
+    expectMistakes(
+      listen('port: 80, to: web, plane: ipvs, forward: §tun'),
+      /tun cannot change the port: clients ask for 80, web listens on 8080/,
+    );
+    expect(() => parse(listen('port: 8080, to: web, plane: ipvs, forward: tun'))).not.toThrow();
     expectMistakes(
       listen('port: 1, to: web, §proto: udp, plane: haproxy').replace('§proto: ', 'proto: §'),
       'haproxy carries tcp only: use plane nftables',
@@ -435,7 +440,7 @@ describe('what a director cannot do', () => {
       listen('port: §1-2, to: web, plane: haproxy'),
       'plane haproxy holds one port, not a range: use plane nftables',
     );
-    expectMistakes(listen('port: 1, to: web, plane: nftables, forward: §tun'), /tun needs plane ipvs/);
+    expectMistakes(listen('port: 8080, to: web, plane: nftables, forward: §tun'), /tun needs plane ipvs/);
     expectMistakes(
       listen('port: 1-2, to: web, forward: §fullnat'),
       'a range of ports cannot be forwarded by fullnat: use nat or dr',
@@ -480,7 +485,7 @@ describe('what a director cannot do', () => {
   test('a VIP that real servers hold for dr, and that they would have to answer to for nat', () => {
     expectMistakes(
       listen('port: 8080, to: web, forward: dr', 'port: 81, to: §web'),
-      'app1 holds the VIP for a listen with forward dr, so it cannot be reached by nat as well: use dr for both, or a director with a VIP of its own',
+      'app1 holds the VIP for a listen with forward dr or tun, so it cannot be reached by nat as well: use dr or tun for both, or a director with a VIP of its own',
     );
   });
 

@@ -24,6 +24,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     'nftables',
     // /etc/protocols: without it `ip rule` does not know tcp, and a minimal Debian has none.
     'netbase',
+    ...(service.spec.listen.some(({ plane }) => plane === 'ipvs' || plane === 'auto') ? ['ipvsadm'] : []),
     ...(service.spec.listen.some((listen) => listen.plane === 'haproxy') ? ['haproxy'] : []),
     ...(service.spec.listen.some((listen) => listen.forward === 'fullnat')
       ? ['conntrackd', 'conntrack']

@@ -41,8 +41,8 @@ export function listensOf(service: Service<DirectorSpec>, cluster: Cluster, engi
       name: listenName(listen),
       proto: listen.proto,
       ports: listen.port,
-      // Every Debian kernel that we support has nftables; where one has not, the agent says so in `status`.
-      plane: listen.plane === 'auto' ? 'nftables' : listen.plane,
+      // What `auto` becomes is the agent's to see; IPVS has no fullnat, which conntrackd must know of beforehand.
+      plane: listen.plane === 'auto' && listen.forward === 'fullnat' ? 'nftables' : listen.plane,
       forward: forwardOf(listen),
       scheduler: listen.scheduler,
       hashPort: listen.hash === 'port',

@@ -1,11 +1,16 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { quote } from '../../hosts/shell.ts';
 import { registering } from '../app/register.ts';
 import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
 import { rolling } from '../rolling.ts';
+import { agentFolder, agentName } from './members.ts';
 import { type DirectorLive, type DirectorsLive, watchDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
-import { undrainStep } from './turn.ts';
+import { undrainStep, until } from './turn.ts';
+
+/** Longest that an agent may take to look at its tables and make them again. */
+const mendMs = 10_000;
 
 /**
  * Directors change one host after the other, the VIP's owner last, so that it moves at most once; at the end the
@@ -31,6 +36,8 @@ export function planDirectors(
     for (const server of drained)
       steps.push(undrainStep(service, cluster, host, server, 'left out by a change that was cut short'));
   }
+  for (const [host, found] of Object.entries(live ?? {}))
+    steps.push(...mendSteps(service, cluster, host, found));
   if (steps.length > 0 || !live || notServing(service, live).length > 0)
     steps.push({
       id: `serve ${service.name}`,
@@ -42,6 +49,37 @@ export function planDirectors(
       do: { kind: 'engine', service: service.name, action: { name: 'serve', args: { timeoutMs: 15_000 } } },
     });
   return steps;
+}
+
+/** Tables that a hand has edited are made again; the agent does so whenever it is told to look. */
+function mendSteps(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  { agent }: DirectorLive,
+): Step[] {
+  const drift = agent?.drift ?? [];
+  if (drift.length === 0) return [];
+  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  const settled = `head -n 1 status.jsonl | grep -q '"drift":\\[\\]'`;
+  return [
+    {
+      id: `mend ${service.name} at ${host}`,
+      verb: 'mend',
+      target: agentName(service.name, host),
+      host,
+      service: service.name,
+      why: `its tables were edited by hand: ${drift.slice(0, 3).join('; ')}${drift.length > 3 ? `; and ${drift.length - 3} more` : ''}`,
+      needs: [],
+      do: {
+        kind: 'script',
+        script: `cd ${quote(folder)} || exit 1
+: > overrides/.mend.tmp && rm -f overrides/.mend.tmp || exit 1
+${until(settled, mendMs)} || { echo 'its tables are edited again and again: who else runs ipvsadm here?' >&2; exit 1; }`,
+        timeoutMs: mendMs + 5_000,
+      },
+    },
+  ];
 }
 
 /**

@@ -80,7 +80,8 @@ function planeRules(listen: Written, path: Path): Problem[] {
       hint === undefined ? { path: [...path, key], message } : { path: [...path, key], message, hint },
     );
 
-  if (plane === 'ipvs') say('plane', 'ipvs is not carried by this version', 'use nftables or auto');
+  if (plane === 'ipvs' && forward === 'fullnat')
+    say('forward', 'ipvs has no fullnat', 'use nat, dr or tun, or plane nftables');
   if (plane === 'haproxy') {
     if (proto === 'udp') say('proto', 'haproxy carries tcp only', 'use plane nftables');
     if (forward !== undefined)
@@ -94,8 +95,7 @@ function planeRules(listen: Written, path: Path): Problem[] {
     if (port !== undefined && port[0] !== port[1])
       say('port', 'plane haproxy holds one port, not a range', 'use plane nftables');
   } else if (forward === 'tun' && plane !== 'ipvs') {
-    const hint = 'use nat, fullnat or dr: ipvs is not carried by this version';
-    say('forward', `tun needs plane ipvs`, hint);
+    say('forward', 'tun needs plane ipvs', 'add plane: ipvs, or use nat, fullnat or dr');
   }
   if (port !== undefined && port[0] !== port[1] && forward === 'fullnat')
     say('forward', 'a range of ports cannot be forwarded by fullnat', 'use nat or dr');
@@ -137,12 +137,13 @@ function targetRules(
       'at',
     );
   if (port === 'none') return say(`the members of "${name}" have no port that connections could go to`);
-  if (port === undefined || listen.forward !== 'dr' || listen.plane === 'haproxy') return [];
+  const { forward } = listen;
+  if (port === undefined || (forward !== 'dr' && forward !== 'tun') || listen.plane === 'haproxy') return [];
   const [first, last] = listen.port ?? [port, port];
   if (first !== last || first === port) return [];
   return say(
-    `dr cannot change the port: clients ask for ${first}, ${name} listens on ${port}`,
-    'with dr only the MAC address of a packet is rewritten: use one port for both, or nat or fullnat',
+    `${forward} cannot change the port: clients ask for ${first}, ${name} listens on ${port}`,
+    `with ${forward} ${forward === 'dr' ? 'only the MAC address of a packet is rewritten' : 'a packet is sent on as it came'}: use one port for both, or nat or fullnat`,
     'forward',
   );
 }
@@ -187,7 +188,7 @@ function samePort(service: Service): Problem[] {
 }
 
 /**
- * Real servers of `dr` hold the VIP themselves. For `nat` they would have to reach the director by that same address, and
+ * Real servers of `dr` and `tun` hold the VIP themselves. For `nat` they would have to reach the director by that same address, and
  * `fullnat` packets come from it: neither can work on such a host.
  */
 function vipOnServers(service: Service, cluster: Cluster): Problem[] {
@@ -195,17 +196,18 @@ function vipOnServers(service: Service, cluster: Cluster): Problem[] {
     [listen.to, listen.sorry].flatMap((name) =>
       name !== undefined && Object.hasOwn(cluster.services, name) ? cluster.services[name]!.hosts : [],
     );
-  const holds = (listen: Written): boolean => listen.plane !== 'haproxy' && forwardOf(listen) === 'dr';
+  const holds = (listen: Written): boolean =>
+    listen.plane !== 'haproxy' && (forwardOf(listen) === 'dr' || forwardOf(listen) === 'tun');
   const withVip = new Set(listensOf(service).filter(holds).flatMap(hostsOf));
   return listensOf(service).flatMap((listen, index): Problem[] => {
-    if (listen.plane === 'haproxy' || forwardOf(listen) === 'dr') return [];
+    if (listen.plane === 'haproxy' || holds(listen)) return [];
     const host = hostsOf(listen).find((one) => withVip.has(one));
     if (host === undefined) return [];
     return [
       {
         path: ['services', service.name, 'listen', index, 'to'],
-        message: `${host} holds the VIP for a listen with forward dr, so it cannot be reached by ${forwardOf(listen)} as well`,
-        hint: 'use dr for both, or a director with a VIP of its own',
+        message: `${host} holds the VIP for a listen with forward dr or tun, so it cannot be reached by ${forwardOf(listen)} as well`,
+        hint: 'use dr or tun for both, or a director with a VIP of its own',
       },
     ];
   });

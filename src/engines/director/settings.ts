@@ -27,8 +27,10 @@ export function directorSettings(
   const settings: HostSetting[] = service.hosts.flatMap((host) =>
     directorSysctls(host, service.name, listens),
   );
-  for (const [host] of behind('dr'))
+  for (const host of new Set([...behind('dr').keys(), ...behind('tun').keys()]))
     for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, vip));
+  for (const [host] of behind('tun'))
+    for (const family of families(service.spec.vip)) settings.push(tunnelEnd(host, service.name, family));
   for (const [host, served] of behind('nat')) {
     const ports = new Map(
       served.map(({ server, listen }) => {
@@ -104,6 +106,44 @@ function vipOnLoopback(host: string, service: string, vip: string): HostSetting 
     // Silence first: the address must never be answered for, not even for a moment.
     apply: `${quiet.apply}\nip -o addr show dev lo to ${prefix} | grep -q . || ip addr add ${prefix} dev lo${flags}`,
     undo: `ip addr del ${prefix} dev lo 2>/dev/null\n${quiet.undo}`,
+  };
+}
+
+const families = (vips: string[]): (4 | 6)[] =>
+  ([4, 6] as const).filter((family) => vips.some((vip) => isIPv6(vip) === (family === 6)));
+
+/**
+ * The kernel's own tunnel device takes the packets that a director wrapped (LVS-HOWTO, "LVS-Tun"). They come from clients by
+ * way of a device that leads to none of them, so their sources must not be verified there (rp_filter).
+ */
+function tunnelEnd(host: string, service: string, family: 4 | 6): HostSetting {
+  const [module, device, what] =
+    family === 4 ? ['ipip', 'tunl0', 'IPIP'] : ['ip6_tunnel', 'ip6tnl0', 'IPv6 in IPv6'];
+  const conf = '/proc/sys/net/ipv4/conf';
+  const all = `/run/phalanx-sysctl-${service}-net.ipv4.conf.all.rp_filter`;
+  const up = `ip -o link show dev ${device} 2>/dev/null | grep -q '[<,]UP[,>]'`;
+  if (family === 6)
+    return {
+      host,
+      service,
+      title: `${what} tunnels end here`,
+      check: up,
+      apply: `modprobe -q ${module}; ip link set ${device} up`,
+      undo: `ip link set ${device} down 2>/dev/null\ntrue`,
+    };
+  return {
+    host,
+    service,
+    title: `${what} tunnels end here`,
+    check: `${up} && [ "$(cat ${conf}/all/rp_filter)" != 1 ] && [ "$(cat ${conf}/${device}/rp_filter)" = 0 ]`,
+    // The stricter of `all` and the device's own holds; 2 is loose: any way back will do.
+    apply: `modprobe -q ${module}
+ip link set ${device} up || { echo 'this kernel has no IPIP tunnels (module ${module}): use forward nat or dr' >&2; exit 1; }
+if [ "$(cat ${conf}/all/rp_filter)" = 1 ]; then echo 1 > ${all} && echo 2 > ${conf}/all/rp_filter; fi
+echo 0 > ${conf}/${device}/rp_filter`,
+    undo: `ip link set ${device} down 2>/dev/null
+[ -e ${all} ] && cat ${all} > ${conf}/all/rp_filter && rm -f ${all}
+true`,
   };
 }
 

@@ -129,6 +129,8 @@ export interface Plane {
   /** Established flows, and taking them in from a peer (those it does not know). Optional: haproxy has none. */
   flows?(): Promise<Flow[]>;
   adopt?(flows: Flow[]): Promise<void>;
+  /** What somebody else has changed in its tables since they were applied, a sentence each; the next apply takes it back. Optional. */
+  drift?(): Promise<string[]>;
   /** Ends a dead server's connections towards the clients; gives how many. */
   reset(listen: string, server: string): Promise<number>;
   /** Removes everything of this director's. */

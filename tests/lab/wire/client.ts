@@ -2,7 +2,9 @@ import { createSocket } from 'node:dgram';
 import { connect, type Socket } from 'node:net';
 import { orders } from './orders.ts';
 
-/** A client: short connections, held connections and datagrams. */
+/** A client: short connections, held connections and datagrams. Argument: how many milliseconds it waits for an answer (default 5000). */
+const patience = Number(process.argv[2] ?? 5000);
+
 interface Held {
   socket: Socket;
   lines: string[];
@@ -18,7 +20,7 @@ function open(host: string, port: number, localPort?: number): Promise<Held> {
     const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
     const one: Held = { socket, lines: [], wake: () => undefined, end: undefined, endedAt: 0 };
     let rest = '';
-    socket.setTimeout(5000, () => socket.destroy(new Error('no answer in 5 s')));
+    socket.setTimeout(patience, () => socket.destroy(new Error(`no answer in ${patience} ms`)));
     socket.on('data', (data) => {
       rest += data.toString();
       const lines = rest.split('\n');
@@ -100,6 +102,8 @@ orders({
     one.socket.write(`${text}\n`);
     return line(one);
   },
+  /** The client's port of a held connection. */
+  port: (id: string) => held.get(id)!.socket.localPort,
   /** How connections ended whose id starts so: 'open' if they did not; and when the last one did. */
   ends: (id: string) => {
     const ends: Record<string, number> = {};
@@ -124,8 +128,8 @@ orders({
       const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
       const timer = setTimeout(() => {
         socket.close();
-        reject(new Error('no answer in 2 s'));
-      }, 2000);
+        reject(new Error(`no answer in ${patience} ms`));
+      }, patience);
       const over = () => {
         clearTimeout(timer);
         socket.close();

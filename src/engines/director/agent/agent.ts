@@ -52,6 +52,8 @@ export class Agent {
   #choices = new Map<string, Choice>();
   #connections = new Map<string, Connections>();
   #revision = 0;
+  /** What the planes found changed by somebody else when they were last asked. */
+  #drift: string[] = [];
   /** By place: what the planes' tables say since they were last applied. */
   #live = new Map<string, { up: boolean; effective: number; override?: string }>();
   /** Places whose connections have been ended since they were last up. */
@@ -213,14 +215,16 @@ export class Agent {
     }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
-    const auto = this.#config.listens.some((listen) => listen.plane === 'auto');
+    // `auto` looks no further than the first that this host offers.
+    let looking = this.#config.listens.some((listen) => listen.plane === 'auto');
     for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
       const carrier = new Carrier(make(this.#config, this.#folder));
       carrier.applied = old.get(name)?.applied ?? false;
       carriers.set(name, carrier);
-      if (!auto && !this.#config.listens.some((listen) => listen.plane === name)) continue;
+      if (!looking && !this.#config.listens.some((listen) => listen.plane === name)) continue;
       try {
         await carrier.open();
+        looking = false;
       } catch (error) {
         carrier.error = (error as Error).message;
         broken.set(name, carrier.error);
@@ -271,6 +275,7 @@ export class Agent {
       const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
       if (await carrier.apply(mine)) {
         this.#remember(mine, said);
+        this.#drift = [];
         // Not awaited: a thousand clients to be told must not keep the next change waiting.
         this.#resets = this.#resets.then(() => this.#resetDead(carrier, mine));
       } else pause = Math.max(pause, carrier.pause);
@@ -342,6 +347,10 @@ export class Agent {
         counts.set(`${c.listen} ${c.server}`, c);
     }
     this.#connections = counts;
+    const drift: string[] = [];
+    for (const { plane } of this.#carriers.values())
+      drift.push(...((await plane.drift?.().catch(() => [])) ?? []));
+    this.#drift = drift;
     const following = this.#config.listens.some((listen) => this.#follows(listen));
     if (following) this.#change();
     return Math.max(following ? followMs : showMs, (performance.now() - started) * share);
@@ -390,6 +399,7 @@ export class Agent {
       revision: this.#revision,
       config: this.#hash,
       rss: process.memoryUsage.rss(),
+      drift: this.#drift,
       errors: [...this.#errors, ...this.#overrides.errors, ...this.#registry.troubles()],
     };
   }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { HaproxyPlane, haproxyRefuses, haproxySocketName } from '../planes/haproxy.ts';
+import { IpvsPlane } from '../planes/ipvs.ts';
 import { NftablesPlane } from '../planes/nftables.ts';
 import type { AgentConfig, Listen, Plane, PlaneName, Table } from '../tables.ts';
 
@@ -8,6 +9,7 @@ export type PlaneMaker = (config: AgentConfig, folder: string) => Plane;
 
 /** The planes that this agent knows, in the order in which `auto` prefers them. */
 export const planeMakers: Partial<Record<PlaneName, PlaneMaker>> = {
+  ipvs: (config) => new IpvsPlane(config),
   nftables: (config) => new NftablesPlane(config, (line) => console.log(line)),
   // haproxy is a member of its own, whose folder is beside the agent's.
   haproxy: (config, folder) =>
@@ -79,7 +81,7 @@ export function choosePlanes(
         plane,
         why: plane
           ? 'the file says so'
-          : `this version has no plane ${listen.plane}: use nftables or haproxy`,
+          : `this version has no plane ${listen.plane}: use ipvs, nftables or haproxy`,
       });
       continue;
     }

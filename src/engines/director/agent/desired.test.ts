@@ -100,7 +100,7 @@ test('auto takes the first plane that the host offers and says why not an earlie
   );
   expect(none.get('tcp-80')?.plane).toBeUndefined();
   expect(choosePlanes([listen({ plane: 'ipvs' })], ['nftables'], new Map()).get('tcp-80')?.why).toContain(
-    'use nftables or haproxy',
+    'use ipvs, nftables or haproxy',
   );
 });
 
@@ -152,6 +152,7 @@ const head = {
   revision: 3,
   config: 'x',
   rss: 4,
+  drift: [],
   errors: [],
 };
 

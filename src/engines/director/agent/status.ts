@@ -21,6 +21,8 @@ export interface AgentStatus {
   config: string;
   /** Bytes. */
   rss: number;
+  /** What somebody else has changed in the planes' tables. */
+  drift: string[];
   /** Mistakes in agent.json or the overrides, registries that cannot be followed; what was last good stands. */
   errors: string[];
 }
@@ -61,6 +63,7 @@ export function statusText(agent: AgentStatus, servers: ServerStatus[]): string 
     revision: agent.revision,
     config: agent.config,
     rss: agent.rss,
+    drift: agent.drift,
     errors: agent.errors,
   };
   let text = `${JSON.stringify({ agent: a })}\n`;
