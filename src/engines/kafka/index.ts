@@ -1,7 +1,6 @@
 import type { Engine } from '../engine.ts';
 import { kafkaAddress } from './address.ts';
 import { kafkaCheck } from './check.ts';
-import { kafkaDrills } from './drill.ts';
 import type { KafkaLive } from './live.ts';
 import { kafkaMembers } from './members.ts';
 import { observeKafka } from './observe.ts';
@@ -29,5 +28,6 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   address: kafkaAddress,
   status: kafkaStatus,
   show: showKafka,
-  drills: kafkaDrills,
+  // Loaded when asked for: its client library costs more than most commands' whole work.
+  drills: async (...asked) => (await import('./drill.ts')).kafkaDrills(...asked),
 };

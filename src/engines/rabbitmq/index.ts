@@ -1,6 +1,5 @@
 import type { Engine } from '../engine.ts';
 import { rabbitRules } from './check.ts';
-import { rabbitDrills } from './drill.ts';
 import { rabbitAddress } from './fronts.ts';
 import type { RabbitLive } from './live.ts';
 import { rabbitMembers } from './members.ts';
@@ -24,5 +23,6 @@ export const rabbitmq: Engine<RabbitSpec, RabbitLive> = {
   perform: performRabbit,
   address: rabbitAddress,
   status: rabbitStatus,
-  drills: rabbitDrills,
+  // Loaded when asked for: its client library costs more than most commands' whole work.
+  drills: async (...asked) => (await import('./drill.ts')).rabbitDrills(...asked),
 };

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { caOf } from '../tls.ts';
@@ -26,7 +26,9 @@ export function dialer(service: RedisService, cluster: Cluster, reach: Reach): D
   return async (place, options = {}) => {
     const deadline = options.answerMs ?? answerMs;
     const end = await reach.endpoint(place.host, place.port);
-    const client = new Redis({
+    // Loading it costs more than a command that has nothing to do with Redis may take.
+    const api = await import('ioredis');
+    const client = new api.Redis({
       host: end.host,
       port: end.port,
       username: adminUser,

@@ -1,6 +1,5 @@
 import type { Damage } from './damage.ts';
-import { mastersOf } from './drill-client.ts';
-import { at, type LiveMember, type RedisLive } from './live.ts';
+import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
 import { distrusted, newest } from './newest.ts';
 import type { RedisService } from './seats.ts';
 import { topology } from './topology.ts';

@@ -6,7 +6,7 @@ import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../d
 import { caOf } from '../tls.ts';
 import { dialer, using, within } from './client.ts';
 import { hashSlot } from './hash-slot.ts';
-import { at, type LiveMember, type RedisLive } from './live.ts';
+import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
 import { observeRedis } from './observe.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
 import { topology } from './topology.ts';
@@ -221,13 +221,6 @@ function authoritiesOf(service: RedisService, live: RedisLive, groups: Groups): 
     );
   }
   return new Map([['', mastersOf(live).map((member) => member.name)]]);
-}
-
-/** The masters that clients are sent to: the one that Sentinel names, where there are sentinels. */
-export function mastersOf(live: RedisLive): LiveMember[] {
-  const masters = live.members.filter((member) => member.up && member.role === 'master');
-  const named = new Set(live.sentinels.flatMap(({ master }) => (master ? [at(master)] : [])));
-  return named.size === 0 ? masters : masters.filter((member) => named.has(at(member)));
 }
 
 function groupsHeldBy(service: RedisService, member: LiveMember, live: RedisLive, groups: Groups): string[] {

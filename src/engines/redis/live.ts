@@ -68,3 +68,10 @@ export interface RedisLive {
 }
 
 export const at = (one: { address: string; port: number }): string => `${one.address}:${one.port}`;
+
+/** The masters that clients are sent to: the one that Sentinel names, where there are sentinels. */
+export function mastersOf(live: RedisLive): LiveMember[] {
+  const masters = live.members.filter((member) => member.up && member.role === 'master');
+  const named = new Set(live.sentinels.flatMap(({ master }) => (master ? [at(master)] : [])));
+  return named.size === 0 ? masters : masters.filter((member) => named.has(at(member)));
+}

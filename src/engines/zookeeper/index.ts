@@ -1,7 +1,6 @@
 import type { Engine } from '../engine.ts';
 import { appUser, chroot, proof, superUser } from './acl.ts';
 import { zooKeeperCheck } from './check.ts';
-import { zooKeeperDrills } from './drill.ts';
 import type { ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
 import { observeZooKeeper } from './observe.ts';
@@ -31,5 +30,6 @@ export const zookeeper: Engine<ZooKeeperSpec, ZooKeeperLive> = {
     AUTH: proof(cluster, service, appUser),
   }),
   status: zooKeeperStatus,
-  drills: zooKeeperDrills,
+  // Loaded when asked for: its client library costs more than most commands' whole work.
+  drills: async (...asked) => (await import('./drill.ts')).zooKeeperDrills(...asked),
 };

@@ -1,6 +1,6 @@
 import { StepHeld } from '../../engine.ts';
-import { mastersOf } from '../drill-client.ts';
-import { at, type LiveMember, type RedisLive } from '../live.ts';
+
+import { at, type LiveMember, mastersOf, type RedisLive } from '../live.ts';
 import { distrusted } from '../newest.ts';
 import type { RedisService } from '../seats.ts';
 import { type Range, slotCount } from '../slots.ts';
