@@ -1,4 +1,3 @@
-import { createLogUpdate } from 'log-update';
 import type { Progress } from '../cluster/apply.ts';
 import { dim, green, red, tookText, yellow } from './paint.ts';
 
@@ -8,7 +7,7 @@ export interface ProgressView {
 }
 
 /** How progress is shown: live on a terminal, a line a finished step in a pipe, JSON lines with --json. */
-export function progressView(total: number, json: boolean): ProgressView {
+export async function progressView(total: number, json: boolean): Promise<ProgressView> {
   if (json) return jsonLines();
   return process.stdout.isTTY ? live(total) : plainLines(total);
 }
@@ -43,7 +42,9 @@ function plainLines(total: number): ProgressView {
   };
 }
 
-function live(total: number): ProgressView {
+async function live(total: number): Promise<ProgressView> {
+  // Loaded only where it draws: it would be a tenth of a command that has nothing to do.
+  const { createLogUpdate } = await import('log-update');
   const next = counter(total);
   const region = createLogUpdate(process.stdout);
   const running = new Map<string, { since: number; said: string }>();

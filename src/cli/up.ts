@@ -128,7 +128,7 @@ export async function carryOut(
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  const view = progressView(steps.length, json);
+  const view = await progressView(steps.length, json);
   journal.write({ event: 'begin', command, steps: steps.map((step) => step.id) });
   try {
     const outcome = await apply(steps, {

@@ -3,8 +3,7 @@ import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Drills } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
 import type { AppSpec } from './schema.ts';
-import { TransactionClient } from './transaction-client.ts';
-import { type Door, WebClient } from './web-client.ts';
+import type { Door } from './web-client.ts';
 
 /** Requests a second: a gap is known to 4 ms in each half of the clients. */
 const rate = 500;
@@ -38,7 +37,7 @@ export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Pr
       return { host, member: `${service.name}@${host}` };
     },
     unserved: () => [],
-    open: async () => new WebClient(doors),
+    open: async () => new (await import('./web-client.ts')).WebClient(doors),
   };
 }
 
@@ -64,7 +63,10 @@ export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): 
       throw new StepFailed('transactions have no role: aim at a service');
     },
     unserved: () => [],
-    open: async (run) => new TransactionClient(door!, spec, service.name, run),
+    open: async (run) => {
+      const { TransactionClient } = await import('./transaction-client.ts');
+      return new TransactionClient(door!, spec, service.name, run);
+    },
   };
 }
 

@@ -2,7 +2,6 @@ import type { Check } from '../../check/check.ts';
 import type { Cluster, Service } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
 import { doorAt, plainLoad, webLoad } from '../app/drill.ts';
-import { WebClient } from '../app/web-client.ts';
 import type { Drills, DrillTarget } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
 import { agentName } from './members.ts';
@@ -36,7 +35,7 @@ export async function directorDrills(
     aim: (role, live, pick) => aim(service, role, live, pick, listenName(listen)),
     unserved: (live) => unserved(service, live),
     unfinished: (live) => (live ? notServing(service, live) : ['no director answers']),
-    open: async () => new WebClient([door]),
+    open: async () => new (await import('../app/web-client.ts')).WebClient([door]),
   };
 }
 

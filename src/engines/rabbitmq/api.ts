@@ -1,4 +1,3 @@
-import { request } from 'node:http';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { adminUser, managementPort, type RabbitService } from './names.ts';
@@ -41,12 +40,14 @@ export function apiOf(
   };
 }
 
-function ask(
+async function ask(
   at: { host: string; port: number },
   { method, path, auth, timeoutMs }: { method: string; path: string; auth: string; timeoutMs: number },
   body: unknown,
 ): Promise<unknown> {
   const text = body === undefined ? undefined : JSON.stringify(body);
+  // Loaded here: to a command that has nothing to do with RabbitMQ it would be a sixth of its time.
+  const { request } = await import('node:http');
   return new Promise((resolve, reject) => {
     const sent = request(
       {
