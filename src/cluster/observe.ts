@@ -59,6 +59,8 @@ export function wantedPackages(
  */
 export async function observe(cluster: Cluster, engines: Engines, reach: Reach): Promise<Observed> {
   const wanted = wantedSettings(cluster, engines);
+  const types = new Set(Object.values(cluster.services).map(({ type }) => type));
+  await Promise.all([...types].map((type) => engines[type]!.load?.()));
   const [labObserved, missing] = await Promise.all([
     observeLab(cluster),
     missingPackages(wantedPackages(cluster, engines, (host) => host.kind === 'lab')),

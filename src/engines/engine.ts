@@ -31,6 +31,8 @@ export interface Engine<Spec = any, Live = any> {
   members(service: Service<Spec>, cluster: Cluster): Member[];
   /** What every host of the service must have set beside its members (kernel settings, routes, the VIP on lo). Pure, idempotent sh; see HostSetting. */
   settings?(service: Service<Spec>, cluster: Cluster): HostSetting[];
+  /** Loads what `observe` asks with, before its deadlines begin: loading may take longer than an answer may, on a busy machine. */
+  load?(): Promise<unknown>;
   /** Live roles and health, asked of the engine itself. Must return within its own deadline, also when hosts are dead or frozen. */
   observe?(service: Service<Spec>, cluster: Cluster, reach: Reach): Promise<Live>;
   /** Steps beyond keeping members' processes as rendered: form, heal, change, roll. `base` are the generic steps (write, start, ...) already planned for this service's members, which the engine may reorder, gate or extend. Pure. Default: base. */

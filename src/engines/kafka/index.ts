@@ -22,6 +22,7 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   secrets: secretNames,
   ids: idNames,
   members: kafkaMembers,
+  load: () => import('@platformatic/kafka'),
   observe: observeKafka,
   plan: planKafka,
   perform: performKafka,

@@ -18,6 +18,7 @@ export const rabbitmq: Engine<RabbitSpec, RabbitLive> = {
   packages: () => ['rabbitmq-server'],
   secrets: secretNames,
   members: rabbitMembers,
+  load: () => import('node:http'),
   observe: observeRabbit,
   plan: planRabbit,
   perform: performRabbit,
