@@ -6,6 +6,7 @@ import { observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
+import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
@@ -101,13 +102,29 @@ async function stopSteps(session: Session, purge: boolean): Promise<Step[]> {
   const { cluster } = session;
   const observed = await observe(cluster, engines, session.reach);
   const members = new Map(wantedMembers(cluster, engines).map((member) => [member.name, member]));
-  return [...observed.members.values()].flatMap((state) => {
+  const steps = [...observed.members.values()].flatMap((state) => {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
     if (!state.present || root === undefined) return [];
     return removeSteps(members.get(state.name) ?? unknownMember(state.name), state.host, root, {
       why: 'the cluster goes down',
       purge,
     });
+  });
+  return usersFirst(cluster, steps);
+}
+
+/** Who uses a service stops before it: a broker hands its partitions over while its ZooKeeper still answers. */
+function usersFirst({ services }: Cluster, steps: Step[]): Step[] {
+  const serviceOf = ({ target }: Step): string => /^[^.@]*/.exec(target)![0];
+  const stops = steps.filter(({ verb }) => verb === 'stop');
+  return steps.map((step) => {
+    if (step.verb !== 'stop') return step;
+    const users = new Set(
+      Object.values(services)
+        .filter(({ uses }) => uses.includes(serviceOf(step)))
+        .map(({ name }) => name),
+    );
+    return { ...step, after: stops.filter((one) => users.has(serviceOf(one))).map(({ id }) => id) };
   });
 }
 

@@ -8,6 +8,7 @@ import type { Reach } from '../hosts/host.ts';
 import { type Bundle, keepVerdict, lastVerdict, newBundle } from './bundle.ts';
 import { compare } from './comparison.ts';
 import type { Aimed, Scene } from './faults.ts';
+import { leastBaseline } from './gaps.ts';
 import { Load } from './load.ts';
 import { Random } from './random.ts';
 import { Recorder } from './recorder.ts';
@@ -43,8 +44,8 @@ export interface DrillOrder {
   accepted: string[];
 }
 
-/** Traffic before the fault: at least 100 gaps of the slowest group, with a margin. Milliseconds. */
-const baselineMs = 3_000;
+/** Traffic before the fault: at least 100 gaps of the slowest group (gaps.ts), with a margin. Milliseconds. */
+const baselineMs = (rate: number): number => Math.max(3_000, (1.25 * leastBaseline * 1_000) / rate);
 /** Traffic after the cluster was seen whole again. */
 const tailMs = 2_000;
 /** After this the drill stops waiting for the cluster to be whole. */
@@ -109,7 +110,7 @@ async function recorded(
   let ending: Ending = ['complete'];
   load.start();
   try {
-    await sleep(baselineMs, undefined, { signal: world.signal });
+    await sleep(baselineMs(drills.load.rate), undefined, { signal: world.signal });
     if (load.acknowledged < load.unanswered)
       throw new Stopped(`clients are not served before any fault: ${load.lastError}`);
     await strike(world, order, recorder);

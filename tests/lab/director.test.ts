@@ -150,7 +150,8 @@ const udp = (host: string, port: number): Promise<string> =>
       socket.close();
       resolve(String(message));
     });
-    socket.send('?', port, host);
+    // Connected: an answer that comes from another address than the VIP is none.
+    socket.connect(port, host, () => socket.send('?'));
   });
 
 beforeAll(async () => {

@@ -41,8 +41,8 @@ export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Pr
   };
 }
 
-/** Transactions a second of all clients: each goes through everything that the app uses, so a gap is known to 20 ms. */
-const transactionRate = 50;
+/** Transactions a second of all clients: each goes through everything that the app uses, so that two cores have enough to do with these. */
+const transactionRate = 20;
 
 /** Drills seen by the app's customers, whose transactions go through everything that it uses. Undefined: the file does not say what one is. */
 export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): Drills | undefined {

@@ -171,15 +171,19 @@ function repliesThroughVip(
       return (family === 6 ? one.address6 : one.address) ?? [];
     });
     const full = family === 6 ? 128 : 32;
+    // A UDP server that is bound to every address has none yet when the way of its answer is looked up (IPv6 looks twice).
+    const sources = family === 4 && proto === 'udp' ? [address, '0.0.0.0'] : [address];
     const rules = [
       ...directors.map((to) => `to ${to}/${full} ipproto ${proto} sport ${ports} pref ${table} lookup main`),
-      `from ${address}/${full} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
+      ...sources.map(
+        (from) => `from ${from}/${full} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
+      ),
     ];
     // `ip rule del` takes the rule as it was added; the listing is the check, since adding twice makes two.
     const remove = rules.map((rule) => `while ${ip} rule del ${rule} 2>/dev/null; do :; done`).join('\n');
     const shown = [
       ...directors.map((to) => `to ${to} ipproto ${proto} sport ${ports} lookup main`),
-      `from ${address} ipproto ${proto} sport ${ports} lookup ${table}`,
+      ...sources.map((from) => `from ${from} ipproto ${proto} sport ${ports} lookup ${table}`),
     ];
     return [
       {
