@@ -131,9 +131,8 @@ beforeAll(async () => {
        ip route add default via 10.78.0.99 table 77
        ip -6 route add default via fd78::99 table 77
        for proto in tcp udp; do for port in 8080 8000-8010; do
-         ip rule add from ${wire.address(s)} ipproto $proto sport $port lookup 77
-         ip rule add from 0.0.0.0/32 ipproto $proto sport $port lookup 77
-         ip -6 rule add from ${wire.address6(s)} ipproto $proto sport $port lookup 77
+         ip rule add ipproto $proto sport $port lookup 77
+         ip -6 rule add ipproto $proto sport $port lookup 77
        done; done`,
     );
   const ports = ['8080', '8000', '8005', '8010', '81', '82', `${direct}@54`];

@@ -148,6 +148,15 @@ true`,
 }
 
 /**
+ * Where replies come from, as a routing rule has it. A UDP server that is bound to every address has none yet when the way of its answer
+ * is looked up: to IPv4 that is 0.0.0.0, and an IPv6 rule that names any source does not hold (fib6_rule_match).
+ */
+function sourcesOf(family: 4 | 6, proto: string, address: string): string[] {
+  if (family === 6) return [proto === 'udp' ? 'all' : `${address}/128`];
+  return proto === 'udp' ? [`${address}/32`, '0.0.0.0/32'] : [`${address}/32`];
+}
+
+/**
  * Replies of a `nat` real server go to the VIP's owner, whoever that is now: a routing rule for packets that leave
  * from the service's port, to a table whose only route is by way of the VIP. What goes to the directors themselves
  * (answers to their health checks) keeps its way. Nothing else of the host's routing changes.
@@ -171,19 +180,18 @@ function repliesThroughVip(
       return (family === 6 ? one.address6 : one.address) ?? [];
     });
     const full = family === 6 ? 128 : 32;
-    // A UDP server that is bound to every address has none yet when the way of its answer is looked up (IPv6 looks twice).
-    const sources = family === 4 && proto === 'udp' ? [address, '0.0.0.0'] : [address];
+    const sources = sourcesOf(family, proto, address);
     const rules = [
       ...directors.map((to) => `to ${to}/${full} ipproto ${proto} sport ${ports} pref ${table} lookup main`),
       ...sources.map(
-        (from) => `from ${from}/${full} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
+        (from) => `from ${from} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
       ),
     ];
     // `ip rule del` takes the rule as it was added; the listing is the check, since adding twice makes two.
     const remove = rules.map((rule) => `while ${ip} rule del ${rule} 2>/dev/null; do :; done`).join('\n');
     const shown = [
       ...directors.map((to) => `to ${to} ipproto ${proto} sport ${ports} lookup main`),
-      ...sources.map((from) => `from ${from} ipproto ${proto} sport ${ports} lookup ${table}`),
+      ...sources.map((from) => `from ${from.split('/')[0]} ipproto ${proto} sport ${ports} lookup ${table}`),
     ];
     return [
       {

@@ -40,6 +40,8 @@ export class IpvsPlane implements Plane {
   /** nft's lines for the table beside IPVS, as they were last carried out. */
   #beside: string | undefined;
   #idle = '';
+  /** Clients of servers that are gone, by 'listen server': the kernel forgets a connection with its server, so they are looked up before. */
+  readonly #left = new Map<string, Tie[]>();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(config: AgentConfig) {
@@ -64,7 +66,9 @@ export class IpvsPlane implements Plane {
       behave();
       await this.#share();
       await this.#forgetAfter(tables.map(({ listen }) => listen));
-      const lines = edits(await this.#current(wanted), wanted);
+      const current = await this.#current(wanted);
+      this.#lookUpClients(tables, current);
+      const lines = edits(current, wanted);
       if (lines.length > 0) await ipvsadm(['--restore'], `${lines.join('\n')}\n`);
       this.#tables = tables;
       this.#wanted = wanted;
@@ -109,14 +113,22 @@ export class IpvsPlane implements Plane {
     );
   }
 
-  /** Resets a dead server's connections towards clients that may only be waiting: see knock. */
+  /**
+   * Resets a dead server's connections towards clients that may only be waiting: see knock. Since Linux 5.9 its connections are gone
+   * from IPVS with the server itself, so who is told cannot be seen: each client is spoken to twice.
+   */
   async reset(listen: string, server: string): Promise<number> {
-    const of = this.#tables?.find((one) => one.listen.name === listen)?.listen;
-    const real = of && [...of.servers, ...of.sorry].find((one) => one.name === server);
-    if (!of || !real) return 0;
+    const key = `${listen} ${server}`;
+    const clients = this.#left.get(key) ?? [];
+    this.#left.delete(key);
     let ended = 0;
-    for (const vip of this.#config.vips.map(plainAddress))
-      ended += await knock(vip, of.proto, () => Promise.resolve(waiting(of, real, vip)));
+    for (const vip of new Set(clients.map((tie) => tie.vip))) {
+      const ends = clients.filter((tie) => tie.vip === vip);
+      let looks = 0;
+      const find = (): Promise<Waiting> =>
+        Promise.resolve({ ends: looks++ < 2 ? ends : [], forget: () => Promise.resolve() });
+      ended += await knock(vip, ends[0]!.proto, find);
+    }
     return ended;
   }
 
@@ -134,6 +146,30 @@ export class IpvsPlane implements Plane {
       if (own.length < all.size) return;
       for (const [kind] of await daemons()) await ipvsadm(['--stop-daemon', kind]);
     });
+  }
+
+  #lookUpClients(tables: Table[], current: Services): void {
+    const { vips } = this.#config;
+    const listens = tables.map(({ listen }) => listen);
+    const places = placesOf(this.#director, listens, vips);
+    let all: Tie[] | undefined;
+    for (const { listen, servers } of tables) {
+      for (const { server, up } of servers) {
+        const key = `${listen.name} ${server.name}`;
+        if (up) {
+          this.#left.delete(key);
+          continue;
+        }
+        const leaves = places.some(({ listen: of, family, at }) => {
+          const address = addressIn(server, family);
+          const real = address && endpoint(address, portOf(listen, server.port));
+          return of === listen && real !== undefined && current.get(at)?.servers.has(real) === true;
+        });
+        if (!leaves) continue;
+        all ??= parseTies(readFileSync(ties, 'latin1'));
+        this.#left.set(key, clientsOf(listen, server, vips, all));
+      }
+    }
   }
 
   #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -238,20 +274,20 @@ function deviceOf({ address, host }: AgentConfig): string {
   return found[0];
 }
 
-/** Established connections of a server through one VIP. The kernel forgets each at its next packet; nothing else can make it. */
-function waiting(listen: Listen, server: RealServer, vip: string): Waiting {
-  const family = vip.includes(':') ? 6 : 4;
-  const address = addressIn(server, family);
+/** Established connections of a server through this director's VIPs. */
+function clientsOf(listen: Listen, server: RealServer, vips: string[], all: Tie[]): Tie[] {
   const [first, last] = listen.ports;
   const port = portOf(listen, server.port);
-  const mine = (tie: Tie): boolean =>
-    tie.proto === listen.proto &&
-    tie.vip === vip &&
-    tie.server === address &&
-    tie.port >= first &&
-    tie.port <= last &&
-    (port === 0 || tie.serverPort === port) &&
-    (tie.proto === 'udp' || tie.state === 'ESTABLISHED');
-  const ends = existsSync(ties) ? parseTies(readFileSync(ties, 'latin1')).filter(mine) : [];
-  return { ends, forget: () => Promise.resolve() };
+  const own = new Set(vips.map(plainAddress));
+  const addresses = ([4, 6] as const).map((family) => addressIn(server, family));
+  return all.filter(
+    (tie) =>
+      tie.proto === listen.proto &&
+      own.has(tie.vip) &&
+      addresses.includes(tie.server) &&
+      tie.port >= first &&
+      tie.port <= last &&
+      (port === 0 || tie.serverPort === port) &&
+      (tie.proto === 'udp' || tie.state === 'ESTABLISHED'),
+  );
 }
