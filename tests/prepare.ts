@@ -7,6 +7,8 @@ const lab = [
   'conntrack',
   'conntrackd',
   'curl',
+  'glusterfs-client',
+  'glusterfs-server',
   'haproxy',
   'iproute2',
   'iputils-arping',

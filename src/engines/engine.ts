@@ -18,6 +18,8 @@ export interface Engine<Spec = any, Live = any> {
   check?(service: Service<Spec>, cluster: Cluster): Problem[];
   /** Debian packages (or named downloads) that each of the service's hosts needs. */
   packages(service: Service<Spec>, cluster: Cluster): string[];
+  /** Those that each host of an app which uses the service needs beside the app's own. */
+  usersPackages?(service: Service<Spec>): string[];
   /** Kernel modules that each of the service's hosts needs, built in or loadable. */
   kernel?(service: Service<Spec>): string[];
   /** Names of secrets to exist before `members` is called, e.g. ['password']; found as cluster.secrets['cart/password']. */

@@ -4,6 +4,7 @@ import type { Engine } from './engine.ts';
 import { kafka } from './kafka/index.ts';
 import { rabbitmq } from './rabbitmq/index.ts';
 import { redis } from './redis/index.ts';
+import { storage } from './storage/index.ts';
 import { zookeeper } from './zookeeper/index.ts';
 
 const engineOf = (type: string): Engine => {
@@ -20,4 +21,5 @@ export const engines: Record<string, Engine> = {
   kafka,
   redis,
   rabbitmq,
+  storage,
 };

@@ -11,10 +11,15 @@ export const app = (engineOf: (type: string) => Engine): Engine<AppSpec> => ({
   type: 'app',
   schema,
   // What a registrar runs on; a lab host has the Node that runs Phalanx.
-  packages: ({ spec, hosts }, cluster) =>
-    spec.register !== undefined && hosts.some((host) => cluster.hosts[host]!.kind === 'ssh')
+  packages: ({ spec, hosts, uses }, cluster) => [
+    ...(spec.register !== undefined && hosts.some((host) => cluster.hosts[host]!.kind === 'ssh')
       ? ['nodejs']
-      : [],
+      : []),
+    ...uses.flatMap((name) => {
+      const used = cluster.services[name];
+      return used === undefined ? [] : (engineOf(used.type).usersPackages?.(used) ?? []);
+    }),
+  ],
   check: (service, cluster) => [...buildRules(service), ...registerRules(service, cluster)],
   members: (service, cluster) => [
     ...appMembers(service, cluster, usedEnvironment(service, cluster, engineOf)),

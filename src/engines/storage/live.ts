@@ -1,0 +1,155 @@
+import type { Cluster } from '../../file/cluster.ts';
+import { hostAt, majority, mountHosts, type StorageService, uuidOf } from './seats.ts';
+import { timingOf } from './timing.ts';
+
+/** A data host as it was found. */
+export interface LiveServer {
+  host: string;
+  /** Why its glusterd does not answer; absent: it does. */
+  silent?: string;
+  /** UUIDs of the peers that its glusterd is connected to, and that are full members of the pool. */
+  peers: string[];
+  /** The volume, as its glusterd knows it. */
+  volume?: LiveVolume;
+  /** Its own brick's process runs. */
+  online: boolean;
+  /** What lies on its disk; absent when the host does not answer. */
+  disk?: {
+    /** The brick's folder holds a copy. */
+    brick: boolean;
+    /** Entries that this copy knows another one to lack. */
+    pending: number;
+    /** Bytes free. */
+    free?: number;
+  };
+}
+
+/** The volume as a glusterd knows it. */
+export interface LiveVolume {
+  started: boolean;
+  /** Bricks as gluster names them, ADDRESS:/folder, in its order. */
+  bricks: string[];
+  arbiter: boolean;
+  options: Record<string, string>;
+  /** Enough glusterds see each other; without that each stops its own brick. */
+  quorum: boolean;
+}
+
+/** A mount as it was found on its host. */
+export interface LiveMount {
+  host: string;
+  /** Why it cannot be used; absent: it is there and answers. */
+  broken?: string;
+  /** For each brick, in the volume's order, whether this client is connected to it; empty when it cannot tell. */
+  bricks: boolean[];
+}
+
+/** The storage as it was found. */
+export interface StorageLive {
+  /** By host. */
+  servers: Record<string, LiveServer>;
+  mounts: Record<string, LiveMount>;
+  /** Entries of which no copy is better than the other; absent when there was no cause to ask, or no answer. */
+  splitBrain?: number;
+}
+
+export const answering = (live: StorageLive): LiveServer[] =>
+  Object.values(live.servers).filter(({ silent }) => silent === undefined);
+
+/** The volume as the best connected glusterd knows it. */
+export function volumeOf(live: StorageLive): LiveVolume | undefined {
+  return answering(live)
+    .filter(({ volume }) => volume !== undefined)
+    .sort((a, b) => b.peers.length - a.peers.length)[0]?.volume;
+}
+
+/** Hosts whose bricks the volume has, in its order; undefined for an address that is nobody's. */
+export const brickHosts = (volume: LiveVolume, cluster: Cluster): (string | undefined)[] =>
+  volume.bricks.map((brick) => hostAt(cluster, brick.slice(0, brick.indexOf(':/')))?.name);
+
+/** Data hosts whose bricks run. */
+export const onlineHosts = (live: StorageLive): string[] =>
+  Object.values(live.servers).flatMap(({ host, online }) => (online ? [host] : []));
+
+export const pendingOf = (live: StorageLive): number =>
+  Math.max(0, ...Object.values(live.servers).map(({ disk }) => disk?.pending ?? 0));
+
+/** Data hosts that the volume has, that answer, and whose folder holds no copy: a new disk, or an emptied one. */
+export function lostBricks(live: StorageLive, cluster: Cluster): string[] {
+  const volume = volumeOf(live);
+  if (volume === undefined) return [];
+  return brickHosts(volume, cluster).flatMap((host) =>
+    host !== undefined && live.servers[host]?.disk?.brick === false ? [host] : [],
+  );
+}
+
+/** The options that the volume is to have. */
+export function wantedOptions(service: StorageService, cluster: Cluster): Record<string, string> {
+  const timing = timingOf(service);
+  const hosts = new Set([...service.hosts, ...mountHosts(service, cluster)]);
+  const allowed = [...hosts].map((host) => cluster.hosts[host]!.address).sort();
+  return {
+    // A write needs more than half of the copies, and a copy that is cut off from the others takes none.
+    'cluster.quorum-type': 'auto',
+    'cluster.server-quorum-type': service.hosts.length > 1 ? 'server' : 'none',
+    'network.ping-timeout': String(timing.pingTimeout),
+    'cluster.heal-timeout': String(timing.healTimeout),
+    'auth.allow': allowed.join(','),
+    'diagnostics.brick-log-level': 'WARNING',
+    'diagnostics.client-log-level': 'WARNING',
+  };
+}
+
+/** Those of the wanted options that the volume has not. */
+export function differingOptions(
+  service: StorageService,
+  cluster: Cluster,
+  volume: LiveVolume,
+): [string, string][] {
+  return Object.entries(wantedOptions(service, cluster)).filter(
+    ([name, value]) => volume.options[name] !== value,
+  );
+}
+
+/** The bricks' hosts and the file's: which are in both, which have to come, which have to go. */
+export function difference(
+  service: StorageService,
+  cluster: Cluster,
+  volume: LiveVolume,
+): { coming: string[]; going: string[] } {
+  const now = brickHosts(volume, cluster);
+  return {
+    coming: service.hosts.filter((host) => !now.includes(host)),
+    going: volume.bricks.filter((_, i) => !service.hosts.includes(now[i] ?? '')),
+  };
+}
+
+/** Every glusterd of the file answers and is connected to every other; says who is not. */
+export function notYetTogether(
+  service: StorageService,
+  cluster: Cluster,
+  live: StorageLive,
+  hosts = service.hosts,
+): string | undefined {
+  for (const host of hosts) {
+    const server = live.servers[host];
+    if (server === undefined || server.silent !== undefined)
+      return `${service.name}@${host}: ${server?.silent ?? 'not looked at'}`;
+    const missing = hosts.find(
+      (other) => other !== host && !server.peers.includes(uuidOf(service, cluster, other)),
+    );
+    if (missing !== undefined) return `${service.name}@${host} is not connected to ${missing}`;
+  }
+  return undefined;
+}
+
+/** Reads and writes are possible, as far as the bricks show: more than half of the copies are there. */
+export function available(live: StorageLive, copies: number): boolean {
+  return onlineHosts(live).length >= majority(copies);
+}
+
+/** Entries to be healed, in words; undefined when there are none. */
+export function healSentence(live: StorageLive): string | undefined {
+  const pending = pendingOf(live);
+  return pending === 0 ? undefined : `${pending} entries to heal`;
+}

@@ -1,0 +1,236 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster } from '../../src/file/cluster.ts';
+import { LabHost } from '../../src/hosts/lab/lab.ts';
+import { type Row, TestCluster, until } from './cluster.ts';
+
+const at = '/run/phalanx/stotest/files';
+const yaml = (hosts = 'data1, data2, data3', extra = ''): string => `
+cluster: stotest
+network: 10.167.40.0/24
+hosts: { data1: {}, data2: {}, data3: {}, data4: {}, app1: {}, app2: {}, app3: {} }
+services:
+  files: { type: storage, hosts: [${hosts}], timing: fast${extra} }
+  web:
+    type: app
+    hosts: [app1, app2, app3]
+    uses: [files]
+    port: 8080
+    command: exec python3 -m http.server 8080 --directory "$FILES_PATH"
+`;
+
+const cluster = new TestCluster(yaml());
+const run = promisify(execFile);
+const known = {
+  name: 'stotest',
+  home: '/var/lib/phalanx/stotest',
+  hosts: {},
+} as Cluster;
+/** Runs sh on a host as it runs there: in its own mounts. Gives what it printed; fails with what it said. */
+async function on(host: string, script: string): Promise<string> {
+  const { exit, text, stderr } = await new LabHost(known, host).run(script, { timeoutMs: 60_000 });
+  if (exit !== 0) throw new Error(`${host}: exit ${exit}: ${stderr.trim()}`);
+  return text.trim();
+}
+const folder = (host: string): string => `/var/lib/phalanx/stotest/hosts/${host}/members/files@${host}`;
+const powerOff = (host: string): Promise<unknown> =>
+  run('sh', ['-c', `kill -9 $(cat /var/lib/phalanx/stotest/hosts/${host}/init.pid)`]);
+const cable = (host: string, state: 'up' | 'down'): Promise<unknown> =>
+  run('ip', ['-n', 'phalanx.stotest', 'link', 'set', 'dev', host, state]);
+const rows = async (): Promise<Row[]> =>
+  (await cluster.status()).rows.filter((row) => row.service === 'files');
+const healthy = () => until('healthy', async () => (await cluster.status()).health === 'healthy', 60_000);
+const planned = async (): Promise<string[]> => {
+  const { out } = await cluster.run(['plan', '--json']);
+  return (JSON.parse(out) as { steps: { id: string }[] }).steps.map(({ id }) => id);
+};
+/** What a brick holds of a file, on its host's own disk. */
+const copy = (host: string, name: string): Promise<string> =>
+  on(host, `cat ${folder(host)}/data/brick/${name}`);
+
+/** What the machine itself has of GlusterFS: its state, its socket, its logs. */
+const ofTheMachine = (): string[] =>
+  ['/var/lib/glusterd', '/var/log/glusterfs', '/run/gluster', '/run/glusterd.socket'].flatMap((path) => [
+    `${path} ${existsSync(path)}`,
+    ...(existsSync(path) && !path.endsWith('socket') ? readdirSync(path).sort() : []),
+  ]);
+let before: string[] = [];
+
+beforeAll(async () => {
+  await cluster.run(['down', '--purge']);
+  before = ofTheMachine();
+  await cluster.must('up');
+});
+afterAll(() => cluster.remove());
+
+describe('storage', () => {
+  it('three copies and three mounts, the packaged service untouched, and up again has nothing to do', async () => {
+    expect((await rows()).map(({ role }) => role)).toEqual([
+      'copy',
+      'copy',
+      'copy',
+      'mount',
+      'mount',
+      'mount',
+    ]);
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+    // The machine's own folders of GlusterFS hold nothing of the lab's, and nothing is mounted in the machine itself.
+    expect(ofTheMachine()).toEqual(before);
+    expect(existsSync(at)).toBe(false);
+  });
+
+  it('what app1 writes is read on app2 and app3, by the app itself as well', async () => {
+    await on('app1', `echo one >${at}/first && mkdir ${at}/folder && echo two >${at}/folder/second`);
+    for (const host of ['app2', 'app3']) {
+      expect(await on(host, `cat ${at}/first ${at}/folder/second`)).toBe('one\ntwo');
+      expect(await on(host, 'curl -s http://127.0.0.1:8080/first')).toBe('one');
+    }
+    await on('app3', `echo more >>${at}/first`);
+    expect(
+      await until('app1 sees it', async () => (await on('app1', `cat ${at}/first`)) === 'one\nmore'),
+    ).toBe(true);
+    for (const host of ['data1', 'data2', 'data3']) expect(await copy(host, 'first')).toBe('one\nmore');
+  });
+
+  it('the negative control: a folder that is not the shared one is not the same elsewhere', async () => {
+    await on('app1', 'mkdir -p /run/own && echo mine >/run/own/file');
+    await expect(on('app2', 'cat /run/own/file')).rejects.toThrow('No such file');
+  });
+
+  it('without the mount nothing can be written in its place', async () => {
+    await on('app3', `s6-svc -wD -T 10000 -d /var/lib/phalanx/stotest/hosts/app3/scan/files.mount@app3`);
+    await expect(on('app3', `echo lost >${at}/lost`)).rejects.toThrow('Read-only file system');
+    expect((await rows()).find(({ name }) => name === 'files.mount@app3')).toMatchObject({
+      health: 'down',
+    });
+    await cluster.must('up');
+    expect(await on('app3', `cat ${at}/first`)).toBe('one\nmore');
+  });
+
+  it('a data host without power: reads and writes go on; up brings it back, and it is healed', async () => {
+    await powerOff('data2');
+    for (const n of [1, 2, 3, 4, 5]) await on('app1', `echo ${n} >${at}/off${n} && sync ${at}/off${n}`);
+    expect(await on('app2', `cat ${at}/off*`)).toBe('1\n2\n3\n4\n5');
+    const found = await rows();
+    expect(found.find(({ name }) => name === 'files@data2')).toMatchObject({ health: 'down' });
+    expect(found.find(({ name }) => name === 'files.mount@app1')).toMatchObject({
+      health: 'degraded',
+      facts: { copies: '2/3' },
+    });
+    expect(await cluster.must('up')).toContain('serve files');
+    for (const n of [1, 2, 3, 4, 5]) expect(await copy('data2', `off${n}`)).toBe(String(n));
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('a data host without its cable: writes go on after the ping timeout, and it is healed by itself', async () => {
+    await cable('data3', 'down');
+    await on('app1', `echo cut >${at}/cut && sync ${at}/cut`);
+    expect(await on('app2', `cat ${at}/cut`)).toBe('cut');
+    await expect(copy('data3', 'cut')).rejects.toThrow('No such file');
+    await cable('data3', 'up');
+    await until('healed', async () => (await copy('data3', 'cut')) === 'cut', 60_000);
+    await healthy();
+  });
+
+  it('a killed brick is noticed, and started and healed by up', async () => {
+    await on('data1', 'kill -9 $(pidof glusterfsd)');
+    await on('app2', `echo without >${at}/without && sync ${at}/without`);
+    const row = await until('noticed', async () =>
+      (await rows()).find(({ name, health }) => name === 'files@data1' && health === 'down'),
+    );
+    expect(row.why).toContain('its brick does not run');
+    expect(await planned()).toEqual(['serve files']);
+    await cluster.must('up');
+    expect(await copy('data1', 'without')).toBe('without');
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('most copies lost: reads and writes are refused, status says so, and they are back with the second copy', async () => {
+    await Promise.all([powerOff('data1'), powerOff('data3')]);
+    await until('refused', () =>
+      on('app1', `echo no >${at}/refused`).then(
+        () => false,
+        () => true,
+      ),
+    );
+    const found = await until('status says so', async () => {
+      const now = await rows();
+      return now.find(({ name }) => name === 'files.mount@app1')?.why?.includes('quorum lost')
+        ? now
+        : undefined;
+    });
+    expect(found.find(({ name }) => name === 'files.mount@app1')).toMatchObject({ health: 'down' });
+    expect(found.find(({ name }) => name === 'files@data2')?.why).toMatch(
+      /quorum lost: \d of 3 copies are there and 2 are needed: reads and writes are refused/,
+    );
+    await cluster.must('up');
+    await on('app1', `echo yes >${at}/back`);
+    expect(await on('app3', `cat ${at}/back`)).toBe('yes');
+    await expect(on('app3', `cat ${at}/refused`)).rejects.toThrow('No such file');
+    await healthy();
+  });
+
+  it('a lost disk: the host takes its place again, and its copy is made anew', async () => {
+    await powerOff('data3');
+    await run('rm', ['-rf', folder('data3')]);
+    await on('app1', `echo new >${at}/first && sync ${at}/first`);
+    await cluster.must('up');
+    expect(await copy('data3', 'first')).toBe('new');
+    expect(await copy('data3', 'folder/second')).toBe('two');
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('a change of timing restarts one glusterd after the other, and a writer sees no error', async () => {
+    const writer = on(
+      'app1',
+      `set -e; n=0; while [ ! -e /run/enough ]; do n=$((n + 1)); echo $n >${at}/roll && sync ${at}/roll; done; echo $n`,
+    );
+    cluster.write(yaml().replace('fast', 'default'));
+    await cluster.must('up');
+    await on('app1', 'touch /run/enough');
+    const last = await writer;
+    for (const host of ['data1', 'data2', 'data3']) expect(await copy(host, 'roll')).toBe(last);
+    cluster.write(yaml());
+    await cluster.must('up');
+    await healthy();
+  });
+
+  it('another host takes a copy in the place of one that leaves; the file has it, status shows it', async () => {
+    cluster.write(yaml('data1, data2, data4'));
+    await cluster.must('up');
+    expect(await copy('data4', 'first')).toBe('new');
+    expect((await rows()).map(({ name }) => name)).not.toContain('files@data3');
+    expect(await on('data1', `${folder('data1')}/gluster pool list`)).not.toMatch(/data3|10\.167\.40\.13/);
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('one copy, then three again', async () => {
+    cluster.write(yaml('data1'));
+    await cluster.must('up');
+    expect(await on('app2', `cat ${at}/first`)).toBe('new');
+    expect((await rows()).filter(({ role }) => role === 'copy')).toHaveLength(1);
+    cluster.write(yaml());
+    await cluster.must('up');
+    for (const host of ['data2', 'data3']) expect(await copy(host, 'first')).toBe('new');
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('down takes every process and mount; up again has the files', async () => {
+    await cluster.must('down');
+    const { stdout } = await run('sh', [
+      '-c',
+      'grep -lsz PHALANX_FOLDER=/var/lib/phalanx/stotest /proc/[0-9]*/environ || :',
+    ]);
+    expect(stdout).toBe('');
+    await cluster.must('up');
+    expect(await on('app3', `cat ${at}/first ${at}/folder/second`)).toBe('new\ntwo');
+    await healthy();
+  });
+});
