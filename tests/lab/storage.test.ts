@@ -100,6 +100,21 @@ describe('storage', () => {
     await expect(on('app2', 'cat /run/own/file')).rejects.toThrow('No such file');
   });
 
+  it('a lock that app1 holds is one that app2 does not get', async () => {
+    await on('app1', 'mkfifo /run/gate');
+    const held = on('app1', `flock ${at}/lock sh -c ': >/run/held; read -r go </run/gate'`);
+    await until('app1 has it', () => on('app1', '[ -e /run/held ]').then(() => true));
+    await expect(on('app2', `flock -n ${at}/lock true`)).rejects.toThrow('exit 1');
+    await on('app1', 'echo go >/run/gate');
+    await held;
+    await on('app2', `flock -n ${at}/lock true`);
+  });
+
+  it('a mount that dies is mounted again by itself', async () => {
+    await on('app2', `s6-svc -k /var/lib/phalanx/stotest/hosts/app2/scan/files.mount@app2`);
+    await until('mounted again', async () => (await on('app2', `cat ${at}/folder/second`)) === 'two');
+  });
+
   it('without the mount nothing can be written in its place', async () => {
     await on('app3', `s6-svc -wD -T 10000 -d /var/lib/phalanx/stotest/hosts/app3/scan/files.mount@app3`);
     await expect(on('app3', `echo lost >${at}/lost`)).rejects.toThrow('Read-only file system');
@@ -209,6 +224,35 @@ describe('storage', () => {
     await healthy();
     expect(await cluster.must('up')).toContain('nothing to do');
   });
+
+  it('a host that is dead for good is replaced, with what was written since', async () => {
+    await powerOff('data4');
+    await on('app1', `echo since >${at}/since && sync ${at}/since`);
+    const without = yaml('data1, data2, data3').replace('data4: {}, ', '');
+    cluster.write(without);
+    await cluster.must('up');
+    for (const name of ['since', 'first'])
+      expect(await copy('data3', name)).toBe(name === 'since' ? 'since' : 'new');
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('a copy that lacks something is not the one that is kept', async () => {
+    await cable('data1', 'down');
+    await on('app1', `echo later >${at}/later && sync ${at}/later`);
+    // Nobody heals it meanwhile.
+    await on('data2', `${folder('data2')}/gluster volume set files cluster.self-heal-daemon off`);
+    await cable('data1', 'up');
+    cluster.write(yaml('data1'));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toContain('entries that a copy on data1 lacks yet');
+    await on('data2', `${folder('data2')}/gluster volume set files cluster.self-heal-daemon on`);
+    await cluster.must('up');
+    expect(await copy('data1', 'later')).toBe('later');
+    cluster.write(yaml());
+    await cluster.must('up');
+  }, 400_000);
 
   it('one copy, then three again', async () => {
     cluster.write(yaml('data1'));

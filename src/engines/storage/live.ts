@@ -44,7 +44,7 @@ export interface LiveMount {
   bricks: boolean[];
 }
 
-/** The storage as it was found. */
+/** The storage as it was found: the file's hosts, and those that the volume still has a copy on. */
 export interface StorageLive {
   /** By host. */
   servers: Record<string, LiveServer>;
@@ -66,10 +66,6 @@ export function volumeOf(live: StorageLive): LiveVolume | undefined {
 /** Hosts whose bricks the volume has, in its order; undefined for an address that is nobody's. */
 export const brickHosts = (volume: LiveVolume, cluster: Cluster): (string | undefined)[] =>
   volume.bricks.map((brick) => hostAt(cluster, brick.slice(0, brick.indexOf(':/')))?.name);
-
-/** Data hosts whose bricks run. */
-export const onlineHosts = (live: StorageLive): string[] =>
-  Object.values(live.servers).flatMap(({ host, online }) => (online ? [host] : []));
 
 export const pendingOf = (live: StorageLive): number =>
   Math.max(0, ...Object.values(live.servers).map(({ disk }) => disk?.pending ?? 0));
@@ -141,11 +137,6 @@ export function notYetTogether(
     if (missing !== undefined) return `${service.name}@${host} is not connected to ${missing}`;
   }
   return undefined;
-}
-
-/** Reads and writes are possible, as far as the bricks show: more than half of the copies are there. */
-export function available(live: StorageLive, copies: number): boolean {
-  return onlineHosts(live).length >= majority(copies);
 }
 
 /** Entries to be healed, in words; undefined when there are none. */

@@ -3,13 +3,15 @@ import type { Reach } from '../../hosts/host.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import {
   answering,
+  brickHosts,
   type LiveMount,
   type LiveServer,
   type LiveVolume,
   pendingOf,
   type StorageLive,
+  volumeOf,
 } from './live.ts';
-import { memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
+import { entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
 import { mountedTest } from './start.ts';
 
 /** Longest time for one host's answer, milliseconds. */
@@ -32,6 +34,13 @@ export async function observeStorage(
     servers: Object.fromEntries(servers.map((server) => [server.host, server])),
     mounts: Object.fromEntries(mounts.map((mount) => [mount.host, mount])),
   };
+  // Hosts that the file no longer has for it and that still have a copy.
+  const volume = volumeOf(live);
+  const others = (volume ? brickHosts(volume, cluster) : []).filter(
+    (host): host is string => host !== undefined && !service.hosts.includes(host),
+  );
+  for (const server of await Promise.all(others.map((host) => observeServer(service, cluster, reach, host))))
+    live.servers[server.host] = server;
   const asked = answering(live).find(({ volume }) => volume?.started);
   if (pendingOf(live) === 0 || asked === undefined) return live;
   const splitBrain = await observeSplitBrain(service, cluster, reach, asked.host);
@@ -44,7 +53,7 @@ async function observeServer(
   reach: Reach,
   host: string,
 ): Promise<LiveServer> {
-  const { root, address } = cluster.hosts[host]!;
+  const { root, address } = entryOf(cluster, host);
   const folder = memberFolder({ name: memberName(service, host) }, root);
   try {
     const { text } = await reach.host(host).run(serverQuestion(folder), { timeoutMs: answerMs });
@@ -153,7 +162,7 @@ async function observeSplitBrain(
   reach: Reach,
   host: string,
 ): Promise<number | undefined> {
-  const folder = memberFolder({ name: memberName(service, host) }, cluster.hosts[host]!.root);
+  const folder = memberFolder({ name: memberName(service, host) }, entryOf(cluster, host).root);
   const script = `cd '${folder}' && timeout 5 ./gluster --timeout=5 --xml volume heal ${service.name} info summary`;
   try {
     const { text } = await reach.host(host).run(script, { timeoutMs: answerMs });

@@ -47,5 +47,9 @@ export function hostAt(cluster: Cluster, address: string): HostEntry | undefined
   );
 }
 
+/** A host that the file has, or had. */
+export const entryOf = (cluster: Cluster, host: string): HostEntry =>
+  (cluster.hosts[host] ?? cluster.former?.[host])!;
+
 /** Copies that a write needs: more than half. */
 export const majority = (copies: number): number => Math.floor(copies / 2) + 1;

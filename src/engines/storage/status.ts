@@ -2,11 +2,9 @@ import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
 import {
-  available,
   brickHosts,
   type LiveMount,
   type LiveServer,
-  onlineHosts,
   type StorageLive,
   volumeOf,
 } from './live.ts';
@@ -19,7 +17,7 @@ export function storageStatus(
   live: StorageLive | undefined,
 ): StatusRow[] {
   if (!live) return [];
-  const lost = lostSentence(service, live);
+  const lost = lostSentence(service, cluster, live);
   return [
     ...service.hosts.map((host) => serverRow(service, cluster, live, live.servers[host]!, lost)),
     ...mountHosts(service, cluster).map((host) => mountRow(service, cluster, live.mounts[host]!, lost)),
@@ -27,18 +25,24 @@ export function storageStatus(
 }
 
 /** What the loss of most copies means, and who is missing; undefined while there are enough. */
-export function lostSentence(service: StorageService, live: StorageLive): string | undefined {
-  const copies = service.hosts.length;
-  if (volumeOf(live) === undefined || available(live, copies)) return undefined;
-  const online = onlineHosts(live);
-  const missing = service.hosts
-    .filter((host) => !online.includes(host))
-    .map((host) => {
-      const server = live.servers[host]!;
-      const alone = server.silent === undefined && server.volume?.quorum === false;
-      return `${memberName(service, host)} ${alone ? 'stopped its brick, cut off from the others' : (server.silent ?? 'has no brick running')}`;
-    });
-  return `quorum lost: ${online.length} of ${copies} copies are there and ${majority(copies)} are needed: reads and writes are refused (${missing.join('; ')})`;
+export function lostSentence(
+  service: StorageService,
+  cluster: Cluster,
+  live: StorageLive,
+): string | undefined {
+  const volume = volumeOf(live);
+  if (volume === undefined) return undefined;
+  const hosts = brickHosts(volume, cluster);
+  const missing = hosts.filter((host) => !live.servers[host ?? '']?.online);
+  const there = hosts.length - missing.length;
+  if (there >= majority(hosts.length)) return undefined;
+  const who = missing.map((host) => {
+    const server = live.servers[host ?? ''];
+    const alone = server?.silent === undefined && server?.volume?.quorum === false;
+    const why = alone ? 'stopped its brick, cut off from the others' : server?.silent;
+    return `${host ? memberName(service, host) : 'an unknown host'} ${why ?? 'has no brick running'}`;
+  });
+  return `quorum lost: ${there} of ${hosts.length} copies are there and ${majority(hosts.length)} are needed: reads and writes are refused (${who.join('; ')})`;
 }
 
 function serverRow(
