@@ -70,12 +70,14 @@ export const brickHosts = (volume: LiveVolume, cluster: Cluster): (string | unde
 export const pendingOf = (live: StorageLive): number =>
   Math.max(0, ...Object.values(live.servers).map(({ disk }) => disk?.pending ?? 0));
 
-/** Data hosts that the volume has, that answer, and whose folder holds no copy: a new disk, or an emptied one. */
-export function lostBricks(live: StorageLive, cluster: Cluster): string[] {
+/** The file's hosts that the volume has, that answer, and whose folder holds no copy: a new disk, or an emptied one. */
+export function lostBricks(service: StorageService, cluster: Cluster, live: StorageLive): string[] {
   const volume = volumeOf(live);
   if (volume === undefined) return [];
   return brickHosts(volume, cluster).flatMap((host) =>
-    host !== undefined && live.servers[host]?.disk?.brick === false ? [host] : [],
+    host !== undefined && service.hosts.includes(host) && live.servers[host]?.disk?.brick === false
+      ? [host]
+      : [],
   );
 }
 

@@ -92,7 +92,7 @@ async function serve(work: Work): Promise<void> {
   const host = speaker(live);
   const volume = volumeOf(live)!;
   await settle(work, host, live);
-  const lost = lostBricks(live, cluster);
+  const lost = lostBricks(service, cluster, live);
   for (const one of lost) await renew(work, one);
   const stopped = service.hosts.filter(
     (one) => live.servers[one]?.silent === undefined && !live.servers[one]?.online,

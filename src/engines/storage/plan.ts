@@ -134,7 +134,7 @@ export function planStorage(
 function troubles(service: StorageService, cluster: Cluster, live: StorageLive): string[] {
   const volume = volumeOf(live)!;
   const hosts = brickHosts(volume, cluster);
-  const lost = lostBricks(live, cluster);
+  const lost = lostBricks(service, cluster, live);
   const silent = service.hosts.filter((host) => live.servers[host]?.silent !== undefined);
   const resting = service.hosts.filter((host) => {
     const server = live.servers[host];

@@ -57,6 +57,10 @@ async function whyNotReshaped(work: Work, live: StorageLive): Promise<string | u
   if (coming.length === 0 && going.length === 0) return undefined;
   const silent = coming.find((host) => live.servers[host]?.silent !== undefined);
   if (silent !== undefined) return `${memberName(service, silent)}: ${live.servers[silent]!.silent}`;
+  // Its folder is about to be cleared for a new copy.
+  const serving = coming.find((host) => live.servers[host]?.online);
+  if (serving !== undefined)
+    return `the glusterd of ${serving} still serves a copy that the others do not know of`;
   const hosts = brickHosts(volume, cluster).filter((host) => host !== undefined);
   const staying = hosts.filter((host) => service.hosts.includes(host));
   if (staying.length === 0)

@@ -1,13 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
-import {
-  brickHosts,
-  type LiveMount,
-  type LiveServer,
-  type StorageLive,
-  volumeOf,
-} from './live.ts';
+import { brickHosts, type LiveMount, type LiveServer, type StorageLive, volumeOf } from './live.ts';
 import { majority, memberName, mountHosts, mountName, mountPoint, type StorageService } from './seats.ts';
 
 /** Each copy and each mount; and, when most copies are away, what that means and who is missing. */
