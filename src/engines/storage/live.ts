@@ -1,5 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { hostAt, majority, mountHosts, type StorageService, uuidOf } from './seats.ts';
+import { hostAt, mountHosts, type StorageService, uuidOf } from './seats.ts';
 import { timingOf } from './timing.ts';
 
 /** A data host as it was found. */
