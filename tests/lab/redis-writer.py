@@ -1,0 +1,60 @@
+"""A stock client (redis-py) that writes keys without a pause: JSON lines on standard output, until its input ends.
+
+What an application is told comes in its environment: HOSTS, MODE, PASSWORD, and with sentinels SENTINELS and MASTER_NAME. It is set up as
+redis-py's own documentation says for the mode. At the end every key that was acknowledged is read back.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisError
+from redis.sentinel import Sentinel
+
+
+def say(**line):
+    print(json.dumps(line), flush=True)
+
+
+def places(name):
+    return [(host, int(port)) for host, port in (one.split(":") for one in os.environ[name].split(","))]
+
+
+# It tells of every lost connection itself; what an application sees is what is raised.
+logging.disable(logging.CRITICAL)
+password = os.environ["PASSWORD"]
+patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
+if os.environ["MODE"] == "cluster":
+    nodes = [ClusterNode(host, port) for host, port in places("HOSTS")]
+    client = RedisCluster(startup_nodes=nodes, password=password, cluster_error_retry_attempts=1, **patience)
+else:
+    sentinel = Sentinel(places("SENTINELS"), sentinel_kwargs={"password": password, **patience})
+    client = sentinel.master_for(os.environ["MASTER_NAME"], password=password, **patience)
+
+going = True
+
+
+def until_end():
+    global going
+    sys.stdin.read()
+    going = False
+
+
+threading.Thread(target=until_end, daemon=True).start()
+acknowledged = []
+number = 0
+while going:
+    number += 1
+    key = f"python:{number}"
+    try:
+        client.set(key, number)
+        acknowledged.append(key)
+        say(ok=number, at=time.monotonic() * 1000)
+    except (RedisError, OSError) as error:
+        say(error=repr(error))
+        time.sleep(0.02)
+say(missing=[key for key in acknowledged if client.get(key) != key[len("python:"):].encode()])
