@@ -155,8 +155,11 @@ export async function javaTool(
   const config = `${folder}/client.properties`;
   writeFileSync(config, properties(access, folder), { mode: 0o600 });
   const { stdout } = await promisify(execFile)(
-    'java',
+    // A tool whose cluster is gone tries for ever, also when the test that started it was killed.
+    'timeout',
     [
+      '180',
+      'java',
       '-Xmx128m',
       '-XX:+UseSerialGC',
       '-XX:TieredStopAtLevel=1',
