@@ -109,7 +109,8 @@ function form(
   return [
     ...joins,
     slots,
-    ...[...replicas].map(([member, master]) => replicate(member, master, 'new', [slots.id])),
+    // Beside the slots: a node that has just started takes none for two seconds, and copies meanwhile.
+    ...[...replicas].map(([member, master]) => replicate(member, master, 'new', slots.needs)),
   ];
 }
 

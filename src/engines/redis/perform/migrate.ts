@@ -6,10 +6,10 @@ import { type Range, showRanges, slotsIn } from '../slots.ts';
 import { adminUser } from '../users.ts';
 import { gate, on, seatNamed, type World } from './world.ts';
 
-/** Keys moved by one MIGRATE: the source serves nobody meanwhile, so it is small. */
-const batch = 100;
-/** Slots that are open at once: what an interruption leaves for the next `up` to finish. */
-const openAtOnce = 128;
+/** Keys on their way at once, of one slot or of several: both ends serve nobody else meanwhile, and Redis takes what came in one flight in one go. */
+const flight = 40;
+/** Slots that are open at once: what an interruption leaves for the next `up` to finish, and for which clients are sent by ASK. */
+const openAtOnce = 32;
 
 /**
  * Moves slots with their keys from one member to another while clients read and write; each slot is at any moment served by exactly one of
@@ -97,7 +97,7 @@ async function ownership(
   return { source: a, destination: b };
 }
 
-/** Moves every key of the slots: a batch of each in one flight, until none has any left. */
+/** Moves every key of the slots, one flight after another: between two of them both ends serve their clients. */
 async function moveKeys(
   source: Redis,
   slots: number[],
@@ -106,39 +106,45 @@ async function moveKeys(
   from: string,
   to: string,
 ): Promise<void> {
+  const { address, port } = target;
   // REPLACE: a copy at the destination can only be left of a MIGRATE that was cut off. While the source has the key,
   // clients write it there, so the source's is the newer.
-  const where = [
-    target.address,
-    String(target.port),
-    '',
-    '0',
-    '10000',
-    'REPLACE',
-    'AUTH2',
-    adminUser,
-    auth,
-    'KEYS',
-  ];
+  const where = [address, String(port), '', '0', '10000', 'REPLACE', 'AUTH2', adminUser, auth, 'KEYS'];
   for (let left = slots; left.length > 0; ) {
     const found = await Promise.all(
       left.map(async (slot) => ({
         slot,
-        keys: (await source.callBuffer('CLUSTER', 'GETKEYSINSLOT', String(slot), String(batch))) as Buffer[],
+        keys: (await source.callBuffer('CLUSTER', 'GETKEYSINSLOT', String(slot), String(flight))) as Buffer[],
       })),
     );
     const full = found.filter(({ keys }) => keys.length > 0);
-    await all(
-      full.map(({ slot, keys }) =>
-        source.call('MIGRATE', ...where, ...keys).catch((error: Error) => {
-          throw new StepFailed(
-            `slot ${slot}, ${from} to ${to}: ${error.message}. Run up again: it goes on from this slot`,
-          );
-        }),
-      ),
-    );
+    for (const some of flights(full))
+      await all(
+        some.map(({ slot, keys }) =>
+          source.call('MIGRATE', ...where, ...keys).catch((error: Error) => {
+            throw new StepFailed(
+              `slot ${slot}, ${from} to ${to}: ${error.message}. Run up again: it goes on from this slot`,
+            );
+          }),
+        ),
+      );
     left = full.map(({ slot }) => slot);
   }
+}
+
+/** Slots together as long as their keys fit in one flight. */
+function flights<T extends { keys: unknown[] }>(slots: T[]): T[][] {
+  const list: T[][] = [];
+  let room = 0;
+  for (const slot of slots) {
+    if (slot.keys.length > room) {
+      list.push([]);
+      room = flight;
+    }
+    list.at(-1)!.push(slot);
+    room -= slot.keys.length;
+  }
+  return list;
 }
 
 /** Tells every other master, so that clients that ask there are not sent the long way round. Gossip tells those that do not answer. */
