@@ -20,3 +20,12 @@ test('one value of a service is replaced, or put in; all else stays, comments to
     timing: { nodeTimeout: '1s' },
   });
 });
+
+test('a word in the place of the keys that hold the value gives way to them', () => {
+  const fast = text.replace('type: redis', 'type: redis\n    timing: fast\n    hosts: [d1]');
+  expect(parse(withValue(fast, 'cart', ['timing', 'nodeTimeout'], '1s')).services.cart).toEqual({
+    type: 'redis',
+    timing: { nodeTimeout: '1s' },
+    hosts: ['d1'],
+  });
+});

@@ -101,9 +101,10 @@ function problemsOf(issue: Issue, schema: ZodType, root: unknown): Problem[] {
 
 /** The issues of the branch that was meant: the one that took the value's kind and failed deepest. */
 function ofUnion(issue: Extract<Issue, { code: 'invalid_union' }>, value: unknown): Issue[] {
-  const branches = issue.errors.filter(
-    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
-  );
+  // A list of words is no place for keys: of `default | { tickTime: .. }` the second was meant.
+  const wrongKind = ({ code, path }: { code: string; path: PropertyKey[] }): boolean =>
+    path.length === 0 && (code === 'invalid_type' || (code === 'invalid_value' && isRecord(value)));
+  const branches = issue.errors.filter((issues) => !issues.some((one) => wrongKind(one as Issue)));
   const branch = branches[0];
   if (branch !== undefined) return branch as Issue[];
   const expected = issue.errors.flatMap((issues) =>

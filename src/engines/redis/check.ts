@@ -22,6 +22,20 @@ export function redisCheck(service: RedisService, cluster: Cluster): Problem[] {
   only('sentinels', 'sentinel');
   only('quorum', 'sentinel');
   only('upstream', 'replication');
+  const exact = typeof spec.timing === 'object' ? spec.timing : {};
+  for (const [key, mode] of [
+    ['nodeTimeout', 'cluster'],
+    ['downAfter', 'sentinel'],
+  ] as const)
+    if (exact[key] !== undefined && spec.mode !== mode)
+      problem(
+        at('timing', key),
+        `${key} has no meaning in mode ${spec.mode}`,
+        spec.mode === 'replication'
+          ? 'nobody fails over by itself in this mode: say default or fast'
+          : `use ${spec.mode === 'cluster' ? 'nodeTimeout' : 'downAfter'}`,
+        true,
+      );
   if (spec.depth > 1 && spec.mode !== 'replication')
     problem(
       at('depth'),

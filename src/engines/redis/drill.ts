@@ -5,7 +5,7 @@ import { StepFailed } from '../engine.ts';
 import { connections, groupsOf, RedisDrillClient } from './drill-client.ts';
 import { at, mastersOf, type RedisLive } from './live.ts';
 import { type RedisService, seatsOf, shardsOf } from './seats.ts';
-import { timingOf } from './timing.ts';
+import { silenceOf, timingOf } from './timing.ts';
 import { topology } from './topology.ts';
 
 /** Bytes that a replica may lag while clients write; it reports its offset once a second. */
@@ -41,7 +41,7 @@ export async function redisDrills(
       ...(mode === 'replication' ? [] : ['partition-master']),
       'power-off-master',
     ],
-    forMs: timing === 'fast' ? 6_000 : 15_000,
+    forMs: Math.max(6_000, 3 * silenceOf(service.spec)),
     timing,
     versions: version === undefined ? {} : { redis: version },
     aim: (role, now, pick) => aim(service, role, now, pick),

@@ -38,6 +38,21 @@ const user = z.strictObject({
     .describe('Patterns of the channels it may publish and subscribe to.'),
 });
 
+/** Least values: below them masters are deposed for nothing even on a machine that is not busy, or (downAfter) twice (timing.ts). */
+const exactTiming = z
+  .strictObject({
+    nodeTimeout: duration({ min: 200, max: 60_000 })
+      .optional()
+      .describe('cluster: silence after which a master is taken for dead (cluster-node-timeout).'),
+    downAfter: duration({ min: 800, max: 60_000 })
+      .optional()
+      .describe('sentinel: silence after which a master is taken for dead (down-after-milliseconds).'),
+  })
+  .refine(
+    ({ nodeTimeout, downAfter }) => (nodeTimeout === undefined) !== (downAfter === undefined),
+    'says one of nodeTimeout (mode cluster) and downAfter (mode sentinel)',
+  );
+
 /** What a `type: redis` service may say. */
 export const redisSchema = z.strictObject({
   mode: z
@@ -97,10 +112,10 @@ export const redisSchema = z.strictObject({
       'replication: which member each replica copies from, instead of `depth`: { cart@data3: cart@data2 }. Members not named copy from the master.',
     ),
   timing: z
-    .enum(['default', 'fast'])
+    .union([z.enum(['default', 'fast']), exactTiming])
     .optional()
     .describe(
-      'How soon a silent master counts as dead. default: 5 s, calm on busy machines. fast: about half a second; a pause that long (a swap, a slow fork, a stolen CPU) fails over for nothing. Without it: fast if promise.rto is under 10s.',
+      'How soon a silent master counts as dead. default: 5 s, calm on busy machines. fast: about half a second; a pause that long (a swap, a slow fork, a stolen CPU) fails over for nothing. Without it: fast if promise.rto is under 10s. Or exactly: { nodeTimeout: 1s } (cluster), { downAfter: 1s } (sentinel).',
     ),
   persistence: z
     .enum(persistences)

@@ -182,7 +182,7 @@ export REDISCLI_AUTH
     tries=0
     until [ "$(timeout 1 redis-cli --user ${adminUser} -h ${seat.address} -p ${seat.port}${spec.tls ? ' --tls --cacert ca.crt' : ''} sentinel debug ${periods} 2>&1 </dev/null)" = OK ]; do
       tries=$((tries + 1))
-      [ $((tries % 100)) = 0 ] && echo 'phalanx: this sentinel does not take SENTINEL DEBUG ${periods}: with timing: fast it may fail over twice'
+      [ $((tries % 100)) = 0 ] && echo 'phalanx: this sentinel does not take SENTINEL DEBUG ${periods}: with so little patience it may fail over twice'
       sleep 0.05
     done
   ) &

@@ -1,8 +1,10 @@
+import { durationText } from '../../file/units.ts';
 import type { RedisSpec } from './schema.ts';
 
 /** What decides how soon a dead master is replaced; milliseconds. */
 export interface Timing {
-  name: 'default' | 'fast';
+  /** 'default', 'fast', or what the file says exactly: 'nodeTimeout 500ms'. */
+  name: string;
   /** cluster-node-timeout. Election adds 500 ms, up to 500 ms at random, and a second for each rank (Redis Cluster specification, "Replica election and promotion"). */
   nodeTimeout: number;
   /**
@@ -35,12 +37,28 @@ const timings: Record<'default' | 'fast', Timing> = {
   },
 };
 
-/** The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. */
-export function timingOf(spec: RedisSpec): Timing {
-  return timings[
-    spec.timing ?? ((spec.promise?.rto ?? Number.POSITIVE_INFINITY) < 10_000 ? 'fast' : 'default')
-  ];
+/** A silence below this is not `default`'s kind any more, milliseconds. */
+const swift = 2_000;
+
+/**
+ * The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. Where the file says the silence
+ * exactly, all else is that of `fast` below 2 s, and that of `default` from there on.
+ */
+export function timingOf({ timing, promise }: RedisSpec): Timing {
+  if (typeof timing === 'object') {
+    const [said] = Object.entries(timing).filter(([, ms]) => ms !== undefined) as [string, number][];
+    const [key, ms] = said!;
+    const like = timings[ms < swift ? 'fast' : 'default'];
+    return { ...like, name: `${key} ${durationText(ms)}`, [key]: ms };
+  }
+  return timings[timing ?? ((promise?.rto ?? Number.POSITIVE_INFINITY) < 10_000 ? 'fast' : 'default')];
 }
+
+/** After how much silence a master counts as dead, milliseconds. */
+export const silenceOf = (spec: RedisSpec): number => {
+  const { nodeTimeout, downAfter } = timingOf(spec);
+  return spec.mode === 'cluster' ? nodeTimeout : downAfter;
+};
 
 /**
  * down-after-milliseconds of the nth sentinel: each waits a little longer than the one before. Sentinels that find the master dead at the same moment each vote for

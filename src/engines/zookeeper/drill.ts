@@ -6,7 +6,7 @@ import { ZooKeeperDrillClient } from './drill-client.ts';
 import { votersOf } from './ensemble.ts';
 import { servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, seatsOf, type ZooKeeperService } from './seats.ts';
-import { timingOf } from './timing.ts';
+import { silenceOf, timingOf } from './timing.ts';
 import { ask, pairs } from './words.ts';
 
 const roles = ['leader', 'follower', 'observer'];
@@ -35,7 +35,7 @@ export async function zooKeeperDrills(
       ...(seats.length > 1 ? ['partition-leader', 'split-leader'] : []),
       'power-off-leader',
     ],
-    forMs: timing === 'fast' ? 6_000 : 15_000,
+    forMs: Math.min(15_000, Math.max(6_000, 2 * silenceOf(service))),
     timing,
     versions: version === undefined ? {} : { zookeeper: version },
     aim: (role, now, pick) => aim(service, role, now, pick),

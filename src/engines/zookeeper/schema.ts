@@ -11,10 +11,17 @@ export const schema = z.strictObject({
   peerPort: port.default(2888).describe('Port at which followers reach the leader'),
   electionPort: port.default(3888).describe('Port for electing a leader'),
   timing: z
-    .enum(['default', 'fast'])
+    .union([
+      z.enum(['default', 'fast']),
+      z.strictObject({
+        tickTime: duration({ min: 100, max: 10_000 }).describe(
+          'A silent leader is left after four ticks; sessions last two ticks at least',
+        ),
+      }),
+    ])
     .optional()
     .describe(
-      'How soon a silent server counts as lost. default: 10 s, as ZooKeeper has it. fast: 800 ms; a pause that long elects a new leader for nothing. Without it: fast if promise.rto is under 12s',
+      'How soon a silent server counts as lost. default: 10 s, as ZooKeeper has it. fast: 800 ms; a pause that long elects a new leader for nothing. Without it: fast if promise.rto is under 12s. Or exactly: { tickTime: 500ms }',
     ),
   heap: size({ min: 64 * 2 ** 20 })
     .optional()

@@ -1,8 +1,10 @@
+import { durationText } from '../../file/units.ts';
 import type { ZooKeeperService } from './seats.ts';
 
 /** What decides how soon a silent server counts as lost. Milliseconds, or ticks where it says so. */
 export interface Timing {
-  name: 'default' | 'fast';
+  /** 'default', 'fast', or what the file says exactly: 'tickTime 500ms'. */
+  name: string;
   tickTime: number;
   /** Ticks that a follower may take to connect and copy the leader's snapshot: must outlast the largest snapshot. */
   initLimit: number;
@@ -23,7 +25,7 @@ export interface Timing {
  * leaderConnectDelayDuringRetryMs stays at its 100: a follower asks a new leader five times, and one that gives up too soon
  * leaves that leader waiting for it for the whole of initLimit (20 ms were measured to cost 20 s on a busy machine).
  */
-const timings: Record<Timing['name'], Timing> = {
+const timings: Record<'default' | 'fast', Timing> = {
   default: {
     name: 'default',
     tickTime: 2_000,
@@ -44,7 +46,31 @@ const timings: Record<Timing['name'], Timing> = {
   },
 };
 
-/** The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. */
+/** A follower may take this long to copy a snapshot however short the tick is, milliseconds. */
+const copying = 10_000;
+
+/**
+ * The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. With a tick of the file's own, clients may ask
+ * for sessions of two ticks or more, as ZooKeeper has it.
+ */
 export function timingOf({ spec, promise }: ZooKeeperService): Timing {
+  if (typeof spec.timing === 'object') {
+    const { tickTime } = spec.timing;
+    return {
+      ...timings.fast,
+      name: `tickTime ${durationText(tickTime)}`,
+      tickTime,
+      initLimit: Math.max(10, Math.ceil(copying / tickTime)),
+      minSessionTimeout: 2 * tickTime,
+      maxSessionTimeout: Math.max(40_000, 20 * tickTime),
+      cnxTimeout: Math.min(5_000, Math.max(500, 2.5 * tickTime)),
+    };
+  }
   return timings[spec.timing ?? ((promise?.rto ?? Number.POSITIVE_INFINITY) < 12_000 ? 'fast' : 'default')];
 }
+
+/** After how long a silent leader is left, milliseconds. */
+export const silenceOf = (service: ZooKeeperService): number => {
+  const { tickTime, syncLimit } = timingOf(service);
+  return tickTime * syncLimit;
+};
