@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** What takes minutes a file and looks at one engine only: `npm run test:engines`, too long for every landing. */
+/** What takes minutes a file, or looks at one engine only: `npm run test:engines`, too long for every landing. */
 const engines = [
+  'drill-lasting',
+  'drill-sweep',
+  'drill-tiers',
   'kafka',
   'rabbitmq',
   'redis-change',

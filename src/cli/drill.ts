@@ -1,8 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../drill/canonical.ts';
 import { type Aimed, faultNamed } from '../drill/faults.ts';
 import { HistoryBroken } from '../drill/history.ts';
+import { renderRepeated } from '../drill/repeated.ts';
 import { renderHtml } from '../drill/report/html.ts';
 import { renderJson } from '../drill/report/json.ts';
 import { renderJunit } from '../drill/report/junit.ts';
@@ -12,6 +14,7 @@ import { runDrill, type World } from '../drill/run.ts';
 import { healAll, leftOver, standingFault, standingText } from '../drill/standing.ts';
 import { troublesNow, unwhole } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
+import type { Drills } from '../engines/drill.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import { parseDuration } from '../file/units.ts';
@@ -33,6 +36,8 @@ export interface DrillOptions {
   out?: string;
   degraded?: boolean;
   sweep?: string;
+  repeat?: string;
+  watch?: string;
   iMeanIt?: string[];
 }
 
@@ -49,8 +54,10 @@ export async function drill(named: string | undefined, options: DrillOptions): P
     strokes.map(({ struck }) => struck),
     options.iMeanIt ?? [],
   );
-  const seed = options.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : wholeNumber(options.seed);
-  const forMs = options.for === undefined ? undefined : milliseconds(options.for);
+  const seed = wholeNumber('--seed', options.seed, 0) ?? Math.floor(Math.random() * 2 ** 31);
+  const forMs = milliseconds('--for', options.for);
+  const repeat = wholeNumber('--repeat', options.repeat, 1);
+  const watchMs = milliseconds('--watch', options.watch);
   const lock = await lockAndKeep(session);
   const stop = new AbortController();
   const onSignal = (): void => {
@@ -88,25 +95,23 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         aimed: aimed!,
         world: worldOf,
         forMs,
+        repeat,
+        watchMs,
         seed,
         html: options.html,
         json: options.json === true,
       });
     }
     for (const { service, struck, named, first } of strokes)
-      for (const aimed of (await faultsOf(world, struck, named)).slice(0, first)) {
+      for (const { aimed, round } of rounds((await faultsOf(world, struck, named)).slice(0, first), repeat)) {
         if (stop.signal.aborted) break;
-        console.error(`${struck.name}: ${aimed.name}`);
-        const { observed, troubles } = await troublesNow(cluster, engines, session.reach);
-        const live = observed.live[struck.name];
-        const target = {
-          service: struck,
-          drills: await engines[struck.type]!.drills!(struck, cluster, session.reach, live),
-        };
-        const drills = options.endToEnd
-          ? engines[service.type]!.transactions!(service, cluster)!
-          : target.drills;
-        const before = [...troubles, ...unwhole(target.drills, live)];
+        console.error(
+          `${struck.name}: ${aimed.name}${repeat === undefined ? '' : `, ${round + 1} of ${repeat}`}`,
+        );
+        // What a round leaves behind may take longer to settle than the drill waited for.
+        const { drills: own, before } = await steady(session, struck, round > 0 ? settledMs : 0);
+        const target = { service: struck, drills: own };
+        const drills = options.endToEnd ? engines[service.type]!.transactions!(service, cluster)! : own;
         if (before.length > 0 && !options.degraded) {
           console.error(
             `${yellow('not drilled')}: the cluster is not steady before any fault (--degraded drills it nevertheless)`,
@@ -121,7 +126,7 @@ export async function drill(named: string | undefined, options: DrillOptions): P
           ...(options.endToEnd ? { target } : {}),
           aimed,
           forMs: forMs ?? target.drills.forMs,
-          seed,
+          seed: seed + round,
           accepted: before,
         });
         runs.push(run);
@@ -137,7 +142,10 @@ export async function drill(named: string | undefined, options: DrillOptions): P
   if (options.html) writeFileSync(options.html, renderHtml(runs));
   if (options.junit) writeFileSync(options.junit, renderJunit(runs));
   if (options.json) process.stdout.write(renderJson(runs));
-  else if (runs.length > 0) process.stdout.write(renderTerminal(runs, process.stdout.columns ?? 120));
+  else if (runs.length > 0)
+    process.stdout.write(
+      repeat === undefined ? renderTerminal(runs, process.stdout.columns ?? 120) : renderRepeated(runs),
+    );
   return stop.signal.aborted ? worse(exit, 5) : exit;
 }
 
@@ -248,6 +256,30 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
   });
 }
 
+/** Between the rounds of a fault, milliseconds. */
+const settledMs = 60_000;
+
+/** Every fault as often as is asked for, one after the other. */
+const rounds = (faults: Aimed[], repeat = 1): { aimed: Aimed; round: number }[] =>
+  faults.flatMap((aimed) => Array.from({ length: repeat }, (_, round) => ({ aimed, round })));
+
+/** How the service is drilled now, and what is not as it should be; waits for that to become nothing, for at most so many milliseconds. */
+async function steady(
+  { cluster, reach }: Session,
+  service: Service,
+  waitMs: number,
+): Promise<{ drills: Drills; before: string[] }> {
+  const deadline = performance.now() + waitMs;
+  for (;;) {
+    const { observed, troubles } = await troublesNow(cluster, engines, reach);
+    const live = observed.live[service.name];
+    const drills = await engines[service.type]!.drills!(service, cluster, reach, live);
+    const before = [...troubles, ...unwhole(drills, live)];
+    if (before.length === 0 || performance.now() > deadline) return { drills, before };
+    await sleep(200);
+  }
+}
+
 /** One line: what it came to, and how that compares with the last time. */
 function summary(run: DrillRun): string {
   const outcome = outcomeOf(run);
@@ -279,16 +311,18 @@ function verifyHistory(path: string): number {
 /** Broken outweighs unknown, unknown outweighs kept. */
 const worse = (one: number, other: number): number => (one === 4 || other === 4 ? 4 : Math.max(one, other));
 
-function wholeNumber(text: string): number {
+function wholeNumber(option: string, text: string | undefined, least: number): number | undefined {
+  if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new UserError(`--seed ${text}: a whole number, 0 or more`);
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new UserError(`${option} ${text}: a whole number, ${least} or more`);
   return value;
 }
 
-function milliseconds(text: string): number {
+function milliseconds(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
   const ms = parseDuration(text);
-  if (ms === undefined || ms <= 0) throw new UserError(`--for ${text}: a duration such as 20s or 500ms`);
+  if (ms === undefined || ms <= 0) throw new UserError(`${option} ${text}: a duration such as 20s or 500ms`);
   return ms;
 }
 

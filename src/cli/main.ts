@@ -111,6 +111,11 @@ command(
     '--sweep <setting=values>',
     'try each value of a setting, as in advert=20ms,50ms,1s: time away, false failovers, and the one that we would take',
   )
+  .option(
+    '--repeat <n>',
+    'each fault so many times: median, 95th percentile and worst time away (a sweep: 3)',
+  )
+  .option('--watch <duration>', 'a sweep: how long roles are watched with every core busy (default: 20s)')
   .option('--for <duration>', 'how long the fault stands, for example 20s')
   .option('--seed <n>', 'the same operations and the same choices again')
   .option('--html <file>', 'write a report that stands alone')

@@ -17,10 +17,10 @@ import { UserError } from './error.ts';
 import { openSession, type Session } from './session.ts';
 import { carryOut, planNow } from './up.ts';
 
-/** Runs of each value. */
-const runs = 3;
-/** How long roles are watched with every core busy, milliseconds. */
-const watchedMs = 20_000;
+/** Runs of each value, unless it is said. */
+const usualRuns = 3;
+/** How long roles are watched with every core busy, unless it is said; milliseconds. */
+const usualWatch = 20_000;
 /** How long a change of the setting may take to settle, milliseconds. */
 const settledMs = 60_000;
 
@@ -32,13 +32,16 @@ export interface SweepOrder {
   aimed: Aimed;
   world(session: Session): World;
   forMs: number | undefined;
+  /** How often each value is struck. */
+  repeat: number | undefined;
+  watchMs: number | undefined;
   seed: number;
   html: string | undefined;
   json: boolean;
 }
 
 /**
- * Tries each value of a setting on the running cluster: applied as `up` would, struck `runs` times, then watched with every core busy.
+ * Tries each value of a setting on the running cluster: applied as `up` would, struck, then watched with every core busy.
  * In the end, also after Ctrl-C, the file's own value is put back. Exit status: 0 there is a value that we would take, 5 there is none.
  */
 export async function sweepSetting(order: SweepOrder): Promise<number> {
@@ -70,7 +73,11 @@ export async function sweepSetting(order: SweepOrder): Promise<number> {
     await carriedOut(session);
   }
   if (order.html) writeFileSync(order.html, renderSweepHtml(sweep));
-  process.stdout.write(order.json ? `${JSON.stringify(sweep)}\n` : renderSweep(sweep));
+  process.stdout.write(
+    order.json
+      ? `${JSON.stringify({ ...sweep, choice: choose(sweep)?.value ?? null })}\n`
+      : renderSweep(sweep),
+  );
   return choose(sweep) === undefined ? 5 : 0;
 }
 
@@ -131,7 +138,7 @@ async function brought(session: Session, world: World): Promise<void> {
 }
 
 async function tryValue(
-  { service: named, aimed, forMs, seed }: SweepOrder,
+  { service: named, aimed, forMs, seed, repeat = usualRuns, watchMs = usualWatch }: SweepOrder,
   session: Session,
   world: World,
   label: string,
@@ -145,7 +152,7 @@ async function tryValue(
   };
   const away: (number | null)[] = [];
   let lost: number | null = 0;
-  for (let run = 0; run < runs && !world.signal.aborted; run++) {
+  for (let run = 0; run < repeat && !world.signal.aborted; run++) {
     const { drills, live } = await drillsNow();
     const { verdict } = await runDrill(world, {
       service,
@@ -158,14 +165,15 @@ async function tryValue(
     away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
     lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;
   }
-  const moves = world.signal.aborted ? 0 : await falseMoves(world, aimed.role, drillsNow);
-  return { away, lost, moves, watchedMs };
+  const moves = world.signal.aborted ? 0 : await falseMoves(world, aimed.role, watchMs, drillsNow);
+  return { away, lost, moves, watchedMs: watchMs };
 }
 
 /** How often the role changed hands with every core busy and nothing broken. */
 async function falseMoves(
   world: World,
   role: string,
+  watchMs: number,
   drillsNow: () => Promise<{ drills: Drills; live: unknown }>,
 ): Promise<number> {
   const holders = async (): Promise<string | undefined> => {
@@ -179,11 +187,11 @@ async function falseMoves(
       return undefined;
     }
   };
-  const busy = keepBusy();
+  const busy = keepBusy(watchMs);
   try {
     let moves = 0;
     let before = await holders();
-    const until = performance.now() + watchedMs;
+    const until = performance.now() + watchMs;
     while (performance.now() < until) {
       await wait(200, undefined, { signal: world.signal });
       const now = await holders();
@@ -198,9 +206,9 @@ async function falseMoves(
 }
 
 /** One endless loop for each core; `timeout` ends them even when this process is killed. */
-function keepBusy(): ChildProcess[] {
+function keepBusy(ms: number): ChildProcess[] {
   return cpus().map(() =>
-    spawn('timeout', ['-s', 'KILL', String(watchedMs / 1000 + 10), 'sh', '-c', 'while :; do :; done'], {
+    spawn('timeout', ['-s', 'KILL', String(ms / 1000 + 10), 'sh', '-c', 'while :; do :; done'], {
       stdio: 'ignore',
     }),
   );

@@ -26,8 +26,11 @@ export const operations = {
   cas: { model: 'register', kind: 'write' },
   read: { model: 'register', kind: 'read' },
   request: { model: 'request', kind: 'write' },
-  /** A long download or a websocket: counted when it breaks, too rare to measure a gap by. */
+  /** What lasts is counted when it breaks (lasting.ts), and too rare to measure a gap by: a request that is slow to be sent, a long download, */
   transfer: { model: 'request', kind: 'long' },
+  download: { model: 'request', kind: 'long' },
+  /** and a websocket, `k`, held open throughout: a ping that is not answered means that it was cut. */
+  ping: { model: 'request', kind: 'long' },
 } as const satisfies Record<string, { model: Model; kind: 'write' | 'read' | 'long' }>;
 export type OperationName = keyof typeof operations;
 
@@ -89,7 +92,7 @@ export interface Invoke {
   /** Client (logical process). */
   p: number;
   f: OperationName;
-  /** Key of a counter or register; for `has` the element asked for is `v`. */
+  /** Key of a counter, register or websocket; for `has` the element asked for is `v`. */
   k?: string;
   /** Shard, partition or queue: acknowledgements are timed for each by itself, or a third of the keys dark would go unseen. */
   g?: string;

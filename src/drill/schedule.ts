@@ -12,7 +12,7 @@ export interface ScheduleOptions {
   clients: number;
   /** Shares by operation: { add: 8, has: 2 }. */
   mix: Partial<Record<OperationName, number>>;
-  /** Keys of counters and registers; default 5. */
+  /** Keys of counters and registers, and how many websockets; default 5. */
   keys?: number;
 }
 
@@ -73,6 +73,9 @@ export function* schedule(options: ScheduleOptions): Generator<Scheduled, void> 
         break;
       case 'read':
         yield { at, p, f, k: `r${random.below(keys)}` };
+        break;
+      case 'ping':
+        yield { at, p, f, k: `w${random.below(keys)}` };
         break;
       default:
         yield { at, p, f };

@@ -29,8 +29,8 @@ test('the choice is the quickest that never failed over for nothing and lost not
 test('the table has a line for each value and says the choice, or that there is none', () => {
   const table = renderSweep(sweep(tried('200ms', { moves: 2 }), tried('1s')));
   expect(table).toMatch(/200ms +200 ms +300 ms +0 +2\n1s +200 ms +300 ms +0 +0\n/);
-  expect(table).toContain('we would take node-timeout 1s: away 300 ms at worst');
-  expect(renderSweep(sweep(tried('1s', { lost: null })))).toContain('we would take none');
+  expect(table).toContain('We would take node-timeout 1s: away 300 ms at worst');
+  expect(renderSweep(sweep(tried('1s', { lost: null })))).toContain('We would take none');
 });
 
 test('the page draws every run, and nothing of the file can break out of it', () => {

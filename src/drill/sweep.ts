@@ -66,8 +66,8 @@ export function renderSweep(sweep: Sweep): string {
 function chosen(sweep: Sweep): string {
   const best = choose(sweep);
   return best === undefined
-    ? `we would take none of these: each failed over for nothing, lost something, or is not known`
-    : `we would take ${sweep.setting} ${best.value}: away ${duration(worst(best))} at worst, nothing lost, no false failover`;
+    ? `We would take none of these: each failed over for nothing, lost something, or is not known`
+    : `We would take ${sweep.setting} ${best.value}: away ${duration(worst(best))} at worst, nothing lost, no false failover`;
 }
 
 const width = 920;
@@ -83,26 +83,38 @@ export function renderSweepHtml(sweep: Sweep): string {
   const column = (width - edge.left - edge.right) / Math.max(1, tried.length);
   const x = (n: number): number => edge.left + column * (n + 0.5);
   const y = (value: number, top: number): number => floor - (value / top) * (floor - edge.top);
+  const at = (value: number): string => value.toFixed(1);
+  const middle = (edge.top + floor) / 2;
+  const title = (left: number, words: string): string =>
+    `<text class="title" x="${left}" y="${middle}" text-anchor="middle" transform="rotate(-90 ${left} ${middle})">${words}</text>`;
   const parts = [
+    title(14, 'away'),
+    title(width - 10, 'false failovers'),
+    ...moves.ticks
+      .filter((tick) => Number.isInteger(tick))
+      .map(
+        (tick) =>
+          `<text class="moved" x="${width - edge.right + 8}" y="${at(y(tick, moves.most) + 4)}">${tick}</text>`,
+      ),
     ...most.ticks.map(
       (tick) =>
-        `<line class="grid" x1="${edge.left}" y1="${y(tick, most.most)}" x2="${width - edge.right}" y2="${y(tick, most.most)}"/>` +
-        `<text x="${edge.left - 8}" y="${y(tick, most.most) + 4}" text-anchor="end">${duration(tick)}</text>`,
+        `<line class="grid" x1="${edge.left}" y1="${at(y(tick, most.most))}" x2="${width - edge.right}" y2="${at(y(tick, most.most))}"/>` +
+        `<text x="${edge.left - 8}" y="${at(y(tick, most.most) + 4)}" text-anchor="end">${duration(tick)}</text>`,
     ),
     ...tried.map((one, n) => {
       const top = y(one.moves, moves.most);
-      return `<rect class="moves" x="${x(n) - 14}" y="${top}" width="28" height="${floor - top}"><title>${one.moves} false failovers</title></rect>`;
+      return `<rect class="moves" x="${at(x(n) - 14)}" y="${at(top)}" width="28" height="${at(floor - top)}"><title>${one.moves} false failovers</title></rect>`;
     }),
     ...tried.flatMap((one, n) =>
       known(one).map(
         (ms) =>
-          `<circle class="away" cx="${x(n)}" cy="${y(ms, most.most)}" r="5"><title>${duration(ms)}</title></circle>`,
+          `<circle class="away" cx="${at(x(n))}" cy="${at(y(ms, most.most))}" r="5"><title>${duration(ms)}</title></circle>`,
       ),
     ),
     ...tried.map(
       (one, n) =>
-        `<text x="${x(n)}" y="${floor + 20}" text-anchor="middle">${text(one.value)}</text>` +
-        `<text class="moved" x="${x(n)}" y="${floor + 38}" text-anchor="middle">${one.moves} false</text>`,
+        `<text x="${at(x(n))}" y="${floor + 20}" text-anchor="middle">${text(one.value)}</text>` +
+        `<text class="moved" x="${at(x(n))}" y="${floor + 38}" text-anchor="middle">${one.moves} false</text>`,
     ),
   ];
   return `<!doctype html>

@@ -24,6 +24,7 @@ import {
   phases,
   readHistory,
 } from './history.ts';
+import { type Lasting, LastingBuilder } from './lasting.ts';
 import { judgePromise, type Kept } from './promise.ts';
 import { type Timeline, TimelineBuilder } from './timeline.ts';
 
@@ -46,6 +47,8 @@ export interface Verdict {
   anomalies: { model: Model; anomaly: Anomaly; count: number; tolerated: boolean; samples: string[] }[];
   models: Partial<Record<Model, Report['counts']>>;
   recovery: Recovery;
+  /** What became of connections that last; absent where clients have none. */
+  lasting?: Lasting[];
   promise: Kept;
   /** sha256 and bytes are absent when the verdict was not made from a file. */
   history: { lines: number; torn: boolean; sha256?: string; bytes?: number };
@@ -108,6 +111,7 @@ export class Analysis {
   #counts = { attempted: 0, acknowledged: 0, failed: 0, unknown: 0 };
   #window = new FaultWindow();
   #lanes = new Map<string, Lane>();
+  #lasting = new LastingBuilder(this.#window);
   #clients = new Map<number, number>();
   #stall: number | null = null;
   #blame = new Blame();
@@ -172,6 +176,7 @@ export class Analysis {
         notes.push(`${one.model}: ${one.count} ${one.anomaly}, which this service does not promise against`);
 
     const recovery = this.#recovery(header);
+    const lasting = this.#lasting.build();
     const drill: Partial<Header> = { ...header };
     for (const key of ['history', 'models', 'promise', 'replicas'] as const) delete drill[key];
     const verdict: Verdict = {
@@ -193,6 +198,7 @@ export class Analysis {
       anomalies: found,
       models,
       recovery,
+      ...(lasting.length === 0 ? {} : { lasting }),
       promise: judgePromise(header.promise, {
         unknown: unknown.length > 0,
         rtoMs: recovery.rtoMs,
@@ -249,20 +255,22 @@ export class Analysis {
     this.#checkerOf(op).complete(flight, type, line?.v, this.#line);
     const { kind, model } = operations[op.f];
     const clean = model === 'request' ? cleanAnswers : 1;
-    const lane = kind === 'long' ? undefined : this.#lane(kind, op.g ?? '', clean);
-    if (type === 'ok') {
-      this.#counts.acknowledged++;
-      if (kind !== 'long') {
-        lane?.acknowledged(op.t, this.#t);
-        this.#timeline.acknowledged(op.t, this.#t);
-        this.#stalled(this.#clients.get(op.p)!, this.#t);
-        this.#clients.set(op.p, this.#t);
-      }
+    if (type === 'ok') this.#counts.acknowledged++;
+    else if (type === 'fail') this.#counts.failed++;
+    else this.#counts.unknown++;
+    if (kind === 'long') {
+      this.#lasting.settle(op, type, this.#t);
       return;
     }
-    if (type === 'fail') this.#counts.failed++;
-    else this.#counts.unknown++;
-    lane?.unanswered(op.t, this.#t);
+    const lane = this.#lane(kind, op.g ?? '', clean);
+    if (type === 'ok') {
+      lane.acknowledged(op.t, this.#t);
+      this.#timeline.acknowledged(op.t, this.#t);
+      this.#stalled(this.#clients.get(op.p)!, this.#t);
+      this.#clients.set(op.p, this.#t);
+      return;
+    }
+    lane.unanswered(op.t, this.#t);
     this.#timeline.unanswered(this.#t);
   }
 

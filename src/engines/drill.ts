@@ -20,7 +20,9 @@ export type DrillOperationName =
   | 'cas'
   | 'read'
   | 'request'
-  | 'transfer';
+  | 'transfer'
+  | 'download'
+  | 'ping';
 
 export type DrillValue = number | null | boolean | number[] | [number | null, number];
 
@@ -84,7 +86,7 @@ export interface Drills<Live = unknown> {
     rate: number;
     clients: number;
     mix: Partial<Record<DrillOperationName, number>>;
-    /** Keys of counters and registers. */
+    /** Keys of counters and registers; websockets. */
     keys?: number;
   };
   /** Roles that faults can be aimed at: 'master', 'owner', ... */

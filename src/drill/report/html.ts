@@ -1,6 +1,17 @@
 import { renderChart } from './chart.ts';
 import { text } from './escape.ts';
-import { awayOf, count, type DrillRun, duration, faultOf, headline, lostOf, outcomeOf } from './run.ts';
+import {
+  awayOf,
+  count,
+  type DrillRun,
+  duration,
+  faultOf,
+  headline,
+  lastingOf,
+  lostOf,
+  outcomeOf,
+  survivedOf,
+} from './run.ts';
 
 /** A page that stands alone: no script, nothing fetched, light and dark after the reader's system. Pure: the same runs give the same bytes. */
 export function renderHtml(runs: DrillRun[]): string {
@@ -29,6 +40,7 @@ ${runs.map(section).join('\n')}
 }
 
 function summary(runs: DrillRun[]): string {
+  const lasting = runs.some((run) => survivedOf(run) !== '');
   const head = [
     'Service',
     'Fault',
@@ -39,6 +51,7 @@ function summary(runs: DrillRun[]): string {
     'Stale',
     'Errors',
     'p99',
+    ...(lasting ? ['Survived'] : []),
     'Result',
   ];
   const rows = runs.map((run, n) => {
@@ -52,6 +65,7 @@ function summary(runs: DrillRun[]): string {
       count(verdict.stale),
       count(recovery.errorsOutsideGap),
       recovery.p99OutsideGapMs === null ? '–' : duration(recovery.p99OutsideGapMs),
+      ...(lasting ? [survivedOf(run) || '–'] : []),
     ];
     return `<tr><th scope="row"><a href="#drill-${n}">${text(verdict.drill.service)}</a></th><td>${text(faultOf(run))}</td>${figures
       .map((figure) => `<td class="figure">${text(figure)}</td>`)
@@ -63,7 +77,7 @@ function summary(runs: DrillRun[]): string {
 ${rows.join('\n')}
 </tbody>
 </table></div>
-<p class="small">Away: longest time without an acknowledged write around the fault, less the 99th percentile of such times before it. Lost: acknowledged, and absent from the final read. Errors and p99: outside that time.</p>`;
+<p class="small">Away: longest time without an acknowledged write around the fault, less the 99th percentile of such times before it. Lost: acknowledged, and absent from the final read. Errors and p99: outside that time.${lasting ? ' Survived: connections that last and were open then.' : ''}</p>`;
 }
 
 function section(run: DrillRun, n: number): string {
@@ -124,7 +138,8 @@ function models({ verdict }: DrillRun): string {
   return `<div><h3>What became of it</h3><div class="models">${tables.join('')}</div></div>`;
 }
 
-function details({ verdict, comparison }: DrillRun): string {
+function details(run: DrillRun): string {
+  const { verdict, comparison } = run;
   const { drill, recovery, history, operations } = verdict;
   const rows: [string, string][] = [
     [
@@ -138,6 +153,7 @@ function details({ verdict, comparison }: DrillRun): string {
       recovery.longestStallMs === null ? '–' : `${duration(recovery.longestStallMs)} without an answer`,
     ],
     ['errors in the gap', count(recovery.errorsInGap)],
+    ...lastingOf(run).map((sentence): [string, string] => ['connections', sentence]),
     ['client', drill.client],
     [
       'versions',

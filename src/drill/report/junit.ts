@@ -71,6 +71,10 @@ function properties({ verdict }: DrillRun): [string, string][] {
     ...(history.sha256 === undefined ? [] : ([['history.sha256', history.sha256]] as [string, string][])),
     ['rtoMs', String(verdict.recovery.rtoMs)],
     ['lost', String(verdict.lost)],
+    ...(verdict.lasting ?? []).map(({ kind, struck, survived }): [string, string] => [
+      kind,
+      `${survived} of ${struck} survived`,
+    ]),
     ...Object.entries(drill.versions).map(([name, version]): [string, string] => [
       `version.${text(name)}`,
       version,

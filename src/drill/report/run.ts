@@ -18,7 +18,9 @@ export function faultOf({ verdict }: DrillRun): string {
 }
 
 /** What the drill comes to in one word: the promise where there is one, else the verdict. */
-export function outcomeOf({ verdict }: DrillRun): 'kept' | 'broken' | 'valid' | 'invalid' | 'unknown' {
+export function outcomeOf({
+  verdict,
+}: Pick<DrillRun, 'verdict'>): 'kept' | 'broken' | 'valid' | 'invalid' | 'unknown' {
   if (
     verdict.promise.result !== null &&
     !(verdict.result === 'invalid' && verdict.promise.result !== 'broken')
@@ -40,10 +42,38 @@ export function blameOf({ verdict }: DrillRun): string {
   return blame.map(({ service, share }) => `${service} ${Math.round(share * 100)}%`).join(', ');
 }
 
+/** Connections that were open in the fault and survived it, of how many: '24 of 27'; '' where clients have none that last. */
+export function survivedOf({ verdict }: DrillRun): string {
+  const { lasting = [] } = verdict;
+  const of = (what: 'struck' | 'survived'): number => lasting.reduce((sum, one) => sum + one[what], 0);
+  return lasting.length === 0 ? '' : `${count(of('survived'))} of ${count(of('struck'))}`;
+}
+
+/** A sentence for each kind of connections that last: '6 of 8 websockets survived; those cut were back after 340 ms'. */
+export function lastingOf({ verdict }: DrillRun): string[] {
+  return (verdict.lasting ?? []).map((one) => {
+    const { kind, struck, survived, brokenOutside, longestAwayMs, notBack = 0 } = one;
+    const back =
+      notBack > 0
+        ? `; ${count(notBack)} never came back`
+        : longestAwayMs === undefined || longestAwayMs === null
+          ? ''
+          : `; those cut were back after ${duration(longestAwayMs)} at most`;
+    const elsewhen = brokenOutside > 0 ? `; ${count(brokenOutside)} broke at another time` : '';
+    return `${count(survived)} of ${count(struck)} ${kind} survived${back}${elsewhen}`;
+  });
+}
+
 /** How many acknowledged writes were lost; a doubt is not a zero. */
 export function lostOf({ verdict }: DrillRun): string {
   return verdict.lost === null ? 'not known' : count(verdict.lost);
 }
+
+/** Acknowledged writes of something that is stored; requests store nothing that could be looked up. */
+export const writesOf = ({ models }: Verdict): number =>
+  Object.entries(models)
+    .filter(([model]) => model !== 'request')
+    .reduce((sum, [, counts]) => sum + (counts['acknowledged'] ?? 0), 0);
 
 /** One or two sentences for a person in a hurry. */
 export function headline(run: DrillRun): string {
@@ -62,7 +92,7 @@ export function headline(run: DrillRun): string {
     const { attempted, acknowledged } = verdict.operations;
     return `${away}${count(acknowledged)} of ${count(attempted)} requests were answered.`;
   }
-  const writes = count(stored.reduce((sum, [, counts]) => sum + (counts['acknowledged'] ?? 0), 0));
+  const writes = count(writesOf(verdict));
   const lost =
     verdict.lost === null
       ? `Whether any of ${writes} acknowledged writes was lost is not known`

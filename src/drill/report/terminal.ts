@@ -1,12 +1,29 @@
 import type { Timeline } from '../timeline.ts';
-import { awayOf, blameOf, count, type DrillRun, duration, faultOf, lostOf, outcomeOf } from './run.ts';
+import {
+  awayOf,
+  blameOf,
+  count,
+  type DrillRun,
+  duration,
+  faultOf,
+  lastingOf,
+  lostOf,
+  outcomeOf,
+  survivedOf,
+} from './run.ts';
 
 const blocks = '▁▂▃▄▅▆▇█';
 
 /** One table of all drills, then a line per service: how many operations were acknowledged over time. Plain text, `width` columns. */
 export function renderTerminal(runs: DrillRun[], width = 100): string {
+  // Only some clients have connections that last.
+  const lasting = runs.some((run) => survivedOf(run) !== '');
   const rows = [
-    ['SERVICE', 'FAULT', 'AWAY', 'PROMISED', 'LOST', 'DUPLICATED', 'STALE', 'ERRORS', 'P99', 'RESULT'],
+    [
+      ...['SERVICE', 'FAULT', 'AWAY', 'PROMISED', 'LOST', 'DUPLICATED', 'STALE', 'ERRORS', 'P99'],
+      ...(lasting ? ['SURVIVED'] : []),
+      'RESULT',
+    ],
     ...runs.map((run) => {
       const { verdict } = run;
       const { promise, recovery } = verdict;
@@ -20,6 +37,7 @@ export function renderTerminal(runs: DrillRun[], width = 100): string {
         count(verdict.stale),
         count(recovery.errorsOutsideGap),
         recovery.p99OutsideGapMs === null ? '–' : duration(recovery.p99OutsideGapMs),
+        ...(lasting ? [survivedOf(run) || '–'] : []),
         outcomeOf(run),
       ];
     }),
@@ -36,6 +54,11 @@ export function renderTerminal(runs: DrillRun[], width = 100): string {
   for (const run of runs) {
     const whose = blameOf(run);
     if (whose !== '') lines.push(`${faultOf(run)}: away because of ${whose}`);
+  }
+  for (const run of runs) {
+    const sentences = lastingOf(run);
+    if (sentences.length > 0)
+      lines.push(`${run.verdict.drill.service}, ${faultOf(run)}: ${sentences.join(', ')}`);
   }
   for (const run of runs)
     for (const why of run.verdict.why) lines.push(`${run.verdict.drill.service}: ${why}`);
@@ -75,8 +98,8 @@ export function renderTimeline(timeline: Timeline, width: number): string {
   return cells.join('').slice(0, width);
 }
 
-/** Aligned columns, two spaces between; the first two are words, the rest figures. */
-function columns(rows: string[][]): string[] {
+/** Aligned columns, two spaces between; the first two and the last are words, the rest figures. */
+export function columns(rows: string[][]): string[] {
   const widths = rows[0]!.map((_, n) => Math.max(...rows.map((row) => row[n]!.length)));
   return rows.map((row) =>
     row

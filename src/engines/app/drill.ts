@@ -1,32 +1,77 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster, Service } from '../../file/cluster.ts';
-import type { Drills } from '../drill.ts';
+import type { DrillClient, Drills } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
-import type { AppSpec } from './schema.ts';
-import type { Door } from './web-client.ts';
+import { type Door, websockets } from './door.ts';
+import type { AppSpec, TransactionSpec } from './schema.ts';
 
 /** Requests a second: a gap is known to 4 ms in each half of the clients. */
 const rate = 500;
 
-/** What all drills of something that answers HTTP have in common. */
-export const webLoad = { rate, clients: 16, mix: { request: rate - 2, transfer: 2 } };
-export const plainLoad = { rate, clients: 16, mix: { request: 1 } };
+const clients = 16;
+/** Pings a second of all websockets: that one was cut is known to some 200 ms. */
+const pings = 40;
 
-/** The path that the check asks for; what does not speak HTTP has none. */
-export function doorAt(host: string, port: number, check: Check | undefined): Door {
-  return { host, port, ...(check?.kind === 'http' ? { path: check.path ?? '/' } : {}) };
+/** What drills of something that answers HTTP, or only accepts connections, have in common. */
+export function webLoad({ path, download, websocket }: Door): Drills['load'] {
+  if (path === undefined) return { rate, clients, mix: { request: 1 } };
+  const mix = {
+    request: rate,
+    transfer: 2,
+    ...(download === undefined ? {} : { download: 1 }),
+    ...(websocket === undefined ? {} : { ping: pings }),
+  };
+  return {
+    rate: Object.values(mix).reduce((sum, share) => sum + share, 0),
+    clients,
+    mix,
+    ...(websocket === undefined ? {} : { keys: websockets }),
+  };
+}
+
+/** The clients in words. */
+export const webClientOf = ({ host, port, download, websocket }: Door, where = ''): string =>
+  [
+    `node:http, ${clients} clients`,
+    ...(download === undefined ? [] : ['long downloads']),
+    ...(websocket === undefined ? [] : [`ws, ${websockets} websockets`]),
+    `at ${where}${host}:${port}`,
+  ].join(', ');
+
+/** The path that the check asks for, which what does not speak HTTP has not, and what the app's `drill` names. */
+export function doorAt(host: string, port: number, check: Check | undefined, drill?: AppSpec['drill']): Door {
+  const { download, websocket } = drill ?? {};
+  const http = check?.kind === 'http' || download !== undefined || websocket !== undefined;
+  if (!http) return { host, port };
+  return {
+    ...{ host, port, path: (check?.kind === 'http' && check.path) || '/' },
+    ...(download === undefined ? {} : { download }),
+    ...(websocket === undefined ? {} : { websocket }),
+  };
+}
+
+/** Connects the clients; loads them only now. */
+export async function openWeb(doors: Door[]): Promise<DrillClient> {
+  const { WebClient } = await import('./web-client.ts');
+  const client = new WebClient(doors);
+  try {
+    await client.ready();
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return client;
 }
 
 /** Drills of the servers, seen by clients who come in through the director before them, or straight where there is none. */
 export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Promise<Drills> {
   const doors = doorsOf(service, cluster);
-  const http = doors.every((door) => door.path !== undefined);
   const first = doors[0]!;
   return {
-    client: `node:http, ${webLoad.clients} clients, at ${first.host}:${first.port}`,
+    client: webClientOf(first),
     models: { request: {} },
     replicas: [],
-    load: http ? webLoad : plainLoad,
+    load: webLoad(first),
     roles: ['member'],
     standard: ['kill-member', 'freeze-member'],
     forMs: 4_000,
@@ -37,7 +82,7 @@ export async function appDrills(service: Service<AppSpec>, cluster: Cluster): Pr
       return { host, member: `${service.name}@${host}` };
     },
     unserved: () => [],
-    open: async () => new (await import('./web-client.ts')).WebClient(doors),
+    open: () => openWeb(doors),
   };
 }
 
@@ -46,10 +91,11 @@ const transactionRate = 20;
 
 /** Drills seen by the app's customers, whose transactions go through everything that it uses. Undefined: the file does not say what one is. */
 export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): Drills | undefined {
-  const spec = service.spec.drill;
-  if (spec === undefined) return undefined;
+  const { request, read, complete } = service.spec.drill ?? {};
+  if (request === undefined || read === undefined) return undefined;
+  const spec: TransactionSpec = { request, read, complete: complete! };
   const [door] = doorsOf(service, cluster);
-  const { method, path } = spec.request;
+  const { method, path } = request;
   return {
     client: `node:http, ${transactionRate} × ${method} ${path} a second, at ${door!.host}:${door!.port}`,
     models: { set: {} },
@@ -71,7 +117,7 @@ export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): 
 }
 
 function doorsOf(service: Service<AppSpec>, cluster: Cluster): Door[] {
-  const { check, port } = service.spec;
+  const { check, port, drill } = service.spec;
   // A director's spec, as far as it is needed here: engines do not know each other.
   interface Front {
     vip: string[];
@@ -81,7 +127,7 @@ function doorsOf(service: Service<AppSpec>, cluster: Cluster): Door[] {
     if (other.type !== 'director') continue;
     const { vip, listen } = other.spec as Front;
     const at = listen.find((one) => one.to === service.name && one.proto === 'tcp');
-    if (at) return [doorAt(vip[0]!, at.port[0], check)];
+    if (at) return [doorAt(vip[0]!, at.port[0], check, drill)];
   }
-  return service.hosts.map((host) => doorAt(cluster.hosts[host]!.address, port, check));
+  return service.hosts.map((host) => doorAt(cluster.hosts[host]!.address, port, check, drill));
 }

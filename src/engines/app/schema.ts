@@ -2,28 +2,49 @@ import { z } from 'zod';
 import { check } from '../../file/check.ts';
 import { duration, line, port, size, text } from '../../file/units.ts';
 
-const transaction = z.strictObject({
-  request: z
-    .string()
-    .regex(/^(POST|PUT) \/\S*$/, 'a method and a path, as `POST /order`')
-    .transform((text) => {
-      const [method, path] = text.split(' ') as [string, string];
-      return { method, path };
-    })
-    .describe(
-      'What a client of `drill --end-to-end` sends, with an Idempotency-Key of its own each time; any 2xx acknowledges it',
-    ),
-  read: z
-    .string()
-    .regex(/^\/\S*\{id\}\S*$/, 'a path with {id} in it, as "/order/{id}"')
-    .describe('Where one is looked up by its key in the end: 200, or 404 when it is not known'),
-  complete: z
-    .array(line)
-    .default([])
-    .describe('Fields that the JSON of the answer has once everything has been done'),
-});
+const path = z.string().regex(/^\/\S*$/, 'a path, as /file.bin');
 
-export type TransactionSpec = z.infer<typeof transaction>;
+const drill = z
+  .strictObject({
+    request: z
+      .string()
+      .regex(/^(POST|PUT) \/\S*$/, 'a method and a path, as `POST /order`')
+      .transform((text) => {
+        const [method, path] = text.split(' ') as [string, string];
+        return { method, path };
+      })
+      .describe(
+        'What a client of `drill --end-to-end` sends, with an Idempotency-Key of its own each time; any 2xx acknowledges it',
+      )
+      .optional(),
+    read: z
+      .string()
+      .regex(/^\/\S*\{id\}\S*$/, 'a path with {id} in it, as "/order/{id}"')
+      .describe('Where one is looked up by its key in the end: 200, or 404 when it is not known')
+      .optional(),
+    complete: z
+      .array(line)
+      .default([])
+      .describe('Fields that the JSON of the answer has once everything has been done'),
+    download: path
+      .optional()
+      .describe('Something of tens of megabytes, which clients of every drill take slowly: does it break?'),
+    websocket: path
+      .optional()
+      .describe(
+        'Answered as a websocket, which clients of every drill hold open: is it cut, and how soon back?',
+      ),
+  })
+  .refine(
+    ({ request, read }) => (request === undefined) === (read === undefined),
+    'request and read belong together: what is sent, and where it is looked up in the end',
+  );
+
+export interface TransactionSpec {
+  request: { method: string; path: string };
+  read: string;
+  complete: string[];
+}
 
 /** `type: app`: a user's own server process, one on each host. Durations are milliseconds, sizes bytes. */
 export const schema = z.strictObject({
@@ -61,7 +82,7 @@ export const schema = z.strictObject({
     .describe(
       "A zookeeper of `uses` in which each member has a node while its check passes; a director's pool then follows the nodes",
     ),
-  drill: transaction.optional().describe('What clients of `drill --end-to-end` do'),
+  drill: drill.optional().describe('What clients of `drill` do beside short requests'),
   memory: size({ min: 2 ** 20 })
     .optional()
     .describe('Most memory the process may take, for example 256mb'),

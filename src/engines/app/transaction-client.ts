@@ -1,8 +1,8 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
+import type { Door } from './door.ts';
 import type { TransactionSpec } from './schema.ts';
-import type { Door } from './web-client.ts';
 
 /** After this a client has given up, milliseconds: longer than whatever stands behind the app takes to fail over. */
 const patience = 20_000;

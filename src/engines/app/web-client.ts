@@ -1,14 +1,9 @@
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
-
-/** Where clients knock. */
-export interface Door {
-  host: string;
-  port: number;
-  /** Path to ask for; undefined: it does not speak HTTP, and a connection that is accepted is an answer. */
-  path?: string;
-}
+import { type Door, websockets } from './door.ts';
+import { download } from './download.ts';
+import { HeldSockets } from './held-sockets.ts';
 
 /** After this a client has given up, milliseconds. */
 const patience = 1_000;
@@ -17,26 +12,37 @@ const pieces = 20;
 
 /**
  * Browsers, about: half of the clients open a connection for every request, half keep theirs, and a few send a request that
- * takes two seconds, a header at a time, whose connection has to survive whatever happens meanwhile. An answer below 500 counts.
+ * takes two seconds, a header at a time, whose connection has to survive whatever happens meanwhile; where the app has them, long
+ * downloads and websockets. An answer below 500 counts.
  */
 export class WebClient implements DrillClient {
   #doors: Door[];
   #next = 0;
+  #sockets: HeldSockets;
   #kept = new Agent({ keepAlive: true, maxSockets: 256, maxFreeSockets: 256, scheduling: 'fifo' });
 
   /** Several doors are taken in turn: clients of a service that no director stands before. */
   constructor(doors: Door[]) {
     this.#doors = doors;
+    this.#sockets = new HeldSockets(doors);
+  }
+
+  /** Opens the websockets. */
+  async ready(): Promise<void> {
+    const names = Array.from({ length: websockets }, (_, n) => `w${n}`);
+    if (this.#doors[0]!.websocket !== undefined) await this.#sockets.open(names);
   }
 
   /** New and kept connections are timed each by themselves: they come back at different times. */
   groupOf({ p, f }: DrillOperation): string | undefined {
-    return f === 'transfer' ? undefined : p % 2 === 0 ? 'new connections' : 'kept connections';
+    return f !== 'request' ? undefined : p % 2 === 0 ? 'new connections' : 'kept connections';
   }
 
-  invoke({ p, f }: DrillOperation): Promise<DrillOutcome> {
+  invoke({ p, f, k }: DrillOperation): Promise<DrillOutcome> {
+    if (f === 'ping') return this.#sockets.ping(k!);
     const door = this.#doors[this.#next++ % this.#doors.length]!;
     if (door.path === undefined) return knock(door);
+    if (f === 'download') return download(door, door.download!);
     return f === 'transfer' ? transfer(door, door.path) : this.#ask(door, door.path, p % 2 !== 0);
   }
 
@@ -45,6 +51,7 @@ export class WebClient implements DrillClient {
   }
 
   async close(): Promise<void> {
+    this.#sockets.close();
     this.#kept.destroy();
   }
 

@@ -1,7 +1,8 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster, Service } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
-import { doorAt, plainLoad, webLoad } from '../app/drill.ts';
+import { doorAt, openWeb, webClientOf, webLoad } from '../app/drill.ts';
+import type { AppSpec } from '../app/schema.ts';
 import type { Drills, DrillTarget } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
 import { agentName } from './members.ts';
@@ -17,13 +18,13 @@ export async function directorDrills(
 ): Promise<Drills<DirectorsLive>> {
   const { listen: listens, vip } = service.spec;
   const listen = listens.find((one) => one.proto === 'tcp') ?? listens[0]!;
-  const check = listen.check ?? (cluster.services[listen.to]!.spec as { check?: Check }).check;
-  const door = doorAt(vip[0]!, listen.port[0], check);
+  const behind = cluster.services[listen.to]!.spec as { check?: Check; drill?: AppSpec['drill'] };
+  const door = doorAt(vip[0]!, listen.port[0], listen.check ?? behind.check, behind.drill);
   return {
-    client: `node:http, ${webLoad.clients} clients, at the VIP ${door.host}:${door.port}`,
+    client: webClientOf(door, 'the VIP '),
     models: { request: {} },
     replicas: [],
-    load: door.path === undefined ? plainLoad : webLoad,
+    load: webLoad(door),
     roles: ['owner', 'standby', 'agent', 'app'],
     standard: [
       ...(service.hosts.length > 1 ? ['cut-owner', 'kill-owner', 'freeze-owner', 'power-off-owner'] : []),
@@ -35,7 +36,7 @@ export async function directorDrills(
     aim: (role, live, pick) => aim(service, role, live, pick, listenName(listen)),
     unserved: (live) => unserved(service, live),
     unfinished: (live) => (live ? notServing(service, live) : ['no director answers']),
-    open: async () => new (await import('../app/web-client.ts')).WebClient([door]),
+    open: () => openWeb([door]),
   };
 }
 
