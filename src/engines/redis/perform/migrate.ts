@@ -7,9 +7,9 @@ import { adminUser } from '../users.ts';
 import { gate, on, seatNamed, type World } from './world.ts';
 
 /** Keys on their way at once, of one slot or of several: both ends serve nobody else meanwhile, and Redis takes what came in one flight in one go. */
-const flight = 40;
+const flight = 20;
 /** Slots that are open at once: what an interruption leaves for the next `up` to finish, and for which clients are sent by ASK. */
-const openAtOnce = 32;
+const openAtOnce = 16;
 
 /**
  * Moves slots with their keys from one member to another while clients read and write; each slot is at any moment served by exactly one of
