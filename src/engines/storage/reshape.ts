@@ -98,7 +98,7 @@ const countMarks = `import os, sys
 volume, addresses = sys.argv[1], sys.argv[2:]
 names = []
 for brick in os.scandir(f'state/vols/{volume}/bricks'):
-    kept = dict(line.rstrip('\n').split('=', 1) for line in open(brick) if '=' in line)
+    kept = dict(line.strip().split('=', 1) for line in open(brick) if '=' in line)
     if kept['hostname'] in addresses:
         names.append(f"trusted.afr.{kept['brick-id']}")
 def marked(entry):
