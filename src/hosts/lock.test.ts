@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -42,6 +43,30 @@ test('kill -9 of the holder frees it', async () => {
   let answer = await lockFile(at);
   for (let passes = 0; 'heldBy' in answer && passes < 100; passes += 1) answer = await lockFile(at);
   await held(answer).release();
+});
+
+test('a process with nothing else to do lives until it has released, also when the pipes to the holder close late', async () => {
+  const at = path();
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-lock-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  // What stays behind has the pipes for a moment longer than flock itself.
+  writeFileSync(join(folder, 'flock'), '#!/bin/sh\nsleep 0.5 &\necho locked\nexec cat >/dev/null\n', {
+    mode: 0o755,
+  });
+  const source = `
+    const { lockFile } = await import(${JSON.stringify(join(import.meta.dirname, 'lock.ts'))});
+    await (await lockFile(${JSON.stringify(at)})).release();
+    console.log('released');`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, PATH: `${folder}:${process.env['PATH']}` },
+  });
+  let said = '';
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  const [exit] = await once(child, 'close');
+  expect({ exit, said }).toEqual({ exit: 0, said: 'released\n' });
 });
 
 test('a lock that cannot be is an error that names it', async () => {

@@ -33,7 +33,8 @@ export async function lockFile(path: string): Promise<Lock | Held> {
       stderr += chunk;
     });
     child.stdin.on('error', () => {});
-    const closed = new Promise<void>((done) => child.once('close', () => done()));
+    // Not `close`: that waits for the pipes, which keep nothing alive, and this process would end before it.
+    const ended = new Promise<void>((done) => child.once('exit', () => done()));
     child.once('error', reject);
     child.once('close', (exit) => {
       if (exit === 75) resolve({ heldBy: Number.parseInt(readFileSync(path, 'utf8'), 10) || 0 });
@@ -49,7 +50,7 @@ export async function lockFile(path: string): Promise<Lock | Held> {
         release() {
           child.ref();
           child.stdin.end();
-          return closed;
+          return ended;
         },
       });
     });
