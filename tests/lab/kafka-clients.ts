@@ -29,7 +29,7 @@ export async function accessOf({ file }: TestCluster): Promise<Access> {
     brokers: given['URL']!.split(','),
     user: given['USER']!,
     password: given['PASSWORD']!,
-    libs: libraries(service).at(-1)!,
+    libs: libraries(service, { kind: 'lab', root: '' }).at(-1)!,
     protocol: given['PROTOCOL']!,
     version: versionOf(service),
     ...(given['CA'] ? { ca: given['CA'].replaceAll('\\n', '\n') } : {}),

@@ -23,6 +23,7 @@ const live = (more: Partial<KafkaLive> = {}): KafkaLive => ({
   moving: 0,
   topics: {},
   software: true,
+  lacking: [],
   ...more,
 });
 

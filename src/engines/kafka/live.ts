@@ -66,6 +66,8 @@ export interface KafkaLive {
   users?: string[];
   /** What the members run is on this machine. */
   software: boolean;
+  /** Real machines that have no copy of it yet. */
+  lacking: string[];
   /** Why it could not be fetched the last time. */
   notFetched?: string;
 }

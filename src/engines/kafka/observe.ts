@@ -5,7 +5,7 @@ import { memberFolder } from '../../hosts/supervise.ts';
 import { asking, type Kafka, reason } from './client.ts';
 import type { Disk, KafkaLive, LiveNode, LiveVoter, Partition, Quorum } from './live.ts';
 import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
-import { hasSoftware, notFetched } from './software.ts';
+import { hasCopy, hasSoftware, notFetched } from './software.ts';
 import { wantedTopics } from './topics.ts';
 import { fromDashed } from './uuid.ts';
 
@@ -23,6 +23,8 @@ export const throttleKeys = ['leader.replication.throttled.rate', 'follower.repl
 
 interface Found {
   node: LiveNode;
+  /** Its host has no copy of the software. */
+  lacking: boolean;
   quorum?: Quorum;
   partitions?: Partition[];
   brokers?: number[];
@@ -81,6 +83,7 @@ export async function observeKafka(
     topics: more?.topics ?? {},
     ...(more ? { users: more.users } : {}),
     software: hasSoftware(service),
+    lacking: [...new Set(found.filter(({ lacking }) => lacking).map(({ node }) => node.host))],
     ...(sentence ? { notFetched: sentence } : {}),
   };
 }
@@ -106,7 +109,8 @@ async function observeNode(
   const { state, why, ...rest } = asked as Awaited<ReturnType<typeof askBroker>> & { why?: string };
   const { quorum, partitions, brokers, ...facts } = rest;
   return {
-    node: { ...base, state, ...(why ? { why } : {}), ...facts, ...(disk ? { disk } : {}) },
+    node: { ...base, state, ...(why ? { why } : {}), ...facts, ...(disk ? { disk: disk.disk } : {}) },
+    lacking: disk?.lacking ?? false,
     ...(quorum ? { quorum } : {}),
     ...(partitions ? { partitions } : {}),
     ...(brokers ? { brokers } : {}),
@@ -232,23 +236,30 @@ async function observeAll(work: Work, { host }: LiveNode) {
   });
 }
 
-/** What lies on the member's disk; undefined when the host does not answer. */
-async function diskOf({ cluster, reach }: Work, name: string, host: string): Promise<Disk | undefined> {
-  const root = (cluster.hosts[host] ?? cluster.former?.[host])!.root;
-  const folder = memberFolder({ name }, root);
+/** What lies on the member's disk, and whether the software is there; undefined when the host does not answer. */
+async function diskOf(
+  { service, cluster, reach }: Work,
+  name: string,
+  host: string,
+): Promise<{ disk: Disk; lacking: boolean } | undefined> {
+  const entry = (cluster.hosts[host] ?? cluster.former?.[host])!;
+  const folder = memberFolder({ name }, entry.root);
   try {
     const { lines } = await reach.host(host).run(
       `told=false
 [ ! -s '${folder}/data/first' ] || told=true
+lacking=false
+${entry.kind === 'lab' ? '' : `${hasCopy(entry, service)} || lacking=true`}
 get() { sed -n "s/^$1=//p" '${folder}/data/log/meta.properties' 2>/dev/null; }
-printf '{"told":%s,"cluster":"%s","node":"%s","directory":"%s"}\\n' $told "$(get cluster.id)" "$(get node.id)" "$(get directory.id)"
+printf '{"told":%s,"lacking":%s,"cluster":"%s","node":"%s","directory":"%s"}\\n' $told $lacking "$(get cluster.id)" "$(get node.id)" "$(get directory.id)"
 `,
       { timeoutMs: 5_000 },
     );
-    const { told, cluster: id, node, directory } = lines[0] as Record<string, string>;
+    const { told, lacking, cluster: id, node, directory } = lines[0] as Record<string, string>;
+    const formatted = id ? { cluster: id, node: Number(node), directory: directory ?? '' } : undefined;
     return {
-      told: String(told) === 'true',
-      ...(id ? { formatted: { cluster: id, node: Number(node), directory: directory ?? '' } } : {}),
+      disk: { told: String(told) === 'true', ...(formatted ? { formatted } : {}) },
+      lacking: String(lacking) === 'true',
     };
   } catch {
     return undefined;

@@ -15,6 +15,7 @@ import { whyVote } from './plan.ts';
 import { addVoter, removeVoter, type Voter } from './raft.ts';
 import { type KafkaService, memberName, nodeOf, type Seat, seatsOf } from './seats.ts';
 import { makeTopics } from './serve.ts';
+import { shipSoftware } from './ship.ts';
 import { fetchSoftware } from './software.ts';
 import { topicDifferences } from './topics.ts';
 import { clusterId, firstDirectory } from './uuid.ts';
@@ -53,6 +54,10 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
   switch (action.name) {
     case 'fetch':
       return fetchSoftware(service, cluster, say);
+    case 'ship': {
+      const { host } = seatOf(doing, name);
+      return shipSoftware(service, doing.reach.host(host), cluster.hosts[host]!.root, say);
+    }
     case 'tree':
       return makeRoot(service, cluster, doing.reach, say);
     case 'form':

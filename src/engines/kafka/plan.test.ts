@@ -54,6 +54,7 @@ const live = (more: Partial<KafkaLive> = {}): KafkaLive => ({
   topics: {},
   users: ['app'],
   software: true,
+  lacking: [],
   ...more,
 });
 const script = (verb: string, host: string): Step => ({
@@ -95,6 +96,22 @@ describe('the plan of Kafka', () => {
       base(three, { 'events@d2': [script('start', 'd2')] }),
     );
     expect(ids(steps)).toEqual(['start events@d2', 'ready events@d2', 'serve events']);
+  });
+
+  it('a real machine without Kafka is sent it before its member starts; one that has it is not', () => {
+    const real = structuredClone(cluster);
+    for (const host of Object.values(real.hosts)) host.kind = 'ssh';
+    const nodes = { ...live().nodes, 'events@d2': node('d2', 'silent') };
+    const starts = { 'events@d2': [script('start', 'd2')] };
+    const steps = (lacking: string[]) =>
+      planKafka(three, real, live({ nodes, lacking }), base(three, starts));
+    expect(ids(steps([]))).not.toContain('ship events@d2');
+    const sent = steps(['d2']);
+    expect(ids(sent).filter((id) => id.startsWith('ship'))).toEqual(['ship events@d2']);
+    expect(sent.find(({ id }) => id === 'start events@d2')!.needs).toContain('ship events@d2');
+    const first = ids(planKafka(three, real, undefined, base(three)));
+    expect(first.filter((id) => id.startsWith('ship'))).toHaveLength(3);
+    expect(ids(planKafka(three, cluster, undefined, base(three)))).not.toContain('ship events@d1');
   });
 
   it('a new broker gets partitions, also where nobody could tell of them when it was planned', () => {

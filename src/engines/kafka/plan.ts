@@ -104,9 +104,25 @@ export function planKafka(
     const from = [service.spec.path, 'the cache', tarball, 'Maven'].filter(Boolean).join(', else ');
     fetch.push(engine('fetch', service.name, `Kafka ${version} is needed: from ${from}`));
   }
+  // Real machines have a copy of their own; those that were not looked at are asked for it when they are.
+  const without = seats.filter(
+    ({ host }, at) =>
+      cluster.hosts[host]!.kind !== 'lab' &&
+      (live?.lacking.includes(host) ?? true) &&
+      seats.findIndex((one) => one.host === host) === at,
+  );
+  const shipped = without.map((seat) =>
+    engine(
+      'ship',
+      seat.name,
+      `Kafka is not on ${seat.host}`,
+      { name: seat.name },
+      { needs: fetch.map(({ id }) => id) },
+    ),
+  );
   const keeper = service.spec.metadata;
   // What is to be there before anybody starts.
-  const first: Step[] = [...fetch];
+  const first: Step[] = [...fetch, ...shipped];
   if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving'))
     first.push(engine('tree', service.name, `its metadata are in ${keeper}`));
   const fetched = first.map(({ id }) => id);
@@ -165,7 +181,7 @@ export function planKafka(
         ? { ...step, needs: [...step.needs, form.id] }
         : step,
     );
-    steps.splice(0, steps.length, ...fetch, ...writes, form, ...after);
+    steps.splice(0, steps.length, ...fetch, ...shipped, ...writes, form, ...after);
   } else if (first.length > 0) {
     steps.splice(0, steps.length, ...first, ...steps.map((step) => needing(step, fetched)));
     for (const turn of turns) turn.steps = turn.steps.map((step) => needing(step, fetched));

@@ -26,10 +26,11 @@ const service = (spec: Record<string, unknown> = {}): KafkaService => ({
   uses: [],
   spec: schema.parse(spec),
 });
+const lab = { kind: 'lab', root: '/nowhere' } as const;
 const fetched = (of: KafkaService): Promise<void> => fetchSoftware(of, cluster, () => {});
 /** What gave the jar that a member would run. */
 const gave = (of: KafkaService): string => {
-  const libs = libraries(of).find((folder) => existsSync(join(folder, jar)));
+  const libs = libraries(of, lab).find((folder) => existsSync(join(folder, jar)));
   return libs === undefined ? 'nothing' : readFileSync(join(libs, jar), 'utf8').trim();
 };
 const mavenWasAsked = (): boolean => existsSync(join(home, 'maven-asked'));
@@ -101,7 +102,7 @@ describe('where Kafka comes from', { timeout: 60_000 }, () => {
     expect(hasSoftware(named)).toBe(true);
     expect(gave(named)).toBe('tarball');
     expect(mavenWasAsked()).toBe(false);
-    const folder = join(libraries(named).at(-1)!, '..');
+    const folder = join(libraries(named, lab).at(-1)!, '..');
     expect(execFileSync('sha256sum', ['-c', 'checksums'], { cwd: folder, encoding: 'utf8' })).toContain(
       `libs/${jar}: OK`,
     );

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Cluster } from '../../file/cluster.ts';
+import { basename, join } from 'node:path';
+import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { type Download, downloadFolder, fetchDownload, isFetched } from '../../hosts/downloads.ts';
+import { quote } from '../../hosts/shell.ts';
 import { StepFailed } from '../engine.ts';
 import { type KafkaService, versionOf } from './seats.ts';
 
@@ -36,11 +37,15 @@ export function downloadOf(service: KafkaService): Download {
   };
 }
 
-/** Folders that may hold the jars, first the one that the file names. */
-export const libraries = (service: KafkaService): string[] => [
+/** Folders on a host that may hold the jars, first the one that the file names. Hosts of the lab share this machine's cache, a real machine has a copy. */
+export const libraries = (service: KafkaService, host: Pick<HostEntry, 'kind' | 'root'>): string[] => [
   ...(service.spec.path ? [join(service.spec.path, 'libs')] : []),
-  join(downloadFolder(downloadOf(service)), 'libs'),
+  join(host.kind === 'lab' ? downloadFolder(downloadOf(service)) : copyOn(host, service), 'libs'),
 ];
+
+/** Where a real machine keeps its copy: whole, or not there. */
+export const copyOn = ({ root }: Pick<HostEntry, 'root'>, service: KafkaService): string =>
+  join(root, 'software', basename(downloadFolder(downloadOf(service))));
 
 const holdsKafka = (libs: string): boolean =>
   existsSync(libs) && readdirSync(libs).some((jar) => /^kafka_[\d.]+-.*\.jar$/.test(jar));
@@ -49,6 +54,13 @@ const holdsKafka = (libs: string): boolean =>
 export const hasSoftware = (service: KafkaService): boolean =>
   (service.spec.path !== undefined && holdsKafka(join(service.spec.path, 'libs'))) ||
   isFetched(downloadOf(service));
+
+/** Sh that is true where a real machine has what its members run. */
+export const hasCopy = (host: Pick<HostEntry, 'root'>, service: KafkaService): string => {
+  const { path } = service.spec;
+  const own = path ? `ls ${quote(join(path, 'libs'))}/kafka_*.jar >/dev/null 2>&1 || ` : '';
+  return `${own}[ -e ${quote(join(copyOn(host, service), 'whole'))} ]`;
+};
 
 const noteOf = (service: KafkaService, cluster: Cluster): string =>
   join(cluster.home, `${service.name}.not-fetched`);
@@ -77,3 +89,9 @@ export async function fetchSoftware(
     throw new StepFailed(sentence);
   }
 }
+
+/** The folder on this machine that holds `libs/`. */
+export const softwareFolder = (service: KafkaService): string =>
+  service.spec.path !== undefined && holdsKafka(join(service.spec.path, 'libs'))
+    ? service.spec.path
+    : downloadFolder(downloadOf(service));

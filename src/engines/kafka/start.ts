@@ -45,7 +45,7 @@ umask 077
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 mkdir -p data
 libs=
-for one in ${libraries(service).map(quote).join(' ')}; do
+for one in ${libraries(service, host).map(quote).join(' ')}; do
   if ls "$one"/kafka_*.jar >/dev/null 2>&1; then libs=$one; break; fi
 done
 if [ -z "$libs" ]; then

@@ -13,7 +13,7 @@ export function leaveScript(root: string, purge: boolean): string {
   return `for memo in ${folder}/settings/*; do
   [ ! -f "$memo" ] || { sed 1d "$memo" | sh; }
 done
-rm -rf ${folder}/settings ${folder}/boot ${quote(`${root}/kept.json`)}
+rm -rf ${folder}/settings ${folder}/boot ${folder}/software ${quote(`${root}/kept.json`)}
 ${removeSettingsUnit(root)}
 ${endSupervision(root)}
 ${purge ? `rm -rf ${folder}/members` : ''}
