@@ -6,6 +6,7 @@ const engines = [
   'drill-sweep',
   'drill-tiers',
   'kafka',
+  'kafka-ssh',
   'rabbitmq',
   'redis-change',
   'redis-doctor',

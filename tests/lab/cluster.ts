@@ -25,19 +25,18 @@ export class TestCluster {
     writeFileSync(this.file, yaml);
   }
 
-  /** Runs `phalanx ARGS -f FILE`; output of both kinds together. Kills the command after `killAfterMs`, if given. */
-  run(args: string[], options: { killAfterMs?: number; json?: boolean } = {}): Promise<Run> {
+  /** Runs `phalanx ARGS -f FILE`; output of both kinds together. Kills the command after `killAfterMs`, or when it has said `killWhen`, if given. */
+  run(args: string[], options: { killAfterMs?: number; killWhen?: RegExp } = {}): Promise<Run> {
     return new Promise((done, reject) => {
       const child = spawn(join(checkout, 'phalanx'), [...args, '-f', this.file], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let out = '';
-      child.stdout.on('data', (chunk) => {
-        out += chunk;
-      });
-      child.stderr.on('data', (chunk) => {
-        out += chunk;
-      });
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk) => {
+          out += chunk;
+          if (options.killWhen?.test(out)) child.kill('SIGKILL');
+        });
       if (options.killAfterMs !== undefined) setTimeout(() => child.kill('SIGKILL'), options.killAfterMs);
       child.on('error', reject);
       child.on('close', (exit) => done({ exit: exit ?? -1, out }));

@@ -28,12 +28,17 @@ def places(name):
 logging.disable(logging.CRITICAL)
 password = os.environ["PASSWORD"]
 patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
-if os.environ["MODE"] == "cluster":
-    nodes = [ClusterNode(host, port) for host, port in places("HOSTS")]
-    client = RedisCluster(startup_nodes=nodes, password=password, cluster_error_retry_attempts=1, **patience)
-else:
+
+
+def connected():
+    if os.environ["MODE"] == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in places("HOSTS")]
+        return RedisCluster(startup_nodes=nodes, password=password, cluster_error_retry_attempts=1, **patience)
     sentinel = Sentinel(places("SENTINELS"), sentinel_kwargs={"password": password, **patience})
-    client = sentinel.master_for(os.environ["MASTER_NAME"], password=password, **patience)
+    return sentinel.master_for(os.environ["MASTER_NAME"], password=password, **patience)
+
+
+client = connected()
 
 going = True
 
@@ -51,10 +56,17 @@ while going:
     number += 1
     key = f"python:{number}"
     try:
+        client = client or connected()
         client.set(key, number)
         acknowledged.append(key)
         say(ok=number, at=time.monotonic() * 1000)
     except (RedisError, OSError) as error:
         say(error=repr(error))
         time.sleep(0.02)
+    except (TypeError, AttributeError) as error:
+        # Seen in 4.3.4, as Debian 12 has it: while it looks for the cluster again it copies a lock, which cannot be copied, and
+        # never works again. An application makes a new client.
+        say(error=repr(error))
+        client = None
+client = connected()
 say(missing=[key for key in acknowledged if client.get(key) != key[len("python:"):].encode()])
