@@ -205,10 +205,10 @@ async function falseMoves(
   }
 }
 
-/** One endless loop for each core; `timeout` ends them even when this process is killed. */
+/** One loop for each core, as long as its `timeout` lives: that ends even when this process is killed, and a killed one takes nobody along. */
 function keepBusy(ms: number): ChildProcess[] {
   return cpus().map(() =>
-    spawn('timeout', ['-s', 'KILL', String(ms / 1000 + 10), 'sh', '-c', 'while :; do :; done'], {
+    spawn('timeout', ['-s', 'KILL', String(ms / 1000 + 10), 'sh', '-c', 'while kill -0 $PPID; do :; done'], {
       stdio: 'ignore',
     }),
   );
