@@ -31,6 +31,19 @@ PATH=${policy}-bin:$PATH`;
   expect(existsSync(asked)).toBe(false);
 });
 
+test('lists that could not all be fetched, of which apt only warns, are fetched once more', async () => {
+  const fake = `mkdir ${policy}-bin; cd ${policy}-bin
+printf '#!/bin/sh\ncase "$*" in *update*) echo >>updates ;; *install*) echo "installs after $(wc -l <updates)" >&2; exit 100 ;; esac\n' >apt-get
+printf '#!/bin/sh\n[ "$(cat updates 2>/dev/null | wc -l)" -ge 2 ]\n' >apt-cache
+printf '#!/bin/sh\n' >systemctl
+chmod 755 *
+PATH=${policy}-bin:$PATH`;
+  const script = installScript(['phalanx-is-no-package']).replaceAll('/usr/sbin/policy-rc.d', policy);
+  const { exit, stderr } = await machine.run(`${fake}\n${script}`);
+  expect(exit).toBe(1);
+  expect(stderr).toContain('installs after 2');
+});
+
 test('while it installs no service is started; afterwards there is no policy', async () => {
   const script = `${guard(policy)}\nsh ${policy} redis-server start; echo "$?"\n${unguard(policy)}`;
   expect((await machine.run(script)).text).toBe('101');

@@ -43,7 +43,10 @@ fi
 
 function installWanted(): string {
   return `apt() { apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >&2; }
-apt-cache show --no-all-versions $wanted >/dev/null 2>&1 || apt update
+known() { apt-cache show --no-all-versions $wanted >/dev/null 2>&1; }
+# A list that could not be fetched is but a warning to apt. Once more then: a resolver or a network may only have been slow.
+known || apt update || :
+known || { sleep 2; apt update; }
 # On disk, not by asking a running systemd: the machine may be one that is only booted with it later.
 enabled() { [ -z "$(command -v systemctl)" ] || systemctl --root=/ list-unit-files --state=enabled --no-legend --plain | awk '{ print $1 }'; }
 before=$(enabled)

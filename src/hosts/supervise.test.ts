@@ -47,6 +47,7 @@ test("a file can neither leave the member's folder nor take the supervisor's pla
     'env',
     'service/run',
     'log/x',
+    'ended',
     'current',
   ]) {
     const bad = { ...web, files: [{ ...web.files[0]!, path }] };

@@ -3,6 +3,7 @@
  * packages s6 and coreutils on the host.
  */
 export { type HostObserved, observeScript, parseObserved } from './supervise/observe.ts';
+export { asOwner } from './supervise/owner.ts';
 export { type ReleaseSource, releaseFragment } from './supervise/release.ts';
 export {
   diedFragment,

@@ -37,7 +37,7 @@ export class Guest {
     const words = [
       // Whatever ends this process ends the machine too.
       'setpriv --pdeathsig KILL nice -n 10 qemu-system-x86_64',
-      '-accel tcg,thread=multi -cpu Nehalem -smp 2 -m 2048 -nographic -no-reboot -snapshot',
+      '-accel tcg,thread=multi -cpu Nehalem -smp 2 -m 2048 -nographic -snapshot',
       `-kernel ${image.kernel} -initrd ${image.initrd}`,
       `-drive file=${image.disk},format=raw,if=virtio,cache=unsafe`,
       `-netdev user,id=lan,hostfwd=tcp:127.0.0.1:${port}-:22 -device virtio-net-pci,netdev=lan`,
@@ -68,7 +68,7 @@ export class Guest {
     const guest = new Guest(folder, child, config);
     say('booting the guest');
     const started = performance.now();
-    while (!answers(config)) {
+    while (bootOf(config) === undefined) {
       if (child.exitCode !== null || performance.now() - started > bootMs) {
         const last = readFileSync(console, 'latin1').slice(-2000);
         await guest.close();
@@ -90,12 +90,27 @@ export class Guest {
   }
 }
 
-function answers(config: string): boolean {
+/** The id of the guest's boot; undefined while it lets nobody in. */
+function bootOf(config: string): string | undefined {
   try {
-    execFileSync('ssh', ['-F', config, 'phalanx-guest', 'true'], { stdio: 'ignore', timeout: 60_000 });
-    return true;
+    return execFileSync('ssh', ['-F', config, 'phalanx-guest', 'cat /proc/sys/kernel/random/boot_id'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
   } catch {
-    return false;
+    return undefined;
+  }
+}
+
+/** Reboots the guest as its administrator would, and waits until it lets us in again. */
+export async function reboot({ config }: Reached): Promise<void> {
+  const before = bootOf(config);
+  sh({ config }, 'systemctl --no-block reboot');
+  const started = performance.now();
+  for (let now = before; now === before || now === undefined; now = bootOf(config)) {
+    if (performance.now() - started > bootMs) throw new Error('the guest did not come back');
+    await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
 

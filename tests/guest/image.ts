@@ -34,7 +34,17 @@ const packages = [
   'netbase',
   'nftables',
   'procps',
+  'sudo',
 ];
+
+/** Two who are not root: one may be it without a password, one may not. */
+const people = `for person in deploy visitor; do
+  useradd -m -s /bin/bash $person
+  mkdir -m 700 /home/$person/.ssh
+  cp /root/.ssh/authorized_keys /home/$person/.ssh/
+  chown -R $person: /home/$person
+done
+echo 'deploy ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/deploy`;
 
 /** Units that only cost time when every instruction is emulated; sshd, journald and udev are what a real machine has. */
 const masked = [
@@ -146,6 +156,7 @@ function build(folder: string, say: (line: string) => void): void {
     '--customize-hook=mkdir -p -m 700 "$1/root/.ssh"',
     `--customize-hook=cp ${join(work, 'key.pub')} "$1/root/.ssh/authorized_keys"`,
     `--customize-hook=for unit in ${masked.join(' ')}; do ln -sf /dev/null "$1/etc/systemd/system/$unit"; done`,
+    `--customize-hook=chroot "$1" sh -euc "${people.replaceAll('$', '\\$')}"`,
     '--customize-hook=chroot "$1" systemctl enable lan.service',
     '--customize-hook=chroot "$1" update-initramfs -u',
     '--customize-hook=chroot "$1" apt-get clean',

@@ -3,7 +3,7 @@ import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
-import { diedFragment, memberFolder } from '../../hosts/supervise.ts';
+import { asOwner, diedFragment, memberFolder } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { asking, type Kafka, reason } from './client.ts';
 import { blockedBy } from './gate.ts';
@@ -126,13 +126,12 @@ async function form(doing: Doing): Promise<void> {
 }
 
 async function tell({ cluster, reach }: Doing, seat: Seat, text: string): Promise<void> {
-  const folder = `${memberFolder(seat, cluster.hosts[seat.host]!.root)}/data`;
-  const { exit, stderr } = await reach.host(seat.host).run(
-    `mkdir -p ${quote(folder)} && cd ${quote(folder)} || exit 1
+  const { root } = cluster.hosts[seat.host]!;
+  const folder = quote(`${memberFolder(seat, root)}/data`);
+  const write = `mkdir -p ${folder} && cd ${folder} || exit 1
 [ ! -s log/meta.properties ] || exit 0
-printf '%s\\n' ${quote(text)} >first.new && mv first.new first
-`,
-  );
+printf '%s\\n' ${quote(text)} >first.new && mv first.new first`;
+  const { exit, stderr } = await reach.host(seat.host).run(asOwner(seat, root, write));
   if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
 }
 

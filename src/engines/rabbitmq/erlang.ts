@@ -1,6 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
+import { asOwner } from '../../hosts/supervise.ts';
 import { StepFailed } from '../engine.ts';
 import { distributionPort, entryOf, memberName, type RabbitService } from './names.ts';
 
@@ -24,11 +25,12 @@ export async function evaluate(
   timeoutMs = 60_000,
 ): Promise<string> {
   const { root, address } = entryOf(cluster, host);
-  const folder = `${root}/members/${memberName(service, host)}`;
+  const name = memberName(service, host);
+  const folder = `${root}/members/${name}`;
   const script = `HOME=${quote(folder)} exec erl_call -address ${address}:${distributionPort(service.spec)} -e <<'PHALANX_ERLANG'
 ${code}.
 PHALANX_ERLANG`;
-  const { exit, text, stderr } = await reach.host(host).run(script, { timeoutMs });
+  const { exit, text, stderr } = await reach.host(host).run(asOwner({ name }, root, script), { timeoutMs });
   const said = text.trim();
   const value = /^\{ok, ([\s\S]*)\}$/.exec(said)?.[1];
   if (exit !== 0 || value === undefined || /^\{'EXIT',|^\{badrpc,/.test(value))

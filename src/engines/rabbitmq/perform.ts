@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
+import { asOwner } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { ApiRefused, apiOf } from './api.ts';
 import { type Change, differences } from './definitions.ts';
@@ -115,9 +116,11 @@ async function admit(context: Context, hosts: string[], timeoutMs: number): Prom
 }
 
 async function mark({ service, cluster, reach }: Context, host: string, how: 'seed' | 'join'): Promise<void> {
-  const file = `${entryOf(cluster, host).root}/members/${memberName(service, host)}/${admittedFile}`;
+  const { root } = entryOf(cluster, host);
+  const name = memberName(service, host);
+  const file = `${root}/members/${name}/${admittedFile}`;
   const script = `umask 077; mkdir -p "$(dirname ${quote(file)})" && printf ${how} >${quote(`${file}.new`)} && mv ${quote(`${file}.new`)} ${quote(file)}`;
-  const { exit, stderr } = await reach.host(host).run(script, { timeoutMs: 5_000 });
+  const { exit, stderr } = await reach.host(host).run(asOwner({ name }, root, script), { timeoutMs: 5_000 });
   if (exit !== 0) throw new StepFailed(`${host}: ${stderr.trim()}`);
 }
 

@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
-import { restartFragment, startFragment, stopFragment } from '../../hosts/supervise.ts';
+import { asOwner, restartFragment, startFragment, stopFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, EngineAction, Member, Step } from '../engine.ts';
 import { rolling } from '../rolling.ts';
 import { differences } from './definitions.ts';
@@ -248,9 +248,9 @@ function withStrays(
   for (const host of strays) {
     const member = base.members.find((one) => one.host === host)!;
     const { root } = entryOf(cluster, host);
-    const aside = `${stopFragment(member, root)}
-cd ${quote(`${root}/members/${member.name}/data`)}
-mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
+    const data = quote(`${root}/members/${member.name}/data`);
+    const move = `cd ${data} && mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
+    const aside = `${stopFragment(member, root)}\n${asOwner(member, root, move)}`;
     const found = live?.hosts[host];
     const alive = found?.nodes !== undefined && !found.admitted;
     const first: Step = {

@@ -1,5 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
+import { asOwner } from '../../hosts/supervise.ts';
 import type { Definitions } from './definitions.ts';
 import type { QueueView } from './live.ts';
 import { distributionPort, entryOf, memberName, type RabbitService } from './names.ts';
@@ -82,14 +83,16 @@ end.
 export function snapshotScript(service: RabbitService, cluster: Cluster, host: string): string {
   const { root, address } = entryOf(cluster, host);
   const folder = `${root}/members/${memberName(service, host)}`;
-  return `if cd ${quote(folder)} 2>/dev/null; then
-  file=data/snapshot.$$
-  said=$(HOME=${quote(folder)} timeout 3 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
+  const asked = `cd ${quote(folder)} || exit
+file=data/snapshot.$$
+said=$(HOME=${quote(folder)} timeout 3 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
 ${expression(`${folder}/$file`).replaceAll('$\\n', '\\$\\n')}
 PHALANX_ERLANG
 ) || [ -n "$said" ] || said='does not answer within 3 s'
-  if [ "$said" = '{ok, ok}' ]; then cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
-  rm -f "$file"
+if [ "$said" = '{ok, ok}' ]; then cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
+rm -f "$file"`;
+  return `if [ -d ${quote(folder)} ]; then
+${asOwner({ name: memberName(service, host) }, root, asked)}
 fi
 `;
 }

@@ -1,7 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
-import { memberFolder } from '../../hosts/supervise.ts';
+import { asOwner, memberFolder } from '../../hosts/supervise.ts';
 import { type Remedy, type Step, StepFailed } from '../engine.ts';
 import { type Copy, copyOf } from './copies.ts';
 import { type Damage, damageFile, damageText } from './damage.ts';
@@ -56,7 +56,7 @@ export function remedy(
       ? `${copy.why}${copy.newer ? ', so nothing is lost with the damaged file' : ': that may be older than the damaged file'}`
       : 'no other member that answers has its data',
   ];
-  const folder = memberFolder(member, entryOf(cluster, member.host).root);
+  const { root } = entryOf(cluster, member.host);
   const keep = `damaged-${now.toISOString().replace(/\.\d+|[-:]/g, '')}`;
   // A copy that may be older, and a file that lost something: which of them counts is for a person to say.
   const by = way ?? (copy?.newer ? 'copy' : shortens && !copy ? 'shorten' : undefined);
@@ -69,7 +69,7 @@ export function remedy(
   if (by === undefined)
     return { found: [...found, ...decisions(service, member, damage, copy, shortens)], steps: [] };
   const steps = { copy: fromCopy, shorten, empty };
-  return { found, steps: steps[by](service, member, damage, copy, { folder, keep }) };
+  return { found, steps: steps[by](service, member, damage, copy, { root, keep }) };
 }
 
 /** What a person can do where Phalanx does not choose. */
@@ -97,8 +97,8 @@ function decisions(
 }
 
 interface Places {
-  /** The member's on its host. */
-  folder: string;
+  /** Of the member's host. */
+  root: string;
   /** Folder in `data` for what is damaged. */
   keep: string;
 }
@@ -189,7 +189,7 @@ done`;
 function script(
   service: RedisService,
   member: LiveMember,
-  { folder }: Places,
+  { root }: Places,
   verb: string,
   why: string,
   text: string,
@@ -205,7 +205,11 @@ function script(
     needs: after.map(({ id }) => id),
     do: {
       kind: 'script',
-      script: `set -eu\ncd ${quote(`${folder}/data`)}\n[ -e ${damageFile} ] || exit 0\n${text}`,
+      script: asOwner(
+        member,
+        root,
+        `set -eu\ncd ${quote(`${memberFolder(member, root)}/data`)}\n[ -e ${damageFile} ] || exit 0\n${text}`,
+      ),
       timeoutMs: 600_000,
     },
   };

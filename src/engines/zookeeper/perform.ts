@@ -2,7 +2,14 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
-import { diedFragment, memberFolder, startFragment, stopFragment, wantedUp } from '../../hosts/supervise.ts';
+import {
+  asOwner,
+  diedFragment,
+  memberFolder,
+  startFragment,
+  stopFragment,
+  wantedUp,
+} from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
@@ -110,17 +117,18 @@ async function seed(work: Work, host: string, force: boolean): Promise<void> {
 async function introduce({ service, cluster, reach }: Work, seat: Seat, text: string): Promise<void> {
   const root = cluster.hosts[seat.host]!.root;
   const member = zooKeeperMembers(service, cluster).find(({ name }) => name === seat.name)!;
-  const script = `folder=${quote(`${memberFolder(member, root)}/data`)} text=${quote(text.trimEnd())}
-mkdir -p "$folder" || exit 1
+  const folder = quote(`${memberFolder(member, root)}/data`);
+  const write = `mkdir -p ${folder} && cd ${folder} || exit 1
+# What an earlier membership left: kept beside, once, and never believed again.
+if [ -e version-2 ]; then rm -rf before && mkdir before && mv version-2 before/ || exit 1; fi
+rm -f zoo.cfg zoo.cfg.dynamic.*
+printf '%s\\n' ${quote(text.trimEnd())} >first.cfg.new && mv first.cfg.new first.cfg`;
+  const script = `folder=${folder} text=${quote(text.trimEnd())}
 [ "$(cat "$folder/first.cfg" 2>/dev/null)" != "$text" ] || [ -e "$folder/version-2/currentEpoch" ] || exit 0
 running=false
 if ${wantedUp(member, root)}; then running=true; fi
 ( ${stopFragment(member, root)} ) || exit 1
-cd "$folder" || exit 1
-# What an earlier membership left: kept beside, once, and never believed again.
-if [ -e version-2 ]; then rm -rf before && mkdir before && mv version-2 before/ || exit 1; fi
-rm -f zoo.cfg zoo.cfg.dynamic.*
-printf '%s\\n' "$text" >first.cfg.new && mv first.cfg.new first.cfg || exit 1
+${asOwner(member, root, write)} || exit 1
 [ "$running" != true ] || ( ${startFragment(member, root)} )
 `;
   const { exit, stderr } = await reach

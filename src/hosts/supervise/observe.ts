@@ -10,11 +10,20 @@ export function observeScript(root: string, settings: HostSetting[]): string {
   return `
 say_fact() { printf '{"facts":{"kernel":"%s","memory":%s}}\\n' "$(uname -r)" "$((\${2:-0} * 1024))"; }
 say_fact $(head -n 1 /proc/meminfo)
+# What the member's own scripts wrote, in its own folder: believed only where it looks as they write it.
+noted() {
+  restarts=-1 hash=
+  [ ! -f "$member/restarts" ] || { read -r restarts <"$member/restarts"; } 2>/dev/null
+  [ ! -f "$member/running" ] || { read -r hash <"$member/running"; } 2>/dev/null
+  case $restarts in -1) ;; '' | *[!0-9]*) restarts=-1 ;; esac
+  case $hash in *[!0-9a-f]*) hash= ;; esac
+}
 say_members() {
 ${bySupervisor(root, sayUnits(root), saySupervised)}
 }
 say_releases() {
   for release in */release/*; do
+    case \${release##*/} in *[!A-Za-z0-9._-]*) continue ;; esac
     [ ! -d "$release" ] || printf '{"of":"%s","release":"%s"}\\n' "\${release%%/*}" "\${release##*/}"
   done
 }
@@ -22,10 +31,12 @@ say_files() {
   {
   [ ! -e ../kept.json ] || printf '../kept.json\\0'
   for member in *; do
-    [ -e "$member/files.list" ] || continue
-    while IFS= read -r path; do printf '%s\\0' "$member/$path"; done <"$member/files.list"
+    [ -f "$member/files.list" ] || continue
+    while IFS= read -r path; do
+      [ ! -f "$member/$path" ] || printf '%s\\0' "$member/$path"
+    done <"$member/files.list"
   done
-  } | xargs -0r sha256sum -- 2>/dev/null | sed 's/^\\([0-9a-f]*\\)  \\([^/]*\\)\\/\\(.*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/'
+  } | xargs -0r sha256sum -- 2>/dev/null | sed -n 's/^\\([0-9a-f]*\\)  \\([^/"]*\\)\\/\\([^"\\]*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/p'
 }
 if cd ${quote(`${root}/members`)} 2>/dev/null; then
   say_members
@@ -40,9 +51,7 @@ ${settings.map(settingLine).join('\n')}
 const saySupervised = `  for member in *; do
     [ -d "$member/service" ] || continue
     set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" 2>/dev/null || echo false -1 -1)
-    restarts=-1 hash=
-    { read -r restarts <"$member/restarts"; } 2>/dev/null
-    { read -r hash <"$member/running"; } 2>/dev/null
+    noted
     printf '{"member":"%s","running":%s,"pid":%s,"since":%s,"restarts":%s,"runningHash":"%s"}\\n' "$member" "$1" "$2" "$3" "$restarts" "$hash"
   done`;
 

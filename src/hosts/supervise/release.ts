@@ -1,5 +1,6 @@
 import type { Member } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
+import { asOwner, makeFolder } from './owner.ts';
 import { memberFolder } from './service.ts';
 
 /** Where the host finds the release: unpacked by an earlier run, a tar on its own file system, or the tar itself. */
@@ -22,10 +23,10 @@ ${(source.base64.match(/.{1,76}/g) ?? []).join('\n')}
 PHALANX_RELEASE
   tar -xf "$new.tar" -C "$new"
   rm -f "$new.tar"`;
-  return `set -eu
+  const work = `set -eu
 umask 022
-mkdir -p ${quote(`${memberFolder(member, root)}/release`)}
 cd ${quote(memberFolder(member, root))}
+mkdir -p release
 if [ ! -d release/${hash} ]; then
   new=release/.${hash}.new
   rm -rf "$new"
@@ -37,4 +38,8 @@ touch release/${hash}
 ln -sfn release/${hash} current.new
 mv -fT current.new current
 ls -1t release | tail -n +4 | while IFS= read -r old; do rm -rf "release/$old"; done`;
+  return `set -eu
+umask 022
+${makeFolder(member, root)}
+${asOwner(member, root, work)}`;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { Member } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
+import { asOwner } from './owner.ts';
 import { memberFolder, type Stoppable } from './service.ts';
 
 /*
@@ -76,10 +77,7 @@ export function unitText(member: Member, root: string): string {
     ...(memory === undefined ? [] : [`MemoryMax=${memory}`, 'MemorySwapMax=0']),
     ...(openFiles === undefined ? [] : [`LimitNOFILE=${openFiles}`]),
   ];
-  const own =
-    user === 'root'
-      ? 'ProtectSystem=full'
-      : `User=${user}\nGroup=${user}\nExecStartPre=+/bin/chown -R ${user}:${user} ${folder}\n${unprivileged}`;
+  const own = user === 'root' ? 'ProtectSystem=full' : `User=${user}\nGroup=${user}\n${unprivileged}`;
   return `# Phalanx's: made anew by \`phalanx up\`.
 [Unit]
 Description=Phalanx cluster ${basename(root)}: ${member.name}
@@ -112,19 +110,19 @@ WantedBy=multi-user.target
 `;
 }
 
-/** Writes the unit and makes its user; refuses where the name is another's. After the member's folder is written. */
+/** Sh that makes the account which the member runs as. */
+export function accountOf(member: Member, root: string): string {
+  const user = userOf(member, root);
+  if (user === 'root') return ':';
+  return `id -u ${user} >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --comment ${quote(comment(root))} ${user}`;
+}
+
+/** Writes the unit; refuses where the name is another's. After the member's folder is written. */
 export function writeUnit(member: Member, root: string): string {
   const path = unitPath(member, root);
   const text = unitText(member, root);
-  const user = userOf(member, root);
   const folder = memberFolder(member, root);
-  const account =
-    user === 'root'
-      ? ''
-      : `id -u ${user} >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --comment ${quote(comment(root))} ${user}
-chown -R ${user}:${user} ${quote(folder)}`;
-  return `${account}
-unit=${quote(path)}
+  return `unit=${quote(path)}
 if [ -e "$unit" ] && ! grep -qF ${quote(`${folder}/service/run`)} "$unit"; then
   echo "$unit is there already and is not this member's: rename the cluster or the service" >&2
   exit 1
@@ -189,7 +187,7 @@ export function startUnit(member: Stoppable, root: string): string {
   return `set -eu
 ${written(member, root)}
 systemctl enable -q ${unit}
-systemctl is-active -q ${unit} || echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
+systemctl is-active -q ${unit} || ${noDeaths(member, root)}
 ${up(member, root)}`;
 }
 
@@ -199,7 +197,7 @@ export function restartUnit(member: Stoppable, root: string): string {
 ${written(member, root)}
 systemctl stop ${unit}
 systemctl enable -q ${unit}
-echo 0 >${quote(`${memberFolder(member, root)}/restarts`)}
+${noDeaths(member, root)}
 ${up(member, root)}`;
 }
 
@@ -240,7 +238,7 @@ fi`;
 export function diedUnit(member: { name: string }, root: string): string {
   const unit = quote(unitName(member, root));
   return `deaths=0
-read -r deaths <${quote(`${memberFolder(member, root)}/restarts`)} || :
+[ ! -f ${quote(`${memberFolder(member, root)}/restarts`)} ] || read -r deaths <${quote(`${memberFolder(member, root)}/restarts`)} || :
 state=$(systemctl is-active ${unit}) || :
 if [ "$deaths" != 0 ] || [ "$state" != active ]; then
   { echo ${quote(`${member.name} does not stay up:`)} "died $deaths times; now $state; its log ends:"; journalctl -q --no-pager -o cat -n 5 -u ${unit}; } >&2
@@ -248,7 +246,7 @@ if [ "$deaths" != 0 ] || [ "$state" != active ]; then
 fi`;
 }
 
-/** Members' processes as systemd knows them, in the words of `observeScript`; runs in the folder of the members. One systemctl for all. */
+/** Members' processes as systemd knows them, in the words of `observeScript` and with its `noted`; runs in the folder of the members. One systemctl for all. */
 export function sayUnits(root: string): string {
   const prefix = unitPrefix(root);
   return `  set --
@@ -256,16 +254,20 @@ export function sayUnits(root: string): string {
     [ ! -d "$member/service" ] || set -- "$@" "${prefix}$member.service"
   done
   read -r uptime _ </proc/uptime
-  [ $# -eq 0 ] || systemctl show -p Id -p ActiveState -p MainPID -p ActiveEnterTimestampMonotonic -p InactiveEnterTimestampMonotonic -- "$@" | awk -F= -v now="$uptime" -v skip=${prefix.length} '
-function first(path, line) { line = ""; getline line < path; close(path); return line }
-function say(up, since, restarts) {
+  [ $# -eq 0 ] || {
+    for member in *; do
+      [ ! -d "$member/service" ] || { noted; printf 'Noted=%s %s %s\\n' "$member" "$restarts" "$hash"; }
+    done
+    systemctl show -p Id -p ActiveState -p MainPID -p ActiveEnterTimestampMonotonic -p InactiveEnterTimestampMonotonic -- "$@"
+  } | awk -F= -v now="$uptime" -v skip=${prefix.length} '
+function say(up, since) {
   if (member == "") return
   up = state == "active" || state == "reloading"
   since = int(now - (up ? began : ended) / 1000000)
-  restarts = first(member "/restarts")
-  printf "{\\"member\\":\\"%s\\",\\"running\\":%s,\\"pid\\":%d,\\"since\\":%d,\\"restarts\\":%d,\\"runningHash\\":\\"%s\\"}\\n", member, up ? "true" : "false", up ? pid : -1, since < 0 ? 0 : since, restarts == "" ? -1 : restarts, first(member "/running")
+  printf "{\\"member\\":\\"%s\\",\\"running\\":%s,\\"pid\\":%d,\\"since\\":%d,\\"restarts\\":%d,\\"runningHash\\":\\"%s\\"}\\n", member, up ? "true" : "false", up ? pid : -1, since < 0 ? 0 : since, restarts[member], hash[member]
   member = ""
 }
+$1 == "Noted" { split($2, noted, " "); restarts[noted[1]] = noted[2]; hash[noted[1]] = noted[3] }
 $1 == "Id" { member = substr($2, skip + 1); sub(/\\.service$/, "", member) }
 $1 == "ActiveState" { state = $2 }
 $1 == "MainPID" { pid = $2 }
@@ -280,6 +282,14 @@ export function unitLog(member: { name: string }, root: string, lines: number, f
   return `exec journalctl -q --no-pager -o short-iso -n ${lines}${follow ? ' -f' : ''} -u ${quote(unitName(member, root))}`;
 }
 
+/** The count of deaths is the member's own to write (finish), so it is reset as its user too. */
+const noDeaths = (member: { name: string }, root: string): string =>
+  asOwner(
+    member,
+    root,
+    `cd ${quote(memberFolder(member, root))} && echo 0 >restarts.new && mv -f restarts.new restarts`,
+  );
+
 function written(member: { name: string }, root: string): string {
   return `if [ ! -x ${quote(`${memberFolder(member, root)}/service/run`)} ] || [ ! -e ${quote(unitPath(member, root))} ]; then
   echo ${quote(`${member.name} cannot be started: nothing of it is written on its host`)} >&2
@@ -289,8 +299,7 @@ fi`;
 
 function up(member: { name: string }, root: string): string {
   const unit = quote(unitName(member, root));
-  return `rm -f ${quote(`${memberFolder(member, root)}/service/down`)}
-systemctl reset-failed ${unit} 2>/dev/null || :
+  return `systemctl reset-failed ${unit} 2>/dev/null || :
 if ! systemctl start ${unit}; then
   { echo ${quote(`${member.name} was not started; its log ends:`)}; journalctl -q --no-pager -o cat -n 5 -u ${unit}; } >&2
   exit 1

@@ -1,14 +1,7 @@
 import type { Member, MemberFile } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
-import {
-  envFile,
-  finishScript,
-  logFolder,
-  logRunScript,
-  memberFolder,
-  restartHash,
-  runScript,
-} from './service.ts';
+import { asOwner, makeFolder } from './owner.ts';
+import { envFile, finishScript, logRunScript, memberFolder, restartHash, runScript } from './service.ts';
 import { bySupervisor, writeUnit } from './systemd.ts';
 
 /**
@@ -38,18 +31,21 @@ export function writeFragment(
   const folders = new Set(
     written.map(({ path }) => (path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '.')),
   );
-  return `set -eu
+  const work = `set -eu
 umask 022
-${openFilesAllowed(member)}mkdir -p ${quote(folder)} ${quote(logFolder(member, root))}
 cd ${quote(folder)}
-mkdir -p ${[...folders].map(quote).join(' ')}
+mkdir -p log ${[...folders].map(quote).join(' ')}
 put() {
   ( umask 077; base64 -d >"$1.phalanx-new" )
   chmod "$2" "$1.phalanx-new"
   mv -f "$1.phalanx-new" "$1"
 }
 ${removal(manifest)}
-${written.map(put).join('\n')}
+${written.map(put).join('\n')}`;
+  return `set -eu
+umask 022
+${openFilesAllowed(member)}${makeFolder(member, root)}
+${asOwner(member, root, work)}
 ${bySupervisor(root, writeUnit(member, root), ':')}`;
 }
 
@@ -90,7 +86,17 @@ fi
 mv -f files.phalanx-new files.list`;
 }
 
-const ours = new Set(['env', 'files.list', 'running', 'restarts', 'service', 'log', 'release', 'current']);
+const ours = new Set([
+  'env',
+  'files.list',
+  'running',
+  'restarts',
+  'ended',
+  'service',
+  'log',
+  'release',
+  'current',
+]);
 
 function checkPath(member: Member, path: string): void {
   const parts = path.split('/');

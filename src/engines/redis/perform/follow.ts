@@ -1,3 +1,4 @@
+import { asOwner } from '../../../hosts/supervise.ts';
 import { fromInfo, parseInfo } from '../info.ts';
 import { at, type LiveMember } from '../live.ts';
 import { entryOf } from '../seats.ts';
@@ -39,10 +40,8 @@ export async function promote(world: World, member: string): Promise<void> {
 export async function remember(world: World, member: string, role: string): Promise<void> {
   if (world.service.spec.mode !== 'replication') return;
   const { host } = seatNamed(world, member);
-  const folder = `${entryOf(world.cluster, host).root}/members/${member}/data`;
-  await world.reach
-    .host(host)
-    .run(
-      `mkdir -p '${folder}' && echo '${role}' >'${folder}/.role.new' && mv '${folder}/.role.new' '${folder}/.role'`,
-    );
+  const { root } = entryOf(world.cluster, host);
+  const folder = `${root}/members/${member}/data`;
+  const write = `mkdir -p '${folder}' && echo '${role}' >'${folder}/.role.new' && mv '${folder}/.role.new' '${folder}/.role'`;
+  await world.reach.host(host).run(asOwner({ name: member }, root, write));
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { logFolder } from '../../../hosts/supervise.ts';
+import { logFragment } from '../../../hosts/supervise.ts';
 import { StepFailed, StepHeld } from '../../engine.ts';
 import { damageScript, parseDamages } from '../damage.ts';
 import { explained } from '../explain.ts';
@@ -43,10 +43,10 @@ async function held(world: World, member: string): Promise<void> {
 
 async function logTail(world: World, member: string): Promise<string> {
   const { host } = seatNamed(world, member);
-  const log = `${logFolder({ name: member }, entryOf(world.cluster, host).root)}/current`;
+  const log = logFragment({ name: member }, entryOf(world.cluster, host).root, 20);
   const tail = await world.reach
     .host(host)
-    .run(`tail -n 20 '${log}' | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })
+    .run(`( ${log} ) | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })
     .then((run) => run.text.trim())
     .catch(() => '');
   return tail ? `\nlast lines of its log:\n${tail.replace(/^/gm, '    ')}` : '';
