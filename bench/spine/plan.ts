@@ -18,6 +18,7 @@ const nothing: Observed = {
   members: new Map(),
   settings: { ok: {}, remembered: {} },
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),
+  refusing: {},
   missingPackages: [],
   handed: {},
   machines: {},

@@ -1,6 +1,6 @@
 import type { Engine, HostSetting, MemberState } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
-import { HostUnreachable, type Reach } from '../hosts/host.ts';
+import { HostRefuses, HostUnreachable, type Reach } from '../hosts/host.ts';
 import { type LabObserved, observeLab } from '../hosts/lab/observe.ts';
 import { missingPackages } from '../hosts/packages.ts';
 import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
@@ -20,6 +20,8 @@ export interface Observed {
   };
   /** Hosts that did not answer, and why. */
   unreachable: Record<string, string>;
+  /** Those of them that do answer, and where we may not work; a sentence each. */
+  refusing: Record<string, string>;
   /** Of this machine, which is where a lab's hosts have theirs from. */
   missingPackages: string[];
   /** Host -> sha256 of what it holds for another control machine. */
@@ -70,6 +72,7 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
     members: new Map(),
     settings: { ok: {}, remembered: {} },
     unreachable: {},
+    refusing: {},
     missingPackages: missing,
     handed: {},
     machines: {},
@@ -85,6 +88,7 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
     } catch (error) {
       if (!(error instanceof HostUnreachable)) throw error;
       observed.unreachable[name] = error.message;
+      if (error instanceof HostRefuses) observed.refusing[name] = error.message;
     }
   };
   const all = [...Object.values(cluster.hosts), ...former];

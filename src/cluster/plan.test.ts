@@ -89,6 +89,7 @@ function observed(members: string[], labHosts: string[]): Observed {
     ),
     settings: { ok: {}, remembered: {} },
     unreachable: {},
+    refusing: {},
     missingPackages: [],
     handed: {},
     machines: {},

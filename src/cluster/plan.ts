@@ -157,6 +157,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const host = cluster.hosts[name];
     return host === undefined ? [] : unfitMachine(name, host.address, facts);
   });
+  const refusing = Object.entries(observed.refusing).flatMap(([name, why]) =>
+    name in cluster.hosts ? [why] : [],
+  );
   const away = Object.fromEntries(
     Object.entries(observed.unreachable).filter(([name]) => cluster.hosts[name]?.kind === 'ssh'),
   );
@@ -164,7 +167,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   const told = steps.map((step) =>
     step.host !== undefined && step.host in away ? { ...step, why: `${step.host} does not answer` } : step,
   );
-  return { steps: formerHostsLast(cluster, told), refusals: [...lab.refusals, ...unfit], away };
+  return { steps: formerHostsLast(cluster, told), refusals: [...lab.refusals, ...unfit, ...refusing], away };
 }
 
 /** Steps that take members off their hosts which the file no longer has there, by member name. */

@@ -37,6 +37,11 @@ export class HostUnreachable extends Error {
   }
 }
 
+/** The host answers, and whoever we come as may not work there: that is for a person to change, not for time. */
+export class HostRefuses extends HostUnreachable {
+  override name = 'HostRefuses';
+}
+
 /** How the control machine gets at hosts and their ports, whatever they are. */
 export interface Reach {
   host(name: string): Host;

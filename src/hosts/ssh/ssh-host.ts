@@ -1,5 +1,5 @@
 import type { Host, RunOptions, RunResult } from '../host.ts';
-import { HostUnreachable } from '../host.ts';
+import { HostRefuses, HostUnreachable } from '../host.ts';
 import { Answer, defaultTimeoutMs, ShellTimeout } from '../shell.ts';
 import { type Channel, OpenTimeout } from './channel.ts';
 import { Master, NoConnection } from './master.ts';
@@ -178,7 +178,7 @@ export class SshHost implements Host {
       const ended = () => {
         if (!channel.readableEnded || !channel.over) return;
         const refused = notRoot(stderr, channel.exit);
-        if (refused) giveUp(new HostUnreachable(this.name, refused));
+        if (refused) giveUp(new HostRefuses(this.name, refused));
         else if (channel.exit === undefined) giveUp(new HostUnreachable(this.name, 'went away meanwhile'));
         else settle(() => resolve({ stdout, stderr, exit: channel.exit! }));
       };
