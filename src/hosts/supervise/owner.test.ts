@@ -12,13 +12,16 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Member } from '../../engines/engine.ts';
 import { machine } from '../machine.ts';
 import { observeScript, parseObserved } from './observe.ts';
 import { asOwner } from './owner.ts';
 import { releaseFragment } from './release.ts';
 import { writeFragment } from './write.ts';
+
+// Some dozens of processes each: quick, but not on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Who the service runs as; it has been taken over. */
 const taken = 65534;
