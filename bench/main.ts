@@ -26,7 +26,12 @@ const here = import.meta.dirname;
 const benches: Bench[] = [spine, shop, weight, checks, takeover, throughput];
 
 /** Benches that are programs of their own: what they print is theirs, as is their exit status (0: promises kept, 4: broken). */
-const programs: Record<string, { what: string; most: number; long?: string[][] }> = {
+const programs: Record<string, { what: string; most: number; long?: string[][]; onlyNamed?: true }> = {
+  drills: {
+    what: 'Time away and lost writes per engine, fault and timing, by phalanx drill: hours, only when named. node bench/drills.ts --help: parts of it.',
+    most: 24 * 3_600,
+    onlyNamed: true,
+  },
   checker: {
     what: 'How fast histories of 100,000 operations are judged; with --long 10,000,000 and their memory.',
     most: 300,
@@ -76,7 +81,9 @@ async function main(): Promise<number> {
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => leave(signal));
 
-  const wanted = positionals.length > 0 ? names.filter((name) => positionals.includes(name)) : names;
+  const wanted = names.filter((name) =>
+    positionals.length > 0 ? positionals.includes(name) : !programs[name]?.onlyNamed,
+  );
   const before = facts();
   console.error(factsLine(before));
   if (before.load > quietLoad)

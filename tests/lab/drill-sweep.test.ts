@@ -14,7 +14,7 @@ services:
 const home = '/var/lib/phalanx/drlsweep';
 /** What is in force, as the members were told. */
 const inForce = (): string | undefined =>
-  /cluster-node-timeout (\d+)/.exec(readFileSync(`${home}/hosts/d1/members/cart@d1/redis.conf`, 'utf8'))?.[1];
+  /cluster-node-timeout (\d+)/.exec(readFileSync(`${home}/hosts/d1/members/cart@d1/live.conf`, 'utf8'))?.[1];
 
 beforeAll(async () => {
   await cluster.run(['down', '--purge']);
