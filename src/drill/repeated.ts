@@ -77,6 +77,12 @@ function quantile(sorted: number[], q: number): number | null {
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? null;
 }
 
+/** Acknowledged and lost in words; requests store nothing that could be lost. */
+export const storedOf = ({ acknowledged, lost }: Repeated): [string, string] =>
+  acknowledged === 0 && lost === 0
+    ? ['–', '–']
+    : [count(acknowledged), lost === null ? 'not known' : count(lost)];
+
 /** A table, a line for each fault: of how many rounds, how long it was away, and what was lost in all of them. */
 export function renderRepeated(runs: Pick<DrillRun, 'verdict'>[]): string {
   const found = repeated(runs.map(({ verdict }) => roundOf(verdict)));
@@ -85,8 +91,7 @@ export function renderRepeated(runs: Pick<DrillRun, 'verdict'>[]): string {
     ['SERVICE', 'FAULT', 'ROUNDS', 'AWAY P50', 'P95', 'WORST', 'NOT KNOWN', 'ACKNOWLEDGED', 'LOST', 'BROKEN'],
     ...found.map((one) => [
       ...[one.service, one.fault, String(one.rounds), ms(one.p50Ms), ms(one.p95Ms), ms(one.worstMs)],
-      ...[String(one.unknown), count(one.acknowledged), one.lost === null ? 'not known' : count(one.lost)],
-      String(one.broken),
+      ...[String(one.unknown), ...storedOf(one), String(one.broken)],
     ]),
   ];
   return `${columns(rows).join('\n')}\n`;

@@ -7,7 +7,7 @@ import { assign, groupName } from './drill-topic.ts';
 import { type KafkaLive, type LiveNode, leaderless, named, underReplicated } from './live.ts';
 import { copies, type KafkaService, nodeOf } from './seats.ts';
 import { downloadOf } from './software.ts';
-import { timingOf } from './timing.ts';
+import { silenceOf, timingOf } from './timing.ts';
 
 /** Drills of Kafka: unique records by idempotent producers, read in the end from every copy and by a consumer group. */
 export async function kafkaDrills(
@@ -38,7 +38,7 @@ export async function kafkaDrills(
       'partition-leader',
       'partition-controller',
     ],
-    forMs: timing === 'fast' ? 6_000 : 15_000,
+    forMs: Math.min(15_000, Math.max(6_000, 2 * silenceOf(service))),
     timing,
     versions: { kafka: downloadOf(service).version },
     aim: (role, now, pick) => aim(service, topic, role, now, pick),

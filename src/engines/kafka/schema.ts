@@ -80,10 +80,17 @@ export const schema = z.strictObject({
     .default(false)
     .describe('TLS for clients, between brokers and to the controllers; the plain ports are closed'),
   timing: z
-    .enum(['default', 'fast'])
+    .union([
+      z.enum(['default', 'fast']),
+      z.strictObject({
+        session: duration({ min: 1_000, max: 60_000 })
+          .refine((ms) => ms % 5 === 0, 'five heartbeats fit into it: write a multiple of 5ms')
+          .describe('Silence after which a broker is fenced (broker.session.timeout.ms)'),
+      }),
+    ])
     .optional()
     .describe(
-      'How soon a silent broker counts as lost. default: 9 s, as Kafka has it. fast: 1 s; a pause that long moves its leaders for nothing. Without it: fast if promise.rto is under 12s',
+      'How soon a silent broker counts as lost. default: 9 s, as Kafka has it. fast: 1 s; a pause that long moves its leaders for nothing. Without it: fast if promise.rto is under 12s. Or exactly: { session: 3s }',
     ),
   heap: size({ min: 128 * 2 ** 20 })
     .optional()

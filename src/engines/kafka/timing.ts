@@ -1,8 +1,10 @@
+import { durationText } from '../../file/units.ts';
 import type { KafkaService } from './seats.ts';
 
 /** What decides how soon a silent member counts as lost; keys of server.properties, milliseconds. */
 export interface Timing {
-  name: 'default' | 'fast';
+  /** 'default', 'fast', or what the file says exactly: 'session 3s'. */
+  name: string;
   /** Empty: Kafka's own. */
   keys: Record<string, number>;
   /** The same with the metadata in ZooKeeper, which says when a broker is lost: its session there has ended. */
@@ -19,7 +21,7 @@ export interface Timing {
  * with a fetch timeout near that, two controllers of three depose each other again and again (28 s without a controller, at 500 ms).
  * So there is something new every 100 ms, a record of a few bytes, and the timeout is well above both.
  */
-const timings: Record<Timing['name'], Timing> = {
+const timings: Record<'default' | 'fast', Timing> = {
   default: { name: 'default', keys: {}, keeperKeys: {} },
   fast: {
     name: 'fast',
@@ -38,7 +40,29 @@ const timings: Record<Timing['name'], Timing> = {
   },
 };
 
-/** The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. */
+/** Below this session the controllers have to be as quick as those of `fast`, milliseconds. */
+const swift = 5_000;
+
+/**
+ * The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. With a session of the file's own five heartbeats
+ * fit into it, at most Kafka's own two seconds apart, and the controllers are those of `fast` or of `default`, whichever is like it.
+ */
 export function timingOf({ spec, promise }: KafkaService): Timing {
+  if (typeof spec.timing === 'object') {
+    const { session } = spec.timing;
+    return {
+      name: `session ${durationText(session)}`,
+      keys: {
+        ...timings[session < swift ? 'fast' : 'default'].keys,
+        'broker.heartbeat.interval.ms': Math.min(2_000, session / 5),
+        'broker.session.timeout.ms': session,
+      },
+      keeperKeys: { 'zookeeper.session.timeout.ms': session },
+    };
+  }
   return timings[spec.timing ?? ((promise?.rto ?? Number.POSITIVE_INFINITY) < 12_000 ? 'fast' : 'default')];
 }
+
+/** After how much silence a broker counts as lost, milliseconds; 9 s is Kafka's own. */
+export const silenceOf = (service: KafkaService): number =>
+  timingOf(service).keys['broker.session.timeout.ms'] ?? 9_000;
