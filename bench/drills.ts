@@ -161,6 +161,8 @@ async function measure(engine: string, timing: string | undefined, net: number):
       if (found instanceof Error) {
         console.error(`${engine} ${timing ?? ''} ${fault}: ${found.message}`);
         if (++failures >= patience) throw found;
+        // A new one: what the last drill left it in is not what the next is to be measured on.
+        await cluster.run(['down', '--purge']);
         await cluster.must('up');
         continue;
       }
