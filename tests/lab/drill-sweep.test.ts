@@ -26,10 +26,13 @@ describe('a sweep', () => {
   it('tries each value on the running cluster, says what it came to, and puts back what the file says', async () => {
     expect(inForce()).toBe('500');
     const html = join(cluster.folder, 'sweep.html');
+    const seen = new Set<string | undefined>();
+    const looking = setInterval(() => seen.add(inForce()), 100);
     const { exit, out } = await cluster.run([
       ...['drill', 'cart', '--fault', 'kill-master', '--sweep', 'node-timeout=400ms,3s'],
       ...['--repeat', '1', '--watch', '2s', '--seed', '7', '--html', html, '--json'],
     ]);
+    clearInterval(looking);
     const sweep = JSON.parse(out.split('\n').findLast((line) => line.startsWith('{'))!) as Sweep & {
       choice: string | null;
     };
@@ -37,8 +40,8 @@ describe('a sweep', () => {
     expect(sweep.choice === null).toBe(exit === 5);
     expect(sweep.tried.map(({ value }) => value)).toEqual(['400ms', '3s']);
     for (const { away, lost } of sweep.tried) expect([away.length, lost], out).toEqual([1, 0]);
-    // A master that may be silent for 3 s is not missed in less: the value was in force, or the sweep measured nothing.
-    expect(sweep.tried[1]!.away[0], out).toBeGreaterThan(3_000);
+    // Each was in force, or the sweep measured nothing.
+    expect(seen, out).toEqual(new Set(['500', '400', '3000']));
     expect(readFileSync(html, 'utf8')).toContain('400ms');
     expect(inForce()).toBe('500');
   });
