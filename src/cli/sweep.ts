@@ -54,11 +54,13 @@ export async function sweepSetting(order: SweepOrder): Promise<number> {
     fault: aimed.name,
     tried: [],
   };
+  const variant = (value: string): Promise<Session> =>
+    openSession(order.file, undefined, (text) => withValue(text, service.name, path, value));
+  // All are read before the first is tried: a mistake in the last would else be found after minutes.
+  for (const value of values) await variant(value);
   try {
     for (const value of values) {
-      const session = await openSession(order.file, undefined, (text) =>
-        withValue(text, service.name, path, value),
-      );
+      const session = await variant(value);
       const world = order.world(session);
       if (world.signal.aborted) break;
       console.error(`${setting} ${value}`);

@@ -72,8 +72,8 @@ export function repeated(rounds: Round[]): Repeated[] {
   });
 }
 
-/** Nearest rank of sorted values. */
-function quantile(sorted: number[], q: number): number | null {
+/** Nearest rank of sorted values; null: there are none. */
+export function quantile(sorted: number[], q: number): number | null {
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? null;
 }
 

@@ -33,6 +33,11 @@ test('the table has a line for each value and says the choice, or that there is 
   expect(renderSweep(sweep(tried('1s', { lost: null })))).toContain('We would take none');
 });
 
+test('a run that is not known is not hidden behind those that are', () => {
+  const table = renderSweep(sweep(tried('1s', { away: [100, null, 300] }), tried('2s', { away: [null] })));
+  expect(table).toMatch(/1s +100 ms +300 ms, 1 not known +0 +0\n2s +not known +not known +0 +0\n/);
+});
+
 test('the page draws every run, and nothing of the file can break out of it', () => {
   const page = renderSweepHtml({ ...sweep(tried('1s')), service: '<script>' });
   expect(page.match(/class="away"/g)).toHaveLength(3 + 1 - 1);

@@ -1,3 +1,4 @@
+import { quantile } from './repeated.ts';
 import { scale } from './report/chart.ts';
 import { text } from './report/escape.ts';
 import { count, duration } from './report/run.ts';
@@ -26,7 +27,12 @@ export interface Sweep {
 
 const known = (tried: Tried): number[] => tried.away.filter((one) => one !== null).sort((a, b) => a - b);
 const worst = (tried: Tried): number => known(tried).at(-1) ?? Number.POSITIVE_INFINITY;
-const median = (tried: Tried): number | undefined => known(tried)[Math.floor(known(tried).length / 2)];
+const median = (tried: Tried): number | null => quantile(known(tried), 0.5);
+/** Runs of which nobody knows how long they were. */
+const unknown = (tried: Tried): string => {
+  const missing = tried.away.length - known(tried).length;
+  return missing === 0 || missing === tried.away.length ? '' : `, ${missing} not known`;
+};
 
 /**
  * The value that we would take: of those that never failed over for nothing, lost nothing and whose every run is known, the one whose
@@ -47,8 +53,8 @@ export function renderSweep(sweep: Sweep): string {
     [sweep.setting, 'AWAY (MEDIAN)', 'AWAY (WORST)', 'LOST', 'FALSE FAILOVERS'],
     ...sweep.tried.map((one) => [
       one.value,
-      median(one) === undefined ? 'not known' : duration(median(one)!),
-      worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one)),
+      median(one) === null ? 'not known' : duration(median(one)!),
+      worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one)) + unknown(one),
       one.lost === null ? 'not known' : count(one.lost),
       String(one.moves),
     ]),
