@@ -34,7 +34,7 @@ PATH=${policy}-bin:$PATH`;
 test('lists that could not all be fetched, of which apt only warns, are fetched once more', async () => {
   const fake = `mkdir ${policy}-bin; cd ${policy}-bin
 printf '#!/bin/sh\ncase "$*" in *update*) echo >>updates ;; *install*) echo "installs after $(wc -l <updates)" >&2; exit 100 ;; esac\n' >apt-get
-printf '#!/bin/sh\n[ "$(cat updates 2>/dev/null | wc -l)" -ge 2 ]\n' >apt-cache
+printf '#!/bin/sh\\n[ "$(cat updates 2>/dev/null | wc -l)" -ge 2 ] && is=1.0 || is="(none)"; echo "phalanx-is-no-package:"; echo "  Candidate: $is"\\n' >apt-cache
 printf '#!/bin/sh\n' >systemctl
 chmod 755 *
 PATH=${policy}-bin:$PATH`;

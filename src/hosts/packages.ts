@@ -43,7 +43,8 @@ fi
 
 function installWanted(): string {
   return `apt() { apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >&2; }
-known() { apt-cache show --no-all-versions $wanted >/dev/null 2>&1; }
+# Not by \`apt-cache show\`: it is content with a name that an installed package merely mentions.
+known() { [ "$(LC_ALL=C apt-cache policy $wanted 2>/dev/null | grep -c '^  Candidate: [^(]')" -eq "$(echo "$wanted" | wc -l)" ]; }
 # A list that could not be fetched is but a warning to apt. Once more then: a resolver or a network may only have been slow.
 known || apt update || :
 known || { sleep 2; apt update; }
