@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { observe } from '../cluster/observe.ts';
 import { type Answered, judge, questions } from '../cluster/preflight.ts';
 import { engines } from '../engines/index.ts';
@@ -14,7 +15,7 @@ import { openSession, type Session } from './session.ts';
 export async function check(file: string | undefined, options: { json?: boolean }): Promise<number> {
   const session = await openSession(file);
   const { cluster } = session;
-  const asked = questions(cluster, engines);
+  const asked = questions(cluster, engines, randomBytes(6).toString('hex'));
   const [observed, { answers, silent }] = await Promise.all([
     observe(cluster, engines, session.reach),
     askAll(session, asked),
@@ -41,6 +42,8 @@ async function askAll(
 ): Promise<{ answers: Record<string, Answered>; silent: string[] }> {
   const answers: Record<string, Answered> = {};
   const silent: string[] = [];
+  // Connected first: hosts that are to hear each other must be asked at the same time.
+  await Promise.allSettled(Object.keys(asked).map((host) => reach.host(host).connect?.()));
   await Promise.all(
     Object.entries(asked).map(async ([host, questionsOfHost]) => {
       const sent = Date.now() / 1000;

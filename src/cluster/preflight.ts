@@ -1,5 +1,6 @@
 import type { Engine, Member } from '../engines/engine.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
+import type { Way } from '../hosts/ssh/hearing.ts';
 import type { Preflight, Questions } from '../hosts/ssh/preflight.ts';
 import { unitName } from '../hosts/supervise/systemd.ts';
 import type { Engines, Observed } from './observe.ts';
@@ -13,13 +14,43 @@ const leastMemory = 256 * 2 ** 20;
 const clockSlack = 2;
 
 /** What each machine is asked, from what the plan will need of it. Pure. */
-export function questions(cluster: Cluster, engines: Engines): Record<string, Questions> {
+export function questions(cluster: Cluster, engines: Engines, token: string): Record<string, Questions> {
   const members = wantedMembers(cluster, engines);
   const real = Object.values(cluster.hosts).filter((host) => host.kind === 'ssh');
-  return Object.fromEntries(real.map((host) => [host.name, questionsFor(host, cluster, engines, members)]));
+  return Object.fromEntries(
+    real.map((host) => {
+      const asked = {
+        ...questionsFor(host, cluster, engines, members),
+        hearings: [] as Questions['hearings'],
+      };
+      for (const { name, ways, hosts } of conversations(cluster, engines)) {
+        if (!hosts.includes(host)) continue;
+        const peers = hosts.filter((other) => other !== host).map(({ address }) => address);
+        asked.hearings.push({ own: host.address, peers, ways, token: `${token}.${name}` });
+      }
+      return [host.name, asked];
+    }),
+  );
 }
 
-function questionsFor(host: HostEntry, cluster: Cluster, engines: Engines, members: Member[]): Questions {
+/** Services whose hosts speak to each other beside TCP, as far as they are real machines. */
+function conversations(
+  cluster: Cluster,
+  engines: Engines,
+): { name: string; ways: Way[]; hosts: HostEntry[] }[] {
+  return Object.values(cluster.services).flatMap((service) => {
+    const ways = engines[service.type]!.speaks?.(service) ?? [];
+    const hosts = service.hosts.map((name) => cluster.hosts[name]!).filter(({ kind }) => kind === 'ssh');
+    return ways.length === 0 || hosts.length < 2 ? [] : [{ name: service.name, ways, hosts }];
+  });
+}
+
+function questionsFor(
+  host: HostEntry,
+  cluster: Cluster,
+  engines: Engines,
+  members: Member[],
+): Omit<Questions, 'hearings'> {
   const services = Object.values(cluster.services).filter(({ hosts }) => hosts.includes(host.name));
   const related = new Set(services.flatMap((service) => talksTo(service, engines)));
   const ports = members
@@ -34,6 +65,7 @@ function questionsFor(host: HostEntry, cluster: Cluster, engines: Engines, membe
     modules: [...new Set(services.flatMap((service) => engines[service.type]!.kernel?.(service) ?? []))],
     packages: wantedPackages(cluster, engines, ({ name }) => name === host.name),
     vips: services.flatMap(vipsOf),
+    allVips: Object.values(cluster.services).flatMap(vipsOf),
     root: host.root,
     units: members.filter((member) => member.host === host.name).map((member) => unitName(member, host.root)),
     ...(host.device === undefined ? {} : { device: host.device }),
@@ -83,7 +115,13 @@ export function judge(
       .map(([pack]) => `${name}: apt knows no package ${pack}`),
     ...reachability(name, answer, cluster),
   ]);
-  return [...each, ...twice(answers), ...mixed(cluster, engines, answers), ...taken(cluster, answers)];
+  return [
+    ...each,
+    ...deaf(cluster, engines, answers),
+    ...twice(answers),
+    ...mixed(cluster, engines, answers),
+    ...taken(cluster, answers),
+  ];
 }
 
 function clock(name: string, { clock: at, sent, received }: Answered): string[] {
@@ -143,6 +181,23 @@ function reachability(name: string, answer: Answered, cluster: Cluster): string[
   });
 }
 
+/** Two that both spoke in a way, and one did not hear the other. */
+function deaf(cluster: Cluster, engines: Engines, answers: Record<string, Answered>): string[] {
+  return conversations(cluster, engines).flatMap(({ ways, hosts }) =>
+    ways.flatMap(({ name: way, matters }) => {
+      const spoke = hosts.filter(({ name }) => answers[name]?.heard[way] !== undefined);
+      return spoke.flatMap(({ name }) =>
+        spoke
+          .filter((other) => other.name !== name && !answers[name]!.heard[way]!.includes(other.address))
+          .map(
+            (other) =>
+              `${name} does not hear ${other.name} by ${way}: let both firewalls pass it, or ${matters}`,
+          ),
+      );
+    }),
+  );
+}
+
 function twice(answers: Record<string, Answered>): string[] {
   const machines = Map.groupBy(Object.entries(answers), ([, { identity }]) => identity);
   return [...machines.values()]
@@ -169,15 +224,24 @@ function mixed(cluster: Cluster, engines: Engines, answers: Record<string, Answe
 const seriesOf = (version: string): string =>
   version.replace(/^\d+:/, '').replace(/-.*/, '').split('.').slice(0, 2).join('.');
 
-/** A VIP that something answers for which is none of the cluster's machines. */
+/** A VIP that something has, or answers for, which is none of its directors. */
 function taken(cluster: Cluster, answers: Record<string, Answered>): string[] {
-  const own = new Set(Object.values(answers).flatMap(({ macs }) => macs));
-  const strangers = new Map<string, { mac: string; seen: string }>();
-  for (const [name, { answered }] of Object.entries(answers))
-    for (const [vip, mac] of Object.entries(answered))
-      if (!own.has(mac)) strangers.set(vip, { mac, seen: name });
-  return [...strangers].map(([vip, { mac, seen }]) => {
-    const service = Object.values(cluster.services).find((one) => vipsOf(one).includes(vip));
-    return `VIP ${vip} of ${service?.name} is in use already: ${mac} answers for it (asked from ${seen})`;
-  });
+  const ownerOf = new Map(
+    Object.entries(answers).flatMap(([name, { macs }]) => macs.map((mac) => [mac, name])),
+  );
+  return Object.values(cluster.services).flatMap((service) =>
+    vipsOf(service).flatMap((vip) => {
+      const found = new Map<string, string>();
+      for (const [name, { holds }] of Object.entries(answers))
+        if (holds.includes(vip)) found.set(name, 'has it on an interface');
+      for (const [name, { answered }] of Object.entries(answers)) {
+        const mac = answered[vip];
+        const owner = mac === undefined ? undefined : (ownerOf.get(mac) ?? mac);
+        if (owner !== undefined && !found.has(owner)) found.set(owner, `answers for it (asked from ${name})`);
+      }
+      return [...found]
+        .filter(([owner]) => !service.hosts.includes(owner))
+        .map(([owner, how]) => `VIP ${vip} of ${service.name} is in use already: ${owner} ${how}`);
+    }),
+  );
 }

@@ -2,6 +2,7 @@ import type { ZodType } from 'zod';
 import type { Check } from '../check/check.ts';
 import type { Cluster, Problem, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
+import type { Way } from '../hosts/ssh/hearing.ts';
 import type { Drills } from './drill.ts';
 
 /**
@@ -22,6 +23,8 @@ export interface Engine<Spec = any, Live = any> {
   usersPackages?(service: Service<Spec>): string[];
   /** Kernel modules that each of the service's hosts needs, built in or loadable. */
   kernel?(service: Service<Spec>): string[];
+  /** How the service's hosts speak to each other beside TCP, for `phalanx check`. */
+  speaks?(service: Service<Spec>): Way[];
   /** Names of secrets to exist before `members` is called, e.g. ['password']; found as cluster.secrets['cart/password']. */
   secrets?(service: Service<Spec>): string[];
   /**

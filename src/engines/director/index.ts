@@ -11,6 +11,7 @@ import { type DirectorSpec, schema } from './schema.ts';
 import { directorSettings } from './settings.ts';
 import { directorStatus } from './status.ts';
 import { drainStep, undrainStep } from './turn.ts';
+import { directorWays } from './ways.ts';
 
 /** `type: director`: LVS in front: a VIP that moves, and virtual services that share their connections out. */
 export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive> => ({
@@ -34,6 +35,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     ...(spec.listen.some(({ plane }) => plane !== 'haproxy') ? ['nf_tables'] : []),
     ...(spec.listen.some(({ forward }) => forward === 'fullnat') ? ['nf_conntrack'] : []),
   ],
+  speaks: directorWays,
   secrets: () => ['sync'],
   members: (service, cluster) => directorMembers(service, cluster, engineOf),
   settings: (service, cluster) => directorSettings(service, cluster, engineOf),

@@ -145,7 +145,7 @@ function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string):
 }
 
 /** Port of conntrackd's own protocol (its manual's example), between the two directors. */
-const conntrackdPort = 3780;
+export const conntrackdPort = 3780;
 
 function conntrackdOf(
   config: AgentConfig,

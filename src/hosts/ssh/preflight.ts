@@ -1,4 +1,5 @@
 import { quote } from '../shell.ts';
+import { type Hearing, hearingScript } from './hearing.ts';
 
 /** What one machine is asked before anything is changed. */
 export interface Questions {
@@ -6,8 +7,12 @@ export interface Questions {
   reach: string[];
   modules: string[];
   packages: string[];
-  /** Addresses that are to be the cluster's and nobody else's. */
+  /** VIPs of services that it directs: it asks the network who has them. */
   vips: string[];
+  /** All of the cluster: it is asked which of them it has itself. */
+  allVips: string[];
+  /** Conversations with other hosts, each of which needs a word of its own that is the same on all of them. */
+  hearings: (Hearing & { token: string })[];
   /** Where the members' folders will be. */
   root: string;
   /** Unit names that are to be the cluster's, systemd only. */
@@ -36,6 +41,10 @@ export interface Preflight {
   versions: Record<string, string>;
   /** VIP -> hardware address of whoever answers for it. */
   answered: Record<string, string>;
+  /** VIPs that an interface of its own has, but for lo and tunnels, where real servers have them. */
+  holds: string[];
+  /** Ways in which it spoke, and ADDRESS of whom it heard so. */
+  heard: Record<string, string[]>;
   /** Units of that name that somebody else made. */
   foreign: string[];
 }
@@ -108,6 +117,8 @@ for unit in ${asked.units.map(quote).join(' ')}; do
   file=/etc/systemd/system/$unit
   [ ! -e "$file" ] || grep -qF ${quote(`${asked.root}/`)} "$file" || printf '{"foreign":"%s"}\\n' "$unit"
 done
+${asked.hearings.map((hearing) => `${hearingScript(hearing, hearing.token)} &`).join('\n')}
+${asked.allVips.map((vip) => `ip -o addr show to ${vip} | awk '$2 != "lo" && $2 !~ /^tunl/ { print "{\\"holds\\":\\"${vip}\\"}"; exit }'`).join('\n')}
 ${asked.reach.length === 0 ? '' : `${connectAll} ${asked.reach.map(quote).join(' ')} &`}
 ${
   four.length === 0
@@ -141,6 +152,13 @@ export function parsePreflight(asked: Questions, lines: Record<string, unknown>[
     lacking: all('lacking', (line) => String(line['lacking'])),
     versions: { ...(lines.some((line) => 'package' in line) ? unheard : {}), ...pairs('package', 'version') },
     answered: pairs('vip', 'answered'),
+    holds: all('holds', (line) => String(line['holds'])),
+    heard: Object.fromEntries(
+      all('speaks', (line) => String(line['speaks'])).map((way) => [
+        way,
+        lines.filter((line) => line['hears'] === way).map((line) => String(line['from'])),
+      ]),
+    ),
     foreign: all('foreign', (line) => String(line['foreign'])),
   };
 }
