@@ -81,6 +81,14 @@ command(
   });
 
 command(
+  'forget <host>',
+  'a real machine that left the file, does not answer and is gone for good is not asked any more',
+).action(async (host: string, options: Common) => {
+  const { forgetCommand } = await import('./forget.ts');
+  exit(await forgetCommand(options.file, host));
+});
+
+command(
   'check [file]',
   'everything that would keep real machines from being the cluster, before anything is changed (exit status 1: something would)',
 ).action(async (file: string | undefined, options: Common) => {

@@ -1,7 +1,15 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { BuildFailed, packRelease, releaseOf, type Source } from '../cluster/release.ts';
-import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from '../cluster/state.ts';
+import {
+  type Kept,
+  type KnownMachine,
+  readKept,
+  stateHome,
+  withIds,
+  withSecrets,
+  writeKept,
+} from '../cluster/state.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { machineRoot } from '../file/places.ts';
@@ -115,11 +123,18 @@ function formerHosts(cluster: Cluster, { addresses, machines }: Kept): Record<st
   const lab = gone(addresses).map(
     ([name, address]): HostEntry => ({ name, kind: 'lab', ...address, root: hostRoot(cluster, name) }),
   );
-  const ssh = gone(machines).map(
+  const left = gone(machines).filter(([, machine]) => !stillThere(cluster, machine));
+  const ssh = left.map(
     ([name, machine]): HostEntry => ({ name, kind: 'ssh', ...machine, root: machineRoot(cluster.name) }),
   );
   return Object.fromEntries([...lab, ...ssh].map((host) => [host.name, host]));
 }
+
+/** The file has the machine under another name: nothing is taken off it for the old one. */
+const stillThere = (cluster: Cluster, { ssh, address }: KnownMachine): boolean =>
+  Object.values(cluster.hosts).some(
+    (host) => host.kind === 'ssh' && (host.ssh === ssh || host.address === address),
+  );
 
 /**
  * Gives each real machine the interface that holds its address, without which a director cannot be rendered: as it is kept, or,
@@ -149,11 +164,9 @@ async function learnMachines(
     }),
   );
   // In the order of the file, not of the answers; then those that left it.
+  const left = Object.keys(kept).filter((name) => !stillThere(cluster, kept[name]!));
   return Object.fromEntries(
-    [...real.map(({ name }) => name), ...Object.keys(kept)].map((name) => [
-      name,
-      (machines[name] ?? kept[name])!,
-    ]),
+    [...real.map(({ name }) => name), ...left].map((name) => [name, (machines[name] ?? kept[name])!]),
   );
 }
 
@@ -187,6 +200,13 @@ function releasesOf(cluster: Cluster): Cluster['releases'] {
     releases[service.name] = releaseOf(cluster.home, service.name, source);
   }
   return releases;
+}
+
+/** From now on nothing is known of these machines, which left the file. */
+export function forget(session: Session, names: string[]): void {
+  if (names.length === 0) return;
+  for (const name of names) delete session.kept.machines[name];
+  writeKept(session.cluster.home, session.kept);
 }
 
 /** Keeps addresses, secrets and releases; from here on the cluster is ours to change. */

@@ -11,7 +11,7 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
-import { lockAndKeep, openSession, type Session } from './session.ts';
+import { forget, lockAndKeep, openSession, type Session } from './session.ts';
 
 export interface UpOptions {
   yes?: boolean;
@@ -41,6 +41,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
       else
         console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
       for (const why of Object.values(made.away)) console.error(`${yellow('not looked at')}: host ${why}`);
+      tellLost(made);
       return made.steps.length === 0 && Object.keys(made.away).length === 0 ? 0 : 1;
     }
     if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
@@ -51,6 +52,12 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     }
     const journal = new Journal(journalPath);
     const outcome = await carryOut(session, steps, journal, 'up', options.json === true, made.away);
+    const left = Object.keys(session.cluster.former ?? {});
+    forget(
+      session,
+      left.filter((name) => outcome.done.some(({ id }) => id === `leave ${name}`)),
+    );
+    if (!options.json) tellLost(made);
     return tellOutcome(session, outcome, performance.now() - began, options.json === true, made.away);
   } finally {
     await lock.release();
@@ -63,6 +70,14 @@ export async function planNow(session: Session): Promise<Plan> {
   const made = plan(session.cluster, engines, observed);
   if (made.refusals.length > 0) throw new UserError(made.refusals.join('\n'));
   return made;
+}
+
+/** Machines that left the file and are not there to be left in order. */
+export function tellLost({ lost }: Plan): void {
+  for (const name of lost)
+    console.error(
+      `${yellow(name)} left the file and does not answer: what is on it stays there. When it is gone for good: phalanx forget ${name}`,
+    );
 }
 
 function tellInterrupted(journalPath: string): void {

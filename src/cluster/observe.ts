@@ -42,6 +42,9 @@ export function wantedSettings(cluster: Cluster, engines: Engines): HostSetting[
   return [...new Map(all.map((setting) => [`${setting.host}: ${setting.title}`, setting])).values()];
 }
 
+/** How much longer than for the file's hosts is waited for a connection to one that left it, milliseconds. */
+const graceMs = 1_000;
+
 /** Debian packages that services with a host for which \`on\` holds need there; none where there is no such host. */
 export function wantedPackages(
   cluster: Cluster,
@@ -93,7 +96,16 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
   };
   const all = [...Object.values(cluster.hosts), ...former];
   for (const { name } of all.filter((host) => !up(host))) observed.unreachable[name] = 'not up';
-  await Promise.all(all.filter(up).map((host) => noting(host, reach.host(host.name).connect?.())));
+  const connecting = (hosts: HostEntry[]): Promise<unknown> =>
+    Promise.all(hosts.filter(up).map((host) => noting(host, reach.host(host.name).connect?.())));
+  // Who left the file may be gone for good: waited for as long as the others take, and a little longer.
+  const leaving = connecting(former);
+  await connecting(Object.values(cluster.hosts));
+  const late = setTimeout(() => {
+    for (const { name } of former) reach.host(name).giveUp?.();
+  }, graceMs);
+  await leaving;
+  clearTimeout(late);
 
   const look = async (host: HostEntry): Promise<void> => {
     const settings = wanted.filter((setting) => setting.host === host.name);

@@ -1,10 +1,11 @@
 import type { BasePlan, Member, Step } from '../engines/engine.ts';
 import { sideBySide } from '../engines/rolling.ts';
 import { inRange, parseAddress, parseRange } from '../file/addresses.ts';
-import type { Cluster } from '../file/cluster.ts';
+import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
+import { leaveUnused } from '../hosts/ssh/leave.ts';
 import { handSteps } from './handed.ts';
 import { memberSteps, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
@@ -16,6 +17,8 @@ export interface Plan {
   refusals: string[];
   /** Real machines that do not answer, and why: their steps wait for them. */
   away: Record<string, string>;
+  /** Real machines that left the file and do not answer: what is on them stays there. */
+  lost: string[];
 }
 
 /** Every member that the file asks for. */
@@ -153,6 +156,11 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     const before = host ? (hostReady.get(host) ?? []) : [];
     steps.push(before.length === 0 ? step : { ...step, needs: [...new Set([...before, ...step.needs])] });
   }
+  const former = Object.values(cluster.former ?? {}).filter(({ kind }) => kind === 'ssh');
+  const lost = former.map(({ name }) => name).filter((name) => name in observed.unreachable);
+  const before = steps.map(({ id }) => id);
+  for (const host of former)
+    if (!(host.name in observed.unreachable)) steps.push(leaveStep(host, steps, before));
   const unfit = Object.entries(observed.machines).flatMap(([name, facts]) => {
     const host = cluster.hosts[name];
     return host === undefined ? [] : unfitMachine(name, host.address, facts);
@@ -167,7 +175,26 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   const told = steps.map((step) =>
     step.host !== undefined && step.host in away ? { ...step, why: `${step.host} does not answer` } : step,
   );
-  return { steps: formerHostsLast(cluster, told), refusals: [...lab.refusals, ...unfit, ...refusing], away };
+  return {
+    steps: formerHostsLast(cluster, told),
+    refusals: [...lab.refusals, ...unfit, ...refusing],
+    away,
+    lost,
+  };
+}
+
+/** A real machine that left the file is left as it was, last of all, when nothing of it is in use there any more. */
+function leaveStep({ name, root }: HostEntry, steps: Step[], before: string[]): Step {
+  return {
+    id: `leave ${name}`,
+    verb: 'leave',
+    target: name,
+    host: name,
+    why: 'the file no longer has it',
+    needs: steps.filter(({ host }) => host === name).map(({ id }) => id),
+    after: before,
+    do: { kind: 'script', script: leaveUnused(root), timeoutMs: 60_000 },
+  };
 }
 
 /** Steps that take members off their hosts which the file no longer has there, by member name. */

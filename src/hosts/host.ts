@@ -10,6 +10,8 @@ export interface Host {
   run(script: string, options?: RunOptions): Promise<RunResult>;
   /** Connects, where that takes a time of its own, so that what is asked afterwards is answered within its deadline. Rejects with HostUnreachable. */
   connect?(): Promise<void>;
+  /** Waits no longer for a connection that is being made: until it is there, the host does not answer. */
+  giveUp?(): void;
 }
 
 export interface RunOptions {

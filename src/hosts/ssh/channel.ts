@@ -34,6 +34,8 @@ export class Channel extends Duplex {
   constructor(id: number, send: Send) {
     // Not by itself at the end of both streams: the exit status comes after them.
     super({ allowHalfOpen: true, autoDestroy: false });
+    // Whoever waits for it is told by a rejection or listens too; one that nobody waits for any more is lost in silence.
+    this.on('error', () => {});
     this.#id = id;
     this.#send = send;
   }

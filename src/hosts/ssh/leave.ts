@@ -25,3 +25,10 @@ fi
 exit 0
 `;
 }
+
+/** As `leaveScript`, data stays; but nothing where members still are, as on a machine that the file has by another name as well. */
+export const leaveUnused = (root: string): string =>
+  `for service in ${quote(`${root}/members`)}/*/service; do
+  [ ! -d "$service" ] || exit 0
+done
+${leaveScript(root, false)}`;

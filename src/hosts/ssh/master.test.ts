@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest';
-import { controlPath, explained, masterArguments } from './master.ts';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { controlPath, explained, Master, masterArguments } from './master.ts';
 
 test('a control socket fits into a Unix address, with what ssh adds while it makes it', () => {
   const near = controlPath('/var/lib/phalanx/shop', 'root@203.0.113.7');
@@ -30,4 +33,26 @@ test.each([
   ['', 'ssh ended without a word'],
 ])('%s', (stderr, sentence) => {
   expect(explained(stderr, 'root@h')).toContain(sentence);
+});
+
+test('who has given up waits no longer, and neither do others; ssh goes on', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-master-'));
+  const path = process.env['PATH'];
+  mkdirSync(join(folder, 'bin'));
+  writeFileSync(join(folder, 'bin/ssh'), `#!/bin/sh\necho $$ >${folder}/pid\nexec sleep 1000\n`, {
+    mode: 0o755,
+  });
+  process.env['PATH'] = `${folder}/bin:${path}`;
+  onTestFinished(() => {
+    process.env['PATH'] = path;
+    process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')));
+    rmSync(folder, { recursive: true });
+  });
+  const master = new Master(folder, 'root@nowhere');
+  const waiting = master.mux();
+  await expect.poll(() => existsSync(join(folder, 'pid'))).toBe(true);
+  master.giveUp();
+  await expect(waiting).rejects.toThrow('no connection yet');
+  await expect(master.mux()).rejects.toThrow('no connection yet');
+  expect(() => process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')), 0)).not.toThrow();
 });

@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Mux, NoMaster } from './mux.ts';
@@ -76,17 +77,24 @@ export class Master {
   readonly #destination: string;
   #mux: Promise<Mux> | undefined;
   #refused: { at: number; why: NoConnection } | undefined;
+  /** The ssh that is connecting. */
+  #child: ChildProcess | undefined;
+  /** Whoever waits for the connection is told so when it is given up. */
+  #givenUp: NoConnection | undefined;
+  #tired = Promise.withResolvers<never>();
 
   constructor(home: string, destination: string) {
+    this.#tired.promise.catch(() => {});
     this.#path = controlPath(home, destination);
     this.#destination = destination;
   }
 
   /** The open connection; makes it where there is none. Rejects with NoConnection. */
   async mux(): Promise<{ mux: Mux; fresh: boolean }> {
-    const known = await this.#mux?.catch(() => undefined);
-    if (known?.alive) return { mux: known, fresh: false };
+    if (this.#givenUp) throw this.#givenUp;
     if (this.#refused && performance.now() - this.#refused.at < patienceMs) throw this.#refused.why;
+    const known = await Promise.race([this.#mux?.catch(() => undefined), this.#tired.promise]);
+    if (known?.alive) return { mux: known, fresh: false };
     let fresh = false;
     const made = Mux.connect(this.#path, greetMs).catch(async (error: Error) => {
       if (!(error instanceof NoMaster)) throw error;
@@ -95,7 +103,9 @@ export class Master {
     });
     this.#mux = made;
     try {
-      return { mux: await made, fresh };
+      const mux = await Promise.race([made, this.#tired.promise]);
+      this.#refused = undefined;
+      return { mux, fresh };
     } catch (error) {
       if (error instanceof NoConnection) this.#refused = { at: performance.now(), why: error };
       throw error;
@@ -117,10 +127,28 @@ export class Master {
     ]);
   }
 
+  /**
+   * Waits no longer for a connection that is being made, for anybody, and does not stay alive for it. ssh itself goes on: the next command may
+   * find it made.
+   */
+  giveUp(): void {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#givenUp = new NoConnection('ssh has no connection yet');
+    this.#tired.reject(this.#givenUp);
+    child.unref();
+    (child.stderr as Socket).unref();
+  }
+
   async #start(): Promise<Mux> {
     mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 });
     for (let attempt = 1; ; attempt++) {
-      const { exit, stderr } = await inTurn(() => run(masterArguments(this.#path, this.#destination)));
+      const { exit, stderr } = await inTurn(() =>
+        run(masterArguments(this.#path, this.#destination), (child) => {
+          this.#child = child;
+        }),
+      );
+      this.#child = undefined;
       if (exit === 0 || /ControlSocket .* already exists/.test(stderr)) break;
       // A gateway that is asked by many at once drops some (MaxStartups, sshd_config(5)).
       if (attempt === 3 || !/kex_exchange_identification|Connection (closed|reset) by/.test(stderr))
@@ -150,9 +178,13 @@ async function inTurn<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Runs ssh until it ends or, as a master, goes to the background. */
-function run(given: string[]): Promise<{ exit: number; stderr: string }> {
+function run(
+  given: string[],
+  begun: (child: ChildProcess) => void = () => {},
+): Promise<{ exit: number; stderr: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn('ssh', given, { stdio: ['ignore', 'ignore', 'pipe'] });
+    begun(child);
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       stderr += chunk;

@@ -51,6 +51,10 @@ export class SshHost implements Host {
     }
   }
 
+  giveUp(): void {
+    this.#master.giveUp();
+  }
+
   run(script: string, options: RunOptions = {}): Promise<RunResult> {
     if (options.onLine !== undefined || options.signal !== undefined) return this.#round(script, options);
     return new Promise((resolve, reject) => {
@@ -213,11 +217,11 @@ export class SshHost implements Host {
   }
 }
 
-/** Why there is no root shell on the host, when there is none. */
-function notRoot(stderr: string, exit: number | undefined): string | undefined {
+/** Why there is no root shell on the host, when there is none. That a host cannot resolve its own name sudo says also when all is well. */
+export function notRoot(stderr: string, exit: number | undefined): string | undefined {
   if (exit === 127 && /sudo: not found|sudo: No such file/.test(stderr))
     return 'the user is not root, and the host has no sudo';
-  if (exit === 1 && /^sudo: /m.test(stderr))
-    return `the user is not root, and sudo refuses: ${/^sudo: (.*)$/m.exec(stderr)![1]}. Let it be root without a password (sudoers: NOPASSWD)`;
-  return undefined;
+  const said = [...stderr.matchAll(/^sudo: (?!unable to resolve host)(.*?)\r?$/gm)].at(-1)?.[1];
+  if (exit !== 1 || said === undefined) return undefined;
+  return `the user is not root, and sudo refuses: ${said}. Let it be root without a password (sudoers: NOPASSWD)`;
 }
