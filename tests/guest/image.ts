@@ -63,7 +63,6 @@ const masked = [
   'systemd-networkd.service',
   'systemd-timesyncd.service',
   'systemd-update-utmp.service',
-  'systemd-user-sessions.service',
 ];
 
 /** QEMU's user network, as its manual gives it to the first guest. */
@@ -71,6 +70,7 @@ const address = { own: '10.0.2.15/24', gateway: '10.0.2.2', names: '10.0.2.3' };
 
 const files: Record<string, string> = {
   'etc/hostname': 'guest\n',
+  'etc/hosts': '127.0.0.1 localhost\n127.0.1.1 guest\n::1 localhost\n',
   'etc/fstab': '/dev/vda / ext4 defaults,noatime 0 0\n',
   'etc/resolv.conf': `nameserver ${address.names}\n`,
   'etc/ssh/sshd_config.d/guest.conf': 'UseDNS no\nMaxSessions 100\nMaxStartups 50\nLoginGraceTime 600\n',

@@ -52,6 +52,12 @@ services:
     return join(this.#folder, 'disks', machine);
   }
 
+  /** Below what the ssh_config says of all hosts. */
+  configure(more: string): void {
+    const first = readFileSync(this.sshConfig, 'utf8').split('\n').slice(0, 4);
+    writeFileSync(this.sshConfig, `${first.join('\n')}\n${more}`);
+  }
+
   /** How many commands sshd has run on the machine since it was first up: round trips as the other side counts them. */
   sessions(machine: string): number {
     const log = readFileSync(join(this.#root(machine), 'members', `sshd@${machine}`, 'log/current'), 'utf8');
@@ -105,7 +111,7 @@ services:
       join(this.#folder, 'sshd_config'),
       `Port 22
 HostKey ${this.#folder}/hostkey
-AuthorizedKeysFile ${this.#folder}/authorized_keys
+AuthorizedKeysFile /run/authorized_keys
 PidFile none
 StrictModes no
 UsePAM no
@@ -126,12 +132,18 @@ ${shells}
 esac
 disk=${this.#folder}/disks/\${MEMBER#sshd@}
 mkdir -p "$disk" ${root} /run/sshd
+# Read as the user who comes.
+install -m 644 ${this.#folder}/authorized_keys /run/authorized_keys
 mount --bind "$disk" ${root}
 : >/run/empty
+mount --bind ${this.#folder}/passwd /etc/passwd
 [ ! -e /root/.bashrc ] || mount --bind /run/empty /root/.bashrc
 [ "$shell" != busybox ] || mount --bind /bin/busybox "$(readlink -f /bin/sh)"
 exec /usr/sbin/sshd -D -e -f ${this.#folder}/sshd_config
 `;
+    // Somebody who is not root and may not become it, on these machines only.
+    const visitor = 'visitor:x:4321:4321::/tmp:/bin/sh\n';
+    writeFileSync(join(this.#folder, 'passwd'), readFileSync('/etc/passwd', 'utf8') + visitor);
     mkdirSync(join(this.#folder, 'disks'));
     writeFileSync(join(this.#folder, 'machine'), script, { mode: 0o755 });
   }

@@ -32,16 +32,7 @@ const home = mkdtempSync(join(tmpdir(), 'phalanx-control-'));
 const yaml = (options: { answer?: string; scheduler?: string; host?: string } = {}): string => `
 cluster: sshcluster
 network: 10.165.2.0/24
-${
-  options.host ??
-  `hosts:
-  lb1: { ssh: root@10.165.2.11 }
-  lb2: { ssh: root@10.165.2.12 }
-  app1: { ssh: root@10.165.2.13 }
-  app2: { ssh: root@10.165.2.14 }
-  data1: { ssh: root@10.165.2.15 }
-  data2: { ssh: root@10.165.2.16 }`
-}
+${options.host ?? hosts({})}
 services:
   web:
     type: app
@@ -70,6 +61,14 @@ writeFileSync(
 createServer((_, answer) => answer.end(process.env.ANSWER)).listen(process.env.PORT, process.env.ADDRESS);
 `,
 );
+
+/** The file's hosts, some of them reached otherwise and some left out. */
+function hosts(otherwise: Record<string, string>, without: string[] = []): string {
+  const names = ['lb1', 'lb2', 'app1', 'app2', 'data1', 'data2'];
+  const lines = names.map((name, at) => [name, otherwise[name] ?? `root@10.165.2.${at + 11}`] as const);
+  const left = lines.filter(([name]) => !without.includes(name));
+  return `hosts:\n${left.map(([name, ssh]) => `  ${name}: { ssh: ${ssh}${/\d$/.test(ssh) ? '' : ', address: 10.165.2.15'} }`).join('\n')}`;
+}
 
 /** Round trips of one command, by machine. */
 async function rounds(command: () => Promise<unknown>): Promise<Record<string, number>> {
@@ -131,6 +130,35 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(out).toContain('lb1 does not reach app1 (10.165.2.13) on port 8080');
     expect(machines.inside(app1, 'ls /var/lib/phalanx/sshcluster')).toBe('');
     await until('the stranger is forgotten', async () => (await cluster.run(['check'])).exit === 0);
+  });
+
+  it('which are directors must hear each other, and nobody else has their VIP', async () => {
+    machines.inside(data1, `ip addr add ${vip}/32 dev eth0`);
+    machines.inside(
+      lb1,
+      `nft 'add table inet wall; add chain inet wall out { type filter hook output priority 0; }; add rule inet wall out meta l4proto 112 drop'`,
+    );
+    const { exit, out } = await cluster.run(['check']);
+    machines.inside(data1, `ip addr del ${vip}/32 dev eth0`);
+    machines.inside(lb1, 'nft delete table inet wall');
+    expect(exit).toBe(1);
+    expect(out).toContain(`VIP ${vip} of front is in use already: data1 has it on an interface`);
+    expect(out).toContain('lb2 does not hear lb1 by VRRP (IP protocol 112)');
+    expect(out).not.toContain('lb1 does not hear');
+    expect(out).not.toContain('8848');
+    await until('the VIP is forgotten', async () => (await cluster.run(['check'])).exit === 0);
+  });
+
+  it('where the user may not be root stop everything, before anything is changed', async () => {
+    cluster.write(yaml({ host: hosts({ app2: 'visitor@10.165.2.14' }) }));
+    for (const command of ['up', 'plan', 'check']) {
+      const { exit, out } = await cluster.run([command]);
+      expect(exit).toBe(1);
+      expect(out).toMatch(/app2: the user is not root, and (the host has no sudo|sudo refuses)/);
+      expect(out).not.toContain('write');
+    }
+    expect(machines.inside(app1, 'ls /var/lib/phalanx/sshcluster')).toBe('');
+    cluster.write(yaml());
   });
 
   it('become a cluster in four round trips', async () => {
@@ -247,6 +275,73 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(exit).toBe(1);
     expect(out).toContain(`${file}:8:1: "services" does not belong here`);
     cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+  });
+
+  it('are reached through another where ssh_config says so (ProxyJump)', async () => {
+    // From this machine nothing gets in at data1 but over lb1.
+    machines.inside(
+      data1,
+      `nft 'add table inet wall; add chain inet wall in { type filter hook input priority 0; }; add rule inet wall in ip saddr != 10.165.2.11 tcp dport 22 drop'`,
+    );
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({ data1: 'inner' }) }));
+    expect((await cluster.run(['plan'])).out).toContain('data1 does not answer');
+    machines.configure('Host inner\n  HostName 10.165.2.15\n  User root\n  ProxyJump root@10.165.2.11\n');
+    const direct = machines.sessions(data1);
+    const { out } = await cluster.run(['up']);
+    const through = machines.sessions(data1);
+    const again = await cluster.run(['up']);
+    machines.inside(data1, 'nft delete table inet wall');
+    machines.configure('');
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    // Another control machine would have to know the name.
+    expect(out).toContain('done hand over to data1');
+    expect(through).toBeGreaterThan(direct);
+    expect(again.out).toContain('nothing to do');
+    await cluster.must('up');
+  });
+
+  it('that leave the file are left as they were, and not asked again', async () => {
+    const without = (...names: string[]): void => {
+      const all = yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({}, names) });
+      const left = all.replace(/hosts: \[(.*)\]/g, (_, list: string) => {
+        const stay = list.split(', ').filter((name) => !names.includes(name));
+        return `hosts: [${stay.join(', ')}]`;
+      });
+      cluster.write(left);
+    };
+    without('app2');
+    expect(await cluster.must('up')).toContain('leave      app2');
+    expect(machines.inside(app2, 'ls -A /var/lib/phalanx/sshcluster')).toBe('');
+    const before = machines.sessions(app2);
+    expect(await cluster.must('up')).toContain('nothing to do');
+    expect(machines.sessions(app2)).toBe(before);
+
+    machines.powerOff(lb2);
+    without('app2', 'lb2');
+    expect(await cluster.must('up')).toContain('lb2 left the file and does not answer');
+    expect(await cluster.must('up')).toContain('phalanx forget lb2');
+    expect((await cluster.run(['forget', 'lb1'])).out).toContain('lb1 is a host of');
+    await cluster.must('forget', 'lb2');
+    expect(await cluster.must('up')).not.toContain('lb2');
+
+    delete process.env['PHALANX_HOME'];
+    await machines.lab.must('up');
+    process.env['PHALANX_HOME'] = home;
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    await cluster.must('up');
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
+  });
+
+  it('that have another name now are not taken apart for the old one', async () => {
+    const renamed = yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({}).replace('app2:', 'app3:') });
+    cluster.write(renamed.replace('[app1, app2]', '[app1, app3]'));
+    await cluster.must('up');
+    expect(await cluster.must('up')).toContain('nothing to do');
+    expect((await cluster.status()).rows.map(({ name }) => name)).toContain('web@app3');
+    expect(machines.inside(app2, 'ls /var/lib/phalanx/sshcluster/members')).toBe('web@app3\n');
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    await cluster.must('up');
+    expect(await cluster.must('up')).toContain('nothing to do');
   });
 
   it('are left as they were', async () => {
