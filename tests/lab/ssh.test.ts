@@ -129,7 +129,7 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(out).toContain('app2: port 8080, which web@app2 needs, is taken');
     expect(out).toContain('lb1 does not reach app1 (10.165.2.13) on port 8080');
     expect(machines.inside(app1, 'ls /var/lib/phalanx/sshcluster')).toBe('');
-    await until('the stranger is forgotten', async () => (await cluster.run(['check'])).exit === 0);
+    await until('the stranger is forgotten', async () => (await cluster.run(['check'])).exit === 0, 60_000);
   });
 
   it('which are directors must hear each other, and nobody else has their VIP', async () => {
@@ -146,7 +146,7 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(out).toContain('lb2 does not hear lb1 by VRRP (IP protocol 112)');
     expect(out).not.toContain('lb1 does not hear');
     expect(out).not.toContain('8848');
-    await until('the VIP is forgotten', async () => (await cluster.run(['check'])).exit === 0);
+    await until('the VIP is forgotten', async () => (await cluster.run(['check'])).exit === 0, 60_000);
   });
 
   it('where the user may not be root stop everything, before anything is changed', async () => {

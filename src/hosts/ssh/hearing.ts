@@ -22,7 +22,7 @@ export interface Hearing {
 }
 
 /** Looks at its sockets five times a second, for at most so many times. */
-const looks = 25;
+const looks = 50;
 
 /**
  * Speaks to its peers and listens to them, in all ways at once, until everybody has heard everybody or time is over. Its words are no valid VRRP

@@ -87,6 +87,11 @@ export function preflightScript(asked: Questions): string {
   const on = asked.device === undefined ? '' : ` dev ${asked.device}`;
   const clear = four.map((vip) => `ip neigh del ${vip}${on} 2>/dev/null`).join('\n');
   return `printf '{"clock":%s}\\n' "$(date +%s.%N)"
+has_module() {
+  [ -d "/sys/module/$1" ] || modprobe -nq "$1" 2>/dev/null || grep -qs "/$1.ko" "/lib/modules/$(uname -r)/modules.builtin" || [ ! -d "/lib/modules/$(uname -r)" ]
+}
+# Before what takes a machine its own time: those that are to hear each other begin together.
+${asked.hearings.map((hearing) => `${hearingScript(hearing, hearing.token)} &`).join('\n')}
 df -Pk ${quote(asked.root.slice(0, asked.root.lastIndexOf('/')))} /var/lib 2>/dev/null | awk 'NR == 2 { printf "{\\"disk\\":%.0f}\\n", $4 * 1024 }'
 awk '$1 == "MemTotal:" { total = $2 } $1 == "MemAvailable:" { free = $2 } END { printf "{\\"memory\\":%.0f,\\"memoryFree\\":%.0f}\\n", total * 1024, free * 1024 }' /proc/meminfo
 printf '{"identity":"%s %s"}\\n' "$(cat /proc/sys/kernel/random/boot_id)" "$(readlink /proc/self/ns/net)"
@@ -95,9 +100,6 @@ ip -o link show | sed -n 's/.*link\\/ether \\([0-9a-f:]*\\) .*/{"mac":"\\1"}/p'
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { sub(/.*:/, "", $2); print $2 }' | sort -u | while read -r port; do
   printf '{"listening":%d}\\n' "0x$port"
 done
-has_module() {
-  [ -d "/sys/module/$1" ] || modprobe -nq "$1" 2>/dev/null || grep -qs "/$1.ko" "/lib/modules/$(uname -r)/modules.builtin" || [ ! -d "/lib/modules/$(uname -r)" ]
-}
 for module in ${asked.modules.map(quote).join(' ')}; do
   has_module "$module" || printf '{"lacking":"%s"}\\n' "$module"
 done
@@ -117,7 +119,6 @@ for unit in ${asked.units.map(quote).join(' ')}; do
   file=/etc/systemd/system/$unit
   [ ! -e "$file" ] || grep -qF ${quote(`${asked.root}/`)} "$file" || printf '{"foreign":"%s"}\\n' "$unit"
 done
-${asked.hearings.map((hearing) => `${hearingScript(hearing, hearing.token)} &`).join('\n')}
 ${asked.allVips.map((vip) => `ip -o addr show to ${vip} | awk '$2 != "lo" && $2 !~ /^tunl/ { print "{\\"holds\\":\\"${vip}\\"}"; exit }'`).join('\n')}
 ${asked.reach.length === 0 ? '' : `${connectAll} ${asked.reach.map(quote).join(' ')} &`}
 ${
