@@ -32,7 +32,15 @@ const lab = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts', 'tests/unit/**/*.test.ts'] } },
+      // Pure, so they share processes: loading everything anew for each file took most of their time.
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'tests/unit/**/*.test.ts'],
+          isolate: false,
+          maxWorkers: 2,
+        },
+      },
       { test: { ...lab, name: 'lab', include: ['tests/lab/**/*.test.ts'], exclude: engines } },
       { test: { ...lab, name: 'engines', include: engines } },
       {
