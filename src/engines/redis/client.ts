@@ -27,8 +27,8 @@ export function dialer(service: RedisService, cluster: Cluster, reach: Reach): D
     const deadline = options.answerMs ?? answerMs;
     const end = await reach.endpoint(place.host, place.port);
     // Loading it costs more than a command that has nothing to do with Redis may take.
-    const api = await import('ioredis');
-    const client = new api.Redis({
+    const { Redis } = await import('./client-library.ts');
+    const client = new Redis({
       host: end.host,
       port: end.port,
       username: adminUser,

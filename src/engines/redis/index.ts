@@ -19,7 +19,7 @@ export const redis: Engine<RedisSpec, RedisLive> = {
   packages: () => ['redis-server', 'redis-tools'],
   secrets: secretsOf,
   members: redisMembers,
-  load: () => import('ioredis'),
+  load: () => import('./client-library.ts'),
   observe: observeRedis,
   plan: redisPlan,
   perform: (action, service, cluster, reach, say) => perform(worldOf(service, cluster, reach, say), action),
