@@ -9,6 +9,7 @@ import { bench as checks } from './checks.ts';
 import { facts, factsLine, quietLoad } from './facts.ts';
 import { bench as shop } from './shop.ts';
 import { bench as spine } from './spine.ts';
+import { bench as ssh } from './ssh.ts';
 import { type Options, Stage } from './stage.ts';
 import { doubt, markdown, type Report, trusted } from './table.ts';
 import { bench as takeover } from './takeover.ts';
@@ -23,7 +24,7 @@ npm run bench -- --long takeover     with ten minutes of looking for false takeo
 Results go to bench/results/NAME.json and NAME.md. Exit status 4: a target was missed, 1: a bench failed.`;
 
 const here = import.meta.dirname;
-const benches: Bench[] = [spine, shop, weight, checks, takeover, throughput];
+const benches: Bench[] = [spine, shop, ssh, weight, checks, takeover, throughput];
 
 /** Benches that are programs of their own: what they print is theirs, as is their exit status (0: promises kept, 4: broken). */
 const programs: Record<string, { what: string; most: number; long?: string[][]; onlyNamed?: true }> = {
