@@ -172,8 +172,8 @@ async function learnMachines(
 
 async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {
   try {
-    const { lines } = await reach.host(host.name).run(factsScript(host.address, []), { timeoutMs: 10_000 });
-    return parseFacts(lines);
+    const script = factsScript(host.address, []);
+    return parseFacts(await reach.host(host.name).run(script, { timeoutMs: 10_000 }), []);
   } catch (error) {
     if (error instanceof HostUnreachable) return undefined;
     throw error;

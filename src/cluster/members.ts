@@ -4,6 +4,7 @@ import type { Member, MemberFile, MemberState, Step } from '../engines/engine.ts
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import {
   hupFragment,
+  ownFiles,
   type ReleaseSource,
   releaseFragment,
   removeFragment,
@@ -25,9 +26,28 @@ export function changedFiles(member: Member, state: MemberState | undefined): Me
   });
 }
 
-function whyWrite(changed: MemberFile[], state: MemberState | undefined, stale: boolean): string {
+/** Those that start and end the member and are not as they were written: somebody has edited them, or an older Phalanx wrote them. */
+function edited(
+  member: Member,
+  state: MemberState | undefined,
+  root: string,
+  releaseHash: string | undefined,
+): string[] {
+  const own = state?.own;
+  if (own === undefined) return [];
+  return ownFiles(member, root, releaseHash)
+    .filter(({ path, content }) => own[path] !== sha256(content))
+    .map(({ path }) => path);
+}
+
+function whyWrite(
+  changed: MemberFile[],
+  own: string[],
+  state: MemberState | undefined,
+  stale: boolean,
+): string {
   if (!state?.present) return 'not on the host';
-  const names = changed.map((file) => file.path);
+  const names = [...changed.map((file) => file.path), ...(stale ? [] : own)];
   if (names.length > 0) return `${names.join(', ')} differ${names.length === 1 ? 's' : ''} from the file`;
   return stale ? 'its command, environment, limits or release changed' : '';
 }
@@ -53,6 +73,7 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
   const changed = changedFiles(member, state);
   const running = state?.running === true;
   const stale = running && state?.runningHash !== restartHash(member, release?.hash);
+  const own = edited(member, state, host.root, release?.hash);
   const steps: Step[] = [];
   const step = (verb: string, why: string, render: () => string, timeoutMs = 30_000): void => {
     steps.push({
@@ -68,8 +89,8 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
   };
 
   // A member that is to run again gets its service folder written too: the run script carries the hash.
-  if (changed.length > 0 || stale || !running || !state?.present) {
-    const why = whyWrite(changed, state, stale) || 'to be started';
+  if (changed.length + own.length > 0 || stale || !running || !state?.present) {
+    const why = whyWrite(changed, own, state, stale) || 'to be started';
     step('write', why, () => {
       const unpack = release
         ? releaseFragment(member, host.root, release.hash, releaseSource(host, release, state))

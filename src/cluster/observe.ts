@@ -109,14 +109,17 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
 
   const look = async (host: HostEntry): Promise<void> => {
     const settings = wanted.filter((setting) => setting.host === host.name);
-    const machine = host.kind === 'ssh' ? machineScript(cluster, engines, host) : '';
+    const packages =
+      host.kind === 'ssh' ? wantedPackages(cluster, engines, ({ name }) => name === host.name) : [];
+    const machine = host.kind === 'ssh' ? factsScript(host.address, packages, host.device) : '';
     const script = observeScript(host.root, settings) + rememberedScript(host.root) + machine;
     const timeoutMs = host.kind === 'ssh' ? 20_000 : 5_000;
-    const { lines } = await reach.host(host.name).run(script, { timeoutMs });
-    const parsed = parseObserved(host.name, lines);
+    const answer = await reach.host(host.name).run(script, { timeoutMs });
+    const { lines } = answer;
+    const parsed = parseObserved(host.name, answer);
     for (const state of parsed.members) observed.members.set(state.name, state);
     observed.settings.ok[host.name] = parsed.settings;
-    const facts = parseFacts(lines);
+    const facts = parseFacts(answer, packages);
     if (facts !== undefined) observed.machines[host.name] = facts;
     if (parsed.handed !== undefined) observed.handed[host.name] = parsed.handed;
     observed.settings.remembered[host.name] = lines.flatMap((line) =>
@@ -135,11 +138,4 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
   for (const { name, hosts } of Object.values(cluster.services))
     if (hosts.every((host) => host in observed.unreachable)) delete observed.live[name];
   return observed;
-}
-
-function machineScript(cluster: Cluster, engines: Engines, host: HostEntry): string {
-  return factsScript(
-    host.address,
-    wantedPackages(cluster, engines, ({ name }) => name === host.name),
-  );
 }

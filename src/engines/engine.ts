@@ -229,6 +229,8 @@ export interface MemberState {
   restarts?: number;
   /** Path -> sha256 of files on disk. */
   files: Record<string, string>;
+  /** The same of the files that start and end it: env, service/run, ... */
+  own?: Record<string, string>;
   /** Releases that are unpacked on the host. */
   releases?: string[];
   /** Hash of everything that needs a restart to change, as of the running process's start. */

@@ -99,14 +99,19 @@ test('a step that needs a later one is a mistake of the planner', () => {
 });
 
 test('what a host says is read; what is unknown stays unknown', () => {
-  const observed = parseObserved('app1', [
+  const hash = (digit: string): string => digit.repeat(64);
+  const lines = [
     { facts: { kernel: '6.1', memory: 1024 } },
     { member: 'web@app1', running: true, pid: 7, since: 3, restarts: 2, runningHash: 'abc' },
     { member: 'old@app1', running: false, pid: -1, since: -1, restarts: -1, runningHash: '' },
-    { file: 'web.conf', of: 'web@app1', sha256: 'ff' },
     { setting: 'VIP', ok: true },
     { something: 'else' },
-  ]);
+  ];
+  const text = `${hash('a')}  ../kept.json
+${hash('e')}  web@app1/env
+${hash('f')}  web@app1/odd  name/web.conf
+something else`;
+  const observed = parseObserved('app1', { lines, text });
   expect(observed).toEqual({
     members: [
       {
@@ -118,11 +123,13 @@ test('what a host says is read; what is unknown stays unknown', () => {
         pid: 7,
         since: 3,
         restarts: 2,
-        files: { 'web.conf': 'ff' },
+        files: { 'odd  name/web.conf': hash('f') },
+        own: { env: hash('e') },
         runningHash: 'abc',
       },
-      { name: 'old@app1', host: 'app1', reachable: true, present: true, running: false, files: {} },
+      { name: 'old@app1', host: 'app1', reachable: true, present: true, running: false, files: {}, own: {} },
     ],
+    handed: hash('a'),
     settings: { VIP: true },
     facts: { kernel: '6.1', memory: 1024 },
   });

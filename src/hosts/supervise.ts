@@ -20,4 +20,4 @@ export {
 export { logFolder, memberFolder, restartHash } from './supervise/service.ts';
 export { type Fragment, stepScript } from './supervise/steps.ts';
 export { settingAtBoot } from './supervise/systemd.ts';
-export { writeFragment } from './supervise/write.ts';
+export { ownFiles, writeFragment } from './supervise/write.ts';

@@ -117,6 +117,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 LogLevel VERBOSE
+Subsystem sftp internal-sftp
 `,
     );
   }

@@ -78,6 +78,21 @@ describe('the spine', () => {
     expect((await cluster.status()).health).toBe('healthy');
   });
 
+  it('what starts a member and was edited by hand is written anew; its process is left alone', async () => {
+    const web = `${member('app1')}/web@app1`;
+    const process = shell(`s6-svstat -o pid ${web}/service`);
+    shell(`echo '# by hand' >>${web}/service/run; echo 'export MORE=1' >>${web}/env`);
+    const plan = JSON.parse((await cluster.run(['plan', '--json'])).out) as {
+      steps: { id: string; why: string }[];
+    };
+    expect(plan.steps).toMatchObject([
+      { id: 'write web@app1', why: 'env, service/run differ from the file' },
+    ]);
+    await cluster.must('up');
+    expect(shell(`cat ${web}/service/run ${web}/env`)).not.toMatch(/by hand|MORE/);
+    expect(shell(`s6-svstat -o pid ${web}/service`)).toBe(process);
+  });
+
   it('changing the command under load loses no request', async () => {
     cluster.write(yaml('node server.ts --changed'));
     const clients = load(`http://${vip}/who`, 8);

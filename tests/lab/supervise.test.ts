@@ -51,8 +51,7 @@ const run = (...scripts: string[]): Promise<RunResult> =>
   );
 
 async function observe(settings: HostSetting[] = []): Promise<ReturnType<typeof parseObserved>> {
-  const { lines } = await succeeded(host.run(observeScript(root, settings)), 'observe');
-  return parseObserved('a', lines);
+  return parseObserved('a', await succeeded(host.run(observeScript(root, settings)), 'observe'));
 }
 
 async function stateOf(one: Member): Promise<MemberState | undefined> {

@@ -2,11 +2,22 @@ import { expect, test } from 'vitest';
 import { parseFacts, unfitMachine } from './facts.ts';
 
 const machine = (os: string, version: string, device = 'ens3', supervisor = 'systemd') =>
-  parseFacts([
-    { machine: { os, version, device, supervisor } },
-    { missing: 's6' },
-    { missing: 'keepalived' },
-  ])!;
+  parseFacts(
+    {
+      lines: [{ machine: { os, version, supervisor } }],
+      text: `${device === '' ? '' : `2: ${device}    inet 10.0.0.7/24 scope global ${device}\\       valid_lft forever`}
+Package: iproute2
+Status: install ok installed
+Priority: important
+Section: net
+--
+Package: keepalived
+Essential: no
+Status: deinstall ok config-files
+Priority: optional`,
+    },
+    ['s6', 'iproute2', 'keepalived'],
+  )!;
 
 test.each([
   ['debian', '12'],

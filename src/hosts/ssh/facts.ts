@@ -1,4 +1,5 @@
-import { missing } from '../packages.ts';
+import type { RunResult } from '../host.ts';
+import { installedPackages, parseInstalled } from '../packages.ts';
 import { quote } from '../shell.ts';
 
 /** What a real machine is; asked with every look at it, since it may be another one today. */
@@ -18,35 +19,52 @@ export interface MachineFacts {
 const supported: Record<string, string[]> = { debian: ['12', '13'], ubuntu: ['24.04'] };
 
 /**
- * Sh that tells of the machine in JSON lines. A fork for the interface, one or two for the packages; the rest is the shell's own.
+ * Sh that tells of the machine, for `parseFacts`: a process for the packages, one for the interface where the machine was not
+ * reached by the address itself; the rest is the shell's own. `device` is the interface that held the address before.
  */
-export function factsScript(address: string, packages: string[]): string {
+export function factsScript(address: string, packages: string[], device = ''): string {
   return `
 say_machine() {
-  ID= VERSION_ID=
-  [ ! -r /etc/os-release ] || . /etc/os-release
-  if [ -d /run/systemd/system ] && read -r init </proc/1/comm && [ "$init" = systemd ]; then init=systemd; else init=s6; fi
-  set -- $(ip -o addr show to ${quote(address)} 2>/dev/null)
-  printf '{"machine":{"os":"%s","version":"%s","supervisor":"%s","device":"%s"}}\\n' "$ID" "$VERSION_ID" "$init" "\${2-}"
+  id= version= supervisor=s6
+  [ ! -r /etc/os-release ] || while IFS='=' read -r key value; do
+    value=\${value#[\\"\\']} value=\${value%[\\"\\']}
+    case $key in ID) id=$value ;; VERSION_ID) version=$value ;; esac
+    [ -z "$id" ] || [ -z "$version" ] || break
+  done </etc/os-release
+  if [ -d /run/systemd/system ] && read -r init </proc/1/comm && [ "$init" = systemd ]; then supervisor=systemd; fi
+  printf '{"machine":{"os":"%s","version":"%s","supervisor":"%s"}}\\n' "$id" "$version" "$supervisor"
+  # The address at which sshd was reached is the machine's.
+  set -- \${SSH_CONNECTION-}
+  if [ "\${3-}" = ${quote(address)} ] && [ -n ${quote(device)} ] && [ -e ${quote(`/sys/class/net/${device}`)} ]; then
+    printf '{"device":"%s"}\\n' ${quote(device)}
+  else
+    ip -o addr show to ${quote(address)} 2>/dev/null
+  fi
 }
-( say_machine )
-${packages.length === 0 ? '' : `${missing(packages)} | sed 's/.*/{"missing":"&"}/'`}
+say_machine
+${packages.length === 0 ? '' : installedPackages(packages)}
 `;
 }
 
-/** The answer of `factsScript`; undefined when it is not in there. */
-export function parseFacts(lines: Record<string, unknown>[]): MachineFacts | undefined {
+/** The answer of `factsScript` for these packages; undefined when it is not in there. */
+export function parseFacts(
+  { lines, text }: Pick<RunResult, 'lines' | 'text'>,
+  packages: string[],
+): MachineFacts | undefined {
   const told = lines.find((line) => typeof line['machine'] === 'object')?.['machine'] as
-    | { os: string; version: string; supervisor: MachineFacts['supervisor']; device: string }
+    | { os: string; version: string; supervisor: MachineFacts['supervisor'] }
     | undefined;
   if (told === undefined) return undefined;
+  // As ip-address(8) prints it with -o: `2: eth0    inet 10.0.0.7/24 ...`.
+  const device =
+    lines.find((line) => typeof line['device'] === 'string')?.['device'] ??
+    /^\d+: (\S+)\s+inet6? /m.exec(text)?.[1];
+  const installed = parseInstalled(text);
   return {
-    os: told.os,
-    version: told.version,
-    supervisor: told.supervisor,
-    ...(told.device === '' ? {} : { device: told.device }),
-    missing: lines.flatMap(({ missing }) =>
-      typeof missing === 'string' && !(missing === 's6' && told.supervisor === 'systemd') ? [missing] : [],
+    ...told,
+    ...(device === undefined ? {} : { device: String(device) }),
+    missing: packages.filter(
+      (name) => !installed.has(name) && !(name === 's6' && told.supervisor === 'systemd'),
     ),
   };
 }

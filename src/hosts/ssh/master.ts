@@ -156,7 +156,8 @@ export class Master {
       await wait(attempt * (200 + Math.random() * 400));
     }
     try {
-      return await Mux.connect(this.#path, greetMs);
+      // It has just done the key exchange, maybe with a hundred others on the same cores: it answers, if not at once.
+      return await Mux.connect(this.#path, connectMs);
     } catch (error) {
       throw new NoConnection(`ssh connects, but ${(error as Error).message} at ${this.#path}`);
     }

@@ -26,6 +26,7 @@ export class Mux {
   #rest: Buffer = Buffer.alloc(0);
   #channels = new Map<number, Channel>();
   #next = 0;
+  #unsent: Buffer[] = [];
   #ended: Error | undefined;
 
   private constructor(socket: Socket) {
@@ -87,7 +88,7 @@ export class Mux {
   #open(kind: string, rest: Buffer, openMs: number): Promise<Channel> {
     if (this.#ended) return Promise.reject(this.#ended);
     const id = this.#next++;
-    const channel = new Channel(id, (...parts) => this.#socket.write(packet(Buffer.of(0), ...parts)));
+    const channel = new Channel(id, (...parts) => this.#send(packet(Buffer.of(0), ...parts)));
     this.#channels.set(id, channel);
     this.#socket.ref();
     channel.once('close', () => this.#idle());
@@ -97,6 +98,16 @@ export class Mux {
       this.#idle();
     });
     return channel.open(kind, rest, openMs);
+  }
+
+  /** What is said in one turn goes in one piece: a command, its script and its end are one wake-up of the master, not three. */
+  #send(bytes: Buffer): void {
+    this.#unsent.push(bytes);
+    if (this.#unsent.length > 1) return;
+    setImmediate(() => {
+      const all = this.#unsent.splice(0);
+      if (!this.#ended) this.#socket.write(all.length === 1 ? all[0]! : Buffer.concat(all));
+    });
   }
 
   /** A connection with nothing on it does not keep a finished command alive. */
@@ -137,7 +148,7 @@ export class Mux {
     const read: Fields = fields.of(body.subarray(2));
     if (type === message.globalRequest) {
       read.text();
-      if (read.byte() !== 0) this.#socket.write(packet(Buffer.of(0, message.requestFailure)));
+      if (read.byte() !== 0) this.#send(packet(Buffer.of(0, message.requestFailure)));
       return;
     }
     if (type < message.openConfirmation || type > message.failure) return;

@@ -11,11 +11,18 @@ const openMs = 5_000;
 /** sshd grants ten sessions a connection (MaxSessions, sshd_config(5)); two are left to others. */
 const sessionsAtOnce = 8;
 
+const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const language = 'LANG=C.UTF-8';
+
 /**
- * What sshd runs: sh as root, whatever the user's own shell is. Words and quotes that every login shell takes alike. The script comes on
- * standard input and is never an argument.
+ * What sshd runs: sh as root, whatever the user's own shell is, in words that every login shell takes alike. Root owns process 1; id(1)
+ * would be a process more on every round. The script comes on standard input and is never an argument.
  */
-const remoteCommand = `sh -c 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LANG=C.UTF-8; export PATH LANG; test "$(id -u)" = 0 && exec sh -s; exec sudo -n -H -- env PATH="$PATH" LANG="$LANG" sh -s'`;
+const remoteCommand = `test -O /proc/1 -o -O / && exec /bin/sh -s; exec sudo -n -H -- /bin/sh -s`;
+
+/** The script as it is sent: one command, so that a cut one does not run half; what it starts reads nothing of it. */
+const sent = (script: string): string =>
+  `{\n${path}\n${language}\nexport PATH LANG\n${script}\n} </dev/null\nexit $?\n`;
 
 interface Waiting {
   script: string;
@@ -69,7 +76,7 @@ export class SshHost implements Host {
     this.rounds++;
     channel.on('stderr', (chunk: Buffer) => err.write(chunk));
     channel.on('data', (chunk: Buffer) => out.write(chunk));
-    channel.end(`{\n${script}\n} </dev/null\nexit $?\n`);
+    channel.end(sent(script));
     return new Promise((resolve, reject) => {
       channel.on('over', () => resolve(channel.exit ?? 255));
       channel.on('error', (error) => reject(new HostUnreachable(this.name, error.message)));
@@ -188,7 +195,7 @@ export class SshHost implements Host {
       };
       channel.on('end', ended);
       channel.on('over', ended);
-      channel.end(`{\n${script}\n} </dev/null\nexit $?\n`);
+      channel.end(sent(script));
     });
   }
 
@@ -219,7 +226,7 @@ export class SshHost implements Host {
 
 /** Why there is no root shell on the host, when there is none. That a host cannot resolve its own name sudo says also when all is well. */
 export function notRoot(stderr: string, exit: number | undefined): string | undefined {
-  if (exit === 127 && /sudo: not found|sudo: No such file/.test(stderr))
+  if (exit === 127 && /sudo: (command )?not found|sudo: No such file|not found: sudo/.test(stderr))
     return 'the user is not root, and the host has no sudo';
   const said = [...stderr.matchAll(/^sudo: (?!unable to resolve host)(.*?)\r?$/gm)].at(-1)?.[1];
   if (exit !== 1 || said === undefined) return undefined;

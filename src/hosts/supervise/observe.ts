@@ -1,22 +1,30 @@
 import type { HostSetting, MemberState } from '../../engines/engine.ts';
+import type { RunResult } from '../host.ts';
 import { quote } from '../shell.ts';
+import { ownPaths } from './service.ts';
 import { bySupervisor, sayUnits } from './systemd.ts';
 
 /**
  * One script that tells everything of a host, for \`parseObserved\`: members (also those that no file knows any more), the
- * hashes of their files, whether settings hold, and facts. A fork or two a member and one sha256sum for all files.
+ * hashes of their files, whether settings hold, and facts. The shell does by itself what it can, since on many hosts processes are what
+ * looking costs: one sha256sum for all files, and no other while members run.
  */
 export function observeScript(root: string, settings: HostSetting[]): string {
   return `
-say_fact() { printf '{"facts":{"kernel":"%s","memory":%s}}\\n' "$(uname -r)" "$((\${2:-0} * 1024))"; }
-say_fact $(head -n 1 /proc/meminfo)
+say_facts() {
+  read -r kernel </proc/sys/kernel/osrelease
+  read -r _ memory _ </proc/meminfo
+  printf '{"facts":{"kernel":"%s","memory":%s}}\\n' "$kernel" "$((memory * 1024))"
+}
+say_facts
 # What the member's own scripts wrote, in its own folder: believed only where it looks as they write it.
 noted() {
-  restarts=-1 hash=
+  restarts=-1 hash= pid= parent= began=
   [ ! -f "$member/restarts" ] || { read -r restarts <"$member/restarts"; } 2>/dev/null
-  [ ! -f "$member/running" ] || { read -r hash <"$member/running"; } 2>/dev/null
+  [ ! -f "$member/running" ] || { read -r hash pid parent began <"$member/running"; } 2>/dev/null
   case $restarts in -1) ;; '' | *[!0-9]*) restarts=-1 ;; esac
   case $hash in *[!0-9a-f]*) hash= ;; esac
+  case $pid$parent$began in *[!0-9]*) pid= ;; esac
 }
 say_members() {
 ${bySupervisor(root, sayUnits(root), saySupervised)}
@@ -28,15 +36,20 @@ say_releases() {
   done
 }
 say_files() {
-  {
-  [ ! -e ../kept.json ] || printf '../kept.json\\0'
+  set --
+  [ ! -e ../kept.json ] || set -- ../kept.json
   for member in *; do
     [ -f "$member/files.list" ] || continue
+    for path in ${ownPaths.join(' ')}; do
+      [ ! -f "$member/$path" ] || set -- "$@" "$member/$path"
+    done
     while IFS= read -r path; do
-      [ ! -f "$member/$path" ] || printf '%s\\0' "$member/$path"
+      [ ! -f "$member/$path" ] || set -- "$@" "$member/$path"
     done <"$member/files.list"
+    # Well below what one process can be given.
+    [ $# -lt 2000 ] || { sha256sum -- "$@" 2>/dev/null; set --; }
   done
-  } | xargs -0r sha256sum -- 2>/dev/null | sed -n 's/^\\([0-9a-f]*\\)  \\([^/"]*\\)\\/\\([^"\\]*\\)$/{"file":"\\3","of":"\\2","sha256":"\\1"}/p'
+  [ $# -eq 0 ] || sha256sum -- "$@" 2>/dev/null
 }
 if cd ${quote(`${root}/members`)} 2>/dev/null; then
   say_members
@@ -48,12 +61,27 @@ ${settings.map(settingLine).join('\n')}
 `;
 }
 
-const saySupervised = `  for member in *; do
+/**
+ * A member that runs is known by its process, which wrote down who it is as it started (runScript) and is still the child of the
+ * member's own supervisor; of any other s6-svstat tells.
+ */
+const saySupervised = `  runs() {
+    [ -n "$pid" ] && [ -n "$parent" ] && [ -n "$began" ] && [ "/proc/$parent/cwd" -ef "$member/service" ] || return 1
+    children=
+    read -r children <"/proc/$parent/task/$parent/children"
+    case " $children " in *" $pid "*) ;; *) return 1 ;; esac
+  }
+  read -r uptime _ </proc/uptime
+  for member in *; do
     [ -d "$member/service" ] || continue
-    set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" 2>/dev/null || echo false -1 -1)
     noted
+    if runs; then
+      set -- true "$pid" $((\${uptime%%.*} - began))
+    else
+      set -- $(s6-svstat -o up,pid,updownfor "../scan/$member" || echo false -1 -1)
+    fi
     printf '{"member":"%s","running":%s,"pid":%s,"since":%s,"restarts":%s,"runningHash":"%s"}\\n' "$member" "$1" "$2" "$3" "$restarts" "$hash"
-  done`;
+  done 2>/dev/null`;
 
 function settingLine(setting: HostSetting): string {
   const says = (ok: boolean) => `printf '%s\\n' ${quote(JSON.stringify({ setting: setting.title, ok }))}`;
@@ -76,17 +104,16 @@ export interface HostObserved {
   };
 }
 
-/** The answer of \`observeScript\` as a value. Lines that are not its own are left to others. */
-export function parseObserved(host: string, lines: Record<string, unknown>[]): HostObserved {
+/** The answer of \`observeScript\` as a value. What is not its own is left to others. */
+export function parseObserved(
+  host: string,
+  { lines, text }: Pick<RunResult, 'lines' | 'text'>,
+): HostObserved {
   const members = new Map<string, MemberState>();
   const observed: HostObserved = { members: [], settings: {}, facts: {} };
   for (const line of lines) {
     if (typeof line['member'] === 'string') {
       members.set(line['member'], memberState(host, line['member'], line));
-    } else if (typeof line['file'] === 'string' && typeof line['of'] === 'string') {
-      const state = members.get(line['of']);
-      if (line['of'] === '..') observed.handed = String(line['sha256']);
-      if (state !== undefined) state.files[line['file']] = String(line['sha256']);
     } else if (typeof line['release'] === 'string' && typeof line['of'] === 'string') {
       const state = members.get(line['of']);
       if (state !== undefined) state.releases = [...(state.releases ?? []), line['release']];
@@ -95,6 +122,14 @@ export function parseObserved(host: string, lines: Record<string, unknown>[]): H
     } else if (typeof line['facts'] === 'object' && line['facts'] !== null) {
       observed.facts = line['facts'];
     }
+  }
+  // As sha256sum(1) prints them: MEMBER/PATH, and ../kept.json.
+  for (const [, sha256, of, path] of text.matchAll(/^([0-9a-f]{64}) [ *]([^/\n]+)\/(.+)$/gm)) {
+    const state = members.get(of!);
+    if (of === '..') observed.handed = sha256!;
+    else if (state === undefined) continue;
+    else if (ownPaths.some((own) => own === path)) state.own![path!] = sha256!;
+    else state.files[path!] = sha256!;
   }
   observed.members = [...members.values()];
   return observed;
@@ -116,6 +151,7 @@ function memberState(host: string, name: string, line: Record<string, unknown>):
     ...known('since'),
     ...known('restarts'),
     files: {},
+    own: {},
     ...(typeof line['runningHash'] === 'string' && line['runningHash'] !== ''
       ? { runningHash: line['runningHash'] }
       : {}),

@@ -118,11 +118,11 @@ mkfifo restarts conf/pipe
 : >'q","member":"other@app1'
 mkdir -p 'release/r","member":"other@app1' release/abc
 printf '%s\\n' conf/pipe 'q","member":"other@app1' conf/web.conf >files.list`);
-  const { lines } = await machine.run(observeScript(root, []), { timeoutMs: 5_000 });
-  const { members } = parseObserved('app1', lines);
+  const answer = await machine.run(observeScript(root, []), { timeoutMs: 5_000 });
+  const { members } = parseObserved('app1', answer);
   expect(members.map(({ name }) => name)).toEqual([web.name]);
   expect(members[0]!.runningHash).toBeUndefined();
-  expect(Object.keys(members[0]!.files)).toEqual(['conf/web.conf']);
+  expect(Object.keys(members[0]!.files)).toEqual(['q","member":"other@app1', 'conf/web.conf']);
   expect(members[0]!.releases).toEqual(['abc']);
 });
 

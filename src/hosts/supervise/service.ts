@@ -7,13 +7,23 @@ import { quote } from '../shell.ts';
  *
  *   env           its environment, 0600: nothing of it is ever in an argument list
  *   files.list    the paths that Phalanx wrote, for `observeScript`
- *   running       the hash of what the running process was started with
+ *   running       the hash of what the running process was started with, its number, its supervisor's, and the uptime at its start (s)
  *   restarts      how often it died since it was last started on purpose
  *   ended         how its last process ended: exit status (256: by a signal) and signal
  *   service/      the s6 service folder: run, finish, down-signal, timeout-kill, log/run (s6-svscan(1), s6-supervise(1))
  *   log/          what it said, by s6-log: `current` and ten old ones of a megabyte
  *   release/      unpacked releases, `current` pointing at the one in use
  */
+
+/** What starts and ends a member, in the order in which it is written. */
+export const ownPaths = [
+  'env',
+  'service/finish',
+  'service/down-signal',
+  'service/timeout-kill',
+  'service/log/run',
+  'service/run',
+] as const;
 
 /** What is needed to stop and remove a member; also of one that the file no longer has. */
 export type Stoppable = Pick<Member, 'name' | 'stop'>;
@@ -77,7 +87,8 @@ export function runScript(member: Member, root: string, hash: string): string {
     'exec 2>&1',
     `cd ${quote(folder)} || exit 111`,
     leftovers(folder),
-    `echo ${hash} >running.new && mv running.new running || exit 111`,
+    'read -r uptime _ </proc/uptime',
+    `echo ${hash} $$ $PPID "\${uptime%%.*}" >running.new && mv running.new running || exit 111`,
     '. ./env',
     ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit 111`]),
     ...(memory === undefined ? [] : [limitMemory(memoryGroup(member, root), memory)]),

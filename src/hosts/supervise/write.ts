@@ -1,7 +1,15 @@
 import type { Member, MemberFile } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
 import { asOwner, makeFolder } from './owner.ts';
-import { envFile, finishScript, logRunScript, memberFolder, restartHash, runScript } from './service.ts';
+import {
+  envFile,
+  finishScript,
+  logRunScript,
+  memberFolder,
+  ownPaths,
+  restartHash,
+  runScript,
+} from './service.ts';
 import { bySupervisor, writeUnit } from './systemd.ts';
 
 /**
@@ -19,13 +27,7 @@ export function writeFragment(
   for (const file of member.files) checkPath(member, file.path);
   const written: Written[] = [
     ...files.map(({ path, content, mode, secret }) => ({ path, content, mode: secret ? 0o600 : mode })),
-    { path: 'env', content: envFile(member, root), mode: 0o600 },
-    { path: 'service/finish', content: finishScript(member, root), mode: 0o755 },
-    { path: 'service/down-signal', content: `SIG${member.stop.signal}\n`, mode: 0o644 },
-    { path: 'service/timeout-kill', content: `${member.stop.timeoutMs}\n`, mode: 0o644 },
-    { path: 'service/log/run', content: logRunScript(member, root), mode: 0o755 },
-    // Last: what can be started is complete.
-    { path: 'service/run', content: runScript(member, root, restartHash(member, releaseHash)), mode: 0o755 },
+    ...ownFiles(member, root, releaseHash),
   ];
   const manifest = member.files.map((file) => `${file.path}\n`).join('');
   const folders = new Set(
@@ -59,6 +61,21 @@ function openFilesAllowed(member: Member): string {
   exit 1
 }
 `;
+}
+
+/** The files that start and end the member. The last is the one that makes it startable: then all is complete. */
+export function ownFiles(member: Member, root: string, releaseHash?: string): Written[] {
+  const content: Record<(typeof ownPaths)[number], string> = {
+    env: envFile(member, root),
+    'service/finish': finishScript(member, root),
+    'service/down-signal': `SIG${member.stop.signal}\n`,
+    'service/timeout-kill': `${member.stop.timeoutMs}\n`,
+    'service/log/run': logRunScript(member, root),
+    'service/run': runScript(member, root, restartHash(member, releaseHash)),
+  };
+  const mode = (path: string): number =>
+    path === 'env' ? 0o600 : path.endsWith('/run') || path.endsWith('/finish') ? 0o755 : 0o644;
+  return ownPaths.map((path) => ({ path, content: content[path], mode: mode(path) }));
 }
 
 interface Written {
