@@ -41,7 +41,17 @@ const cable = (host: string, state: 'up' | 'down'): Promise<unknown> =>
   run('ip', ['-n', 'phalanx.stotest', 'link', 'set', 'dev', host, state]);
 const rows = async (): Promise<Row[]> =>
   (await cluster.status()).rows.filter((row) => row.service === 'files');
-const healthy = () => until('healthy', async () => (await cluster.status()).health === 'healthy', 60_000);
+/** Says what is not, where it does not become so. */
+const healthy = () =>
+  until(
+    'healthy',
+    async () => {
+      const { health, rows: seen } = await cluster.status();
+      if (health === 'healthy') return true;
+      throw new Error(JSON.stringify(seen.filter((row) => row.health !== 'ok')));
+    },
+    60_000,
+  );
 const planned = async (): Promise<string[]> => {
   const { out } = await cluster.run(['plan', '--json']);
   return (JSON.parse(out) as { steps: { id: string }[] }).steps.map(({ id }) => id);
