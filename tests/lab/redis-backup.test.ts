@@ -66,6 +66,13 @@ describe('a backup', () => {
     expect((await cluster.run(['plan'])).exit).toBe(0);
   });
 
+  it('taken twice within a second is two', async () => {
+    const twice = [1, 2].map(() => cluster.must('backup', 'cart', '--to', folder, '--json'));
+    const paths = (await Promise.all(twice)).map((out) => JSON.parse(out).path as string);
+    expect(new Set(paths).size).toBe(2);
+    for (const path of paths) rmSync(path, { recursive: true });
+  });
+
   it('holds every write that was acknowledged before the command, while clients write on', async () => {
     const load = await writers(cart);
     const early = await writers(cart, 1);

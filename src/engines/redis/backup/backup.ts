@@ -127,8 +127,8 @@ async function streamTo(world: World, { name, host, port }: { name: string; host
   return ca ? secure({ socket: plain, ca, servername: name.replaceAll('@', '.') }) : plain;
 }
 
-/** 20261123T174604Z */
-const stamp = (time: Date): string => time.toISOString().replace(/\.\d+|[-:]/g, '');
+/** 20261123T174604.123Z: two backups of one second are two. */
+const stamp = (time: Date): string => time.toISOString().replace(/[-:]/g, '');
 
 /** Removes what a backup left that was killed. */
 async function sweep(folder: string): Promise<void> {
