@@ -20,7 +20,7 @@ import { build, type Plugin } from 'esbuild';
 const root = resolve(import.meta.dirname, '../..');
 /** Two folders below the root, as the sources are: paths from there to the checkout stay true. */
 const folder = join(root, '.build/cli');
-/** Parts of earlier builds stay so long: a command that runs may still load one. Milliseconds. */
+/** Parts of earlier builds stay so long after they were replaced: a command that runs may still load one. Milliseconds. */
 const keepMs = 86_400_000;
 /** What every command loads, and what engines load to be looked at. */
 const inside = ['commander', 'yaml', 'zod', 'ioredis', '@platformatic/kafka'];
@@ -53,7 +53,12 @@ ajv.compile = (schema) => {
   },
 };
 
-const began = new Date();
+mkdirSync(folder, { recursive: true });
+// The time of the disk that the sources are on, whose clock may be another one.
+const draft = join(folder, `began.${process.pid}`);
+writeFileSync(draft, '');
+const began = statSync(draft).mtime;
+rmSync(draft);
 const { outputFiles } = await build({
   absWorkingDir: root,
   entryPoints: ['src/cli/main.ts'],
@@ -82,14 +87,21 @@ const { outputFiles } = await build({
   legalComments: 'none',
   logLevel: 'silent',
 });
-mkdirSync(folder, { recursive: true });
 const parts = outputFiles.map(({ path, contents }) => {
   if (!existsSync(path)) put(path, contents);
   return basename(path);
 });
 const entry = parts.find((name) => /^main-[^-]*\.mjs$/.test(name));
+const main = join(folder, 'main.mjs');
+const now = new Date();
+// From here on the last build's parts are on the way out.
+if (existsSync(main))
+  for (const [name] of readFileSync(main, 'utf8').matchAll(/\S+\.mjs$/gm)) {
+    const path = join(folder, name);
+    if (existsSync(path)) utimesSync(path, now, now);
+  }
 // What the launcher compares the sources' times with: a change during the build makes it stale.
-put(join(folder, 'main.mjs'), `import './${entry}';\n`, began);
+put(main, `import './${entry}';\n/*\n${parts.join('\n')}\n*/\n`, began);
 for (const name of readdirSync(folder)) {
   const path = join(folder, name);
   if (name !== 'main.mjs' && !parts.includes(name) && Date.now() - statSync(path).mtimeMs > keepMs)

@@ -2,7 +2,7 @@ import type { Step } from '../engines/engine.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { bold, columns, dim, green, red, yellow } from './paint.ts';
 import { openSession } from './session.ts';
-import { planNow } from './up.ts';
+import { planNow, tellLost } from './up.ts';
 
 const verbColour = (step: Step): ((text: string) => string) => {
   if (step.destroys !== undefined || step.verb === 'remove') return red;
@@ -39,10 +39,12 @@ export function planJson(steps: Step[]): unknown[] {
 /** `phalanx plan`: what `up` would do, changing nothing. Exit status 0 nothing to do, 2 changes. */
 export async function planCommand(file: string | undefined, options: { json?: boolean }): Promise<number> {
   const session = await openSession(file);
-  const { steps } = await planNow(session);
+  const made = await planNow(session);
+  const { steps } = made;
   if (options.json) console.log(JSON.stringify({ cluster: session.cluster.name, steps: planJson(steps) }));
   else if (steps.length === 0)
     console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
   else console.log(planLines(session.cluster, steps).join('\n'));
+  if (!options.json) tellLost(made);
   return steps.length === 0 ? 0 : 2;
 }

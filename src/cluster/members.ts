@@ -48,7 +48,11 @@ function whyWrite(
 ): string {
   if (!state?.present) return 'not on the host';
   const names = [...changed.map((file) => file.path), ...(stale ? [] : own)];
-  if (names.length > 0) return `${names.join(', ')} differ${names.length === 1 ? 's' : ''} from the file`;
+  // What a process that was started after the edit runs with is known to nobody.
+  const edited =
+    state.running && !stale && own.length > 0 ? '; its process goes on with what it was started with' : '';
+  if (names.length > 0)
+    return `${names.join(', ')} differ${names.length === 1 ? 's' : ''} from the file${edited}`;
   return stale ? 'its command, environment, limits or release changed' : '';
 }
 

@@ -43,7 +43,7 @@ export function wantedSettings(cluster: Cluster, engines: Engines): HostSetting[
 }
 
 /** How much longer than for the file's hosts is waited for a connection to one that left it, milliseconds. */
-const graceMs = 1_000;
+const graceMs = 3_000;
 
 /** Debian packages that services with a host for which \`on\` holds need there; none where there is no such host. */
 export function wantedPackages(

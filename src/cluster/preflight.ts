@@ -26,7 +26,7 @@ export function questions(cluster: Cluster, engines: Engines, token: string): Re
       for (const { name, ways, hosts } of conversations(cluster, engines)) {
         if (!hosts.includes(host)) continue;
         const peers = hosts.filter((other) => other !== host).map(({ address }) => address);
-        asked.hearings.push({ own: host.address, peers, ways, token: `${token}.${name}` });
+        asked.hearings.push({ service: name, own: host.address, peers, ways, token: `${token}.${name}` });
       }
       return [host.name, asked];
     }),
@@ -183,12 +183,13 @@ function reachability(name: string, answer: Answered, cluster: Cluster): string[
 
 /** Two that both spoke in a way, and one did not hear the other. */
 function deaf(cluster: Cluster, engines: Engines, answers: Record<string, Answered>): string[] {
-  return conversations(cluster, engines).flatMap(({ ways, hosts }) =>
+  return conversations(cluster, engines).flatMap(({ name: service, ways, hosts }) =>
     ways.flatMap(({ name: way, matters }) => {
-      const spoke = hosts.filter(({ name }) => answers[name]?.heard[way] !== undefined);
+      const heard = (host: string): string[] | undefined => answers[host]?.heard[`${service} ${way}`];
+      const spoke = hosts.filter(({ name }) => heard(name) !== undefined);
       return spoke.flatMap(({ name }) =>
         spoke
-          .filter((other) => other.name !== name && !answers[name]!.heard[way]!.includes(other.address))
+          .filter((other) => other.name !== name && !heard(name)!.includes(other.address))
           .map(
             (other) =>
               `${name} does not hear ${other.name} by ${way}: let both firewalls pass it, or ${matters}`,

@@ -16,6 +16,7 @@ export interface Way {
 
 /** One host's conversation with others that have the same one with it, at the same time. */
 export interface Hearing {
+  service: string;
   own: string;
   peers: string[];
   ways: Way[];
@@ -45,7 +46,7 @@ for (@ways) {
     setsockopt($socket, 0, 34, pack("i", 0));
   }
   push @open, [$name, $port, $group, $socket];
-  print qq({"speaks":"$name"}\\n);
+  print qq({"speaks":"$name","with":"$token"}\\n);
 }
 my $more = 3;
 while ($looks-- > 0 and $more > 0) {
@@ -69,7 +70,7 @@ while ($looks-- > 0 and $more > 0) {
   $more-- if $whole;
   select(undef, undef, undef, 0.2);
 }
-for (sort keys %heard) { my ($name, $from) = /(.*) (\\S+)$/; print qq({"hears":"$name","from":"$from"}\\n) }
+for (sort keys %heard) { my ($name, $from) = /(.*) (\\S+)$/; print qq({"hears":"$name","with":"$token","from":"$from"}\\n) }
 '`;
 
 /**

@@ -35,24 +35,50 @@ test.each([
   expect(explained(stderr, 'root@h')).toContain(sentence);
 });
 
-test('who has given up waits no longer, and neither do others; ssh goes on', async () => {
+/** A folder, and an ssh in PATH that does as the script says. */
+function withSsh(script: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'phalanx-master-'));
   const path = process.env['PATH'];
   mkdirSync(join(folder, 'bin'));
-  writeFileSync(join(folder, 'bin/ssh'), `#!/bin/sh\necho $$ >${folder}/pid\nexec sleep 1000\n`, {
-    mode: 0o755,
-  });
+  writeFileSync(join(folder, 'bin/ssh'), `#!/bin/sh\ncd ${folder}\n${script}\n`, { mode: 0o755 });
   process.env['PATH'] = `${folder}/bin:${path}`;
   onTestFinished(() => {
     process.env['PATH'] = path;
-    process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')));
     rmSync(folder, { recursive: true });
+  });
+  return folder;
+}
+
+test('who has given up waits no longer, and neither do others; ssh goes on', async () => {
+  const folder = withSsh('echo $$ >pid\nexec sleep 1000');
+  const pid = (): number => Number(readFileSync(join(folder, 'pid'), 'utf8'));
+  onTestFinished(() => {
+    process.kill(pid());
   });
   const master = new Master(folder, 'root@nowhere');
   const waiting = master.mux();
-  await expect.poll(() => existsSync(join(folder, 'pid'))).toBe(true);
+  await expect.poll(() => existsSync(join(folder, 'pid')) && pid() > 0).toBe(true);
   master.giveUp();
   await expect(waiting).rejects.toThrow('no connection yet');
   await expect(master.mux()).rejects.toThrow('no connection yet');
-  expect(() => process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')), 0)).not.toThrow();
+  expect(() => process.kill(pid(), 0)).not.toThrow();
+});
+
+test('given up before ssh was even started, it is given up', async () => {
+  const master = new Master(withSsh('exit 255'), 'root@nowhere');
+  const waiting = master.mux();
+  master.giveUp();
+  await expect(waiting).rejects.toThrow('no connection yet');
+});
+
+test('many who wait for a connection that fails are told of the one attempt', async () => {
+  const folder = withSsh(
+    'echo once >>attempts\nsleep 0.2\necho "ssh: connect to host h port 22: No route to host" >&2\nexit 255',
+  );
+  const master = new Master(folder, 'root@nowhere');
+  const first = master.mux();
+  await expect.poll(() => existsSync(join(folder, 'attempts'))).toBe(true);
+  for (const waiting of [first, master.mux(), master.mux()])
+    await expect(waiting).rejects.toThrow('No route to host');
+  expect(readFileSync(join(folder, 'attempts'), 'utf8')).toBe('once\n');
 });

@@ -77,39 +77,56 @@ export class Master {
   readonly #destination: string;
   #mux: Promise<Mux> | undefined;
   #refused: { at: number; why: NoConnection } | undefined;
+  #open: Mux | undefined;
   /** The ssh that is connecting. */
   #child: ChildProcess | undefined;
   /** Whoever waits for the connection is told so when it is given up. */
   #givenUp: NoConnection | undefined;
-  #tired = Promise.withResolvers<never>();
+  #tired = tired();
 
   constructor(home: string, destination: string) {
-    this.#tired.promise.catch(() => {});
     this.#path = controlPath(home, destination);
     this.#destination = destination;
   }
 
   /** The open connection; makes it where there is none. Rejects with NoConnection. */
   async mux(): Promise<{ mux: Mux; fresh: boolean }> {
-    if (this.#givenUp) throw this.#givenUp;
-    if (this.#refused && performance.now() - this.#refused.at < patienceMs) throw this.#refused.why;
+    this.#unlessRefused();
     const known = await Promise.race([this.#mux?.catch(() => undefined), this.#tired.promise]);
     if (known?.alive) return { mux: known, fresh: false };
+    // Whoever has waited for an attempt that failed is told so, and makes none of his own.
+    this.#unlessRefused();
     let fresh = false;
-    const made = Mux.connect(this.#path, greetMs).catch(async (error: Error) => {
-      if (!(error instanceof NoMaster)) throw error;
+    const made = this.#make(() => {
       fresh = true;
-      return this.#start();
     });
     this.#mux = made;
+    const mux = await Promise.race([made, this.#tired.promise]);
+    return { mux, fresh };
+  }
+
+  #unlessRefused(): void {
+    if (this.#givenUp) throw this.#givenUp;
+    if (this.#refused && performance.now() - this.#refused.at < patienceMs) throw this.#refused.why;
+  }
+
+  async #make(starting: () => void): Promise<Mux> {
     try {
-      const mux = await Promise.race([made, this.#tired.promise]);
-      this.#refused = undefined;
-      return { mux, fresh };
+      this.#open = await Mux.connect(this.#path, greetMs).catch((error: Error) => {
+        if (!(error instanceof NoMaster)) throw error;
+        starting();
+        return this.#start();
+      });
     } catch (error) {
       if (error instanceof NoConnection) this.#refused = { at: performance.now(), why: error };
       throw error;
     }
+    this.#refused = undefined;
+    if (this.#givenUp) {
+      this.#givenUp = undefined;
+      this.#tired = tired();
+    }
+    return this.#open;
   }
 
   /** Ends the master: its connection is dead, or nobody needs it any more. */
@@ -128,16 +145,19 @@ export class Master {
   }
 
   /**
-   * Waits no longer for a connection that is being made, for anybody, and does not stay alive for it. ssh itself goes on: the next command may
+   * Waits no longer for a connection that is being made, for anybody, and does not stay alive for it. ssh itself goes on: who asks later may
    * find it made.
    */
   giveUp(): void {
-    const child = this.#child;
-    if (child === undefined) return;
+    if (this.#givenUp || this.#open?.alive) return;
     this.#givenUp = new NoConnection('ssh has no connection yet');
     this.#tired.reject(this.#givenUp);
-    child.unref();
-    (child.stderr as Socket).unref();
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#child?.unref();
+    (this.#child?.stderr as Socket | undefined)?.unref();
   }
 
   async #start(): Promise<Mux> {
@@ -146,6 +166,7 @@ export class Master {
       const { exit, stderr } = await inTurn(() =>
         run(masterArguments(this.#path, this.#destination), (child) => {
           this.#child = child;
+          if (this.#givenUp) this.#leave();
         }),
       );
       this.#child = undefined;
@@ -162,6 +183,12 @@ export class Master {
       throw new NoConnection(`ssh connects, but ${(error as Error).message} at ${this.#path}`);
     }
   }
+}
+
+function tired(): PromiseWithResolvers<never> {
+  const made = Promise.withResolvers<never>();
+  made.promise.catch(() => {});
+  return made;
 }
 
 let connecting = 0;

@@ -43,7 +43,7 @@ export interface Preflight {
   answered: Record<string, string>;
   /** VIPs that an interface of its own has, but for lo and tunnels, where real servers have them. */
   holds: string[];
-  /** Ways in which it spoke, and ADDRESS of whom it heard so. */
+  /** SERVICE WAY in which it spoke, and ADDRESS of whom it heard so. */
   heard: Record<string, string[]>;
   /** Units of that name that somebody else made. */
   foreign: string[];
@@ -155,10 +155,14 @@ export function parsePreflight(asked: Questions, lines: Record<string, unknown>[
     answered: pairs('vip', 'answered'),
     holds: all('holds', (line) => String(line['holds'])),
     heard: Object.fromEntries(
-      all('speaks', (line) => String(line['speaks'])).map((way) => [
-        way,
-        lines.filter((line) => line['hears'] === way).map((line) => String(line['from'])),
-      ]),
+      lines
+        .filter((line) => 'speaks' in line)
+        .map(({ speaks, with: token }) => [
+          `${asked.hearings.find((hearing) => hearing.token === token)?.service} ${speaks}`,
+          lines
+            .filter((line) => line['hears'] === speaks && line['with'] === token)
+            .map((line) => String(line['from'])),
+        ]),
     ),
     foreign: all('foreign', (line) => String(line['foreign'])),
   };

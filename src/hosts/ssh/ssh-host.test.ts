@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { notRoot } from './ssh-host.ts';
 
 test.each([
-  ['sh: 1: exec: sudo: not found', 127, 'the host has no sudo'],
+  ['env: ‘sudo’: No such file or directory', 127, 'the host has no sudo'],
+  ["env: can't execute 'sudo': No such file or directory", 127, 'the host has no sudo'],
   ['sudo: a password is required', 1, 'sudo refuses: a password is required. Let'],
   [
     'sudo: unable to resolve host g: Name or service not known\nsudo: a password is required\n',

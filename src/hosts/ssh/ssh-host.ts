@@ -15,10 +15,10 @@ const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const language = 'LANG=C.UTF-8';
 
 /**
- * What sshd runs: sh as root, whatever the user's own shell is, in words that every login shell takes alike. Root owns process 1; id(1)
- * would be a process more on every round. The script comes on standard input and is never an argument.
+ * What sshd runs: sh as root, whatever the user's own shell is, in words that every login shell takes alike. Only root owns the root folder; id(1)
+ * would be a process more on every round. sudo speaks a language that notRoot understands. The script comes on standard input and is never an argument.
  */
-const remoteCommand = `test -O /proc/1 -o -O / && exec /bin/sh -s; exec sudo -n -H -- /bin/sh -s`;
+const remoteCommand = `test -O / && exec /bin/sh -s; exec env LC_ALL=C.UTF-8 sudo -n -H -- /bin/sh -s`;
 
 /** The script as it is sent: one command, so that a cut one does not run half; what it starts reads nothing of it. */
 const sent = (script: string): string =>
@@ -226,8 +226,7 @@ export class SshHost implements Host {
 
 /** Why there is no root shell on the host, when there is none. That a host cannot resolve its own name sudo says also when all is well. */
 export function notRoot(stderr: string, exit: number | undefined): string | undefined {
-  if (exit === 127 && /sudo: (command )?not found|sudo: No such file|not found: sudo/.test(stderr))
-    return 'the user is not root, and the host has no sudo';
+  if (exit === 127 && /^env: .*sudo/m.test(stderr)) return 'the user is not root, and the host has no sudo';
   const said = [...stderr.matchAll(/^sudo: (?!unable to resolve host)(.*?)\r?$/gm)].at(-1)?.[1];
   if (exit !== 1 || said === undefined) return undefined;
   return `the user is not root, and sudo refuses: ${said}. Let it be root without a password (sudoers: NOPASSWD)`;

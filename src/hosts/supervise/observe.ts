@@ -43,11 +43,12 @@ say_files() {
     for path in ${ownPaths.join(' ')}; do
       [ ! -f "$member/$path" ] || set -- "$@" "$member/$path"
     done
+    # The member's user can write this list: however long it is, and its lines, others are told of all the same.
     while IFS= read -r path; do
-      [ ! -f "$member/$path" ] || set -- "$@" "$member/$path"
+      [ \${#path} -le 500 ] && [ -f "$member/$path" ] || continue
+      set -- "$@" "$member/$path"
+      [ $# -lt 200 ] || { sha256sum -- "$@" 2>/dev/null; set --; }
     done <"$member/files.list"
-    # Well below what one process can be given.
-    [ $# -lt 2000 ] || { sha256sum -- "$@" 2>/dev/null; set --; }
   done
   [ $# -eq 0 ] || sha256sum -- "$@" 2>/dev/null
 }
@@ -123,8 +124,10 @@ export function parseObserved(
       observed.facts = line['facts'];
     }
   }
-  // As sha256sum(1) prints them: MEMBER/PATH, and ../kept.json.
-  for (const [, sha256, of, path] of text.matchAll(/^([0-9a-f]{64}) [ *]([^/\n]+)\/(.+)$/gm)) {
+  // As sha256sum(1) prints them: MEMBER/PATH, and ../kept.json. Lines end with \n and with nothing else that a name may hold.
+  for (const line of text.split('\n')) {
+    const [, sha256, of, path] = /^([0-9a-f]{64}) [ *]([^/]+)\/(.+)$/.exec(line) ?? [];
+    if (path === undefined) continue;
     const state = members.get(of!);
     if (of === '..') observed.handed = sha256!;
     else if (state === undefined) continue;

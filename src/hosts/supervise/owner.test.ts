@@ -117,12 +117,22 @@ test.runIf(asRoot)('what a service wrote is believed only of itself, and holds n
 mkfifo restarts conf/pipe
 : >'q","member":"other@app1'
 mkdir -p 'release/r","member":"other@app1' release/abc
-printf '%s\\n' conf/pipe 'q","member":"other@app1' conf/web.conf >files.list`);
+# A name with what other tools take for the end of a line.
+line="odd$(printf '\\342\\200\\250')${'0'.repeat(64)}  ${web.name}/service/run"
+mkdir -p "\${line%/*}"
+: >"$line"
+long=$(printf %0600d 0)
+{
+  printf '%s\\n' conf/pipe 'q","member":"other@app1' "$line"
+  for i in $(seq 4000); do printf '%s\\n' "$long"; done
+  echo conf/web.conf
+} >files.list`);
   const answer = await machine.run(observeScript(root, []), { timeoutMs: 5_000 });
   const { members } = parseObserved('app1', answer);
   expect(members.map(({ name }) => name)).toEqual([web.name]);
   expect(members[0]!.runningHash).toBeUndefined();
   expect(Object.keys(members[0]!.files)).toEqual(['q","member":"other@app1', 'conf/web.conf']);
+  expect(members[0]!.own!['service/run']).not.toBe('0'.repeat(64));
   expect(members[0]!.releases).toEqual(['abc']);
 });
 
