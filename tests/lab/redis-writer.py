@@ -12,7 +12,7 @@ import threading
 import time
 
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.sentinel import Sentinel
 
 
@@ -63,7 +63,7 @@ while going:
     except (RedisError, OSError) as error:
         say(error=repr(error))
         time.sleep(0.02)
-    except (TypeError, AttributeError) as error:
+    except (RedisClusterException, TypeError, AttributeError) as error:
         # Seen in 4.3.4, as Debian 12 has it: while it looks for the cluster again it copies a lock, which cannot be copied, and
         # never works again. An application makes a new client.
         say(error=repr(error))

@@ -40,8 +40,10 @@ export interface LiveMount {
   host: string;
   /** Why it cannot be used; absent: it is there and answers. */
   broken?: string;
-  /** For each brick, in the volume's order, whether this client is connected to it; empty when it cannot tell. */
-  bricks: boolean[];
+  /** Its host does not answer. */
+  away?: boolean;
+  /** The bricks as this client knows them, in its volume's order; empty when it cannot tell. */
+  bricks: { address: string; connected: boolean }[];
 }
 
 /** The storage as it was found: the file's hosts, and those that the volume still has a copy on. */
@@ -66,6 +68,24 @@ export function volumeOf(live: StorageLive): LiveVolume | undefined {
 /** Hosts whose bricks the volume has, in its order; undefined for an address that is nobody's. */
 export const brickHosts = (volume: LiveVolume, cluster: Cluster): (string | undefined)[] =>
   volume.bricks.map((brick) => hostAt(cluster, brick.slice(0, brick.indexOf(':/')))?.name);
+
+/**
+ * Why the mount has to be made anew to be whole again; undefined when it need not. GlusterFS's client asks the servers that it knows one after the
+ * other for the volume, and stays with the last of its list (glusterfsd-mgmt.c, "Exhausted all volfile servers"): when that one is dead for
+ * good, no change of the volume ever reaches it.
+ */
+export function strayed(live: StorageLive, host: string): string | undefined {
+  const volume = volumeOf(live);
+  const mount = live.mounts[host];
+  if (volume === undefined || mount === undefined || mount.away) return undefined;
+  const real = volume.bricks.map((brick) => brick.slice(0, brick.indexOf(':/')));
+  const gone = mount.bricks.map(({ address }) => address).filter((address) => !real.includes(address));
+  if (gone.length > 0) return `it follows a copy at ${gone.join(', ')}, which the volume has no more`;
+  if (mount.bricks.length > 0 && mount.bricks.length < real.length)
+    return `it knows ${mount.bricks.length} of ${real.length} copies`;
+  const there = Object.values(live.servers).filter(({ online }) => online).length;
+  return mount.broken !== undefined && there * 2 > real.length ? `it is broken: ${mount.broken}` : undefined;
+}
 
 export const pendingOf = (live: StorageLive): number =>
   Math.max(0, ...Object.values(live.servers).map(({ disk }) => disk?.pending ?? 0));

@@ -133,17 +133,18 @@ async function observeMount(
     const { text } = await reach.host(host).run(script, { timeoutMs: answerMs });
     return parseMount(host, text);
   } catch (error) {
-    return { host, broken: (error as Error).message.replace(/^\S+: /, ''), bricks: [] };
+    return { host, away: true, broken: (error as Error).message.replace(/^\S+: /, ''), bricks: [] };
   }
 }
 
-/** Sh that tells whether the mount answers, and from its own statistics (meta translator) which bricks it is connected to. */
+/** Sh that tells whether the mount answers, and from its own statistics (meta translator) which bricks it knows and is connected to. */
 function mountQuestion(at: string, volume: string): string {
   return `${mountedTest(at)} || { echo 'broken not mounted'; exit 0; }
 # Without a brick even the statistics are refused.
 said=$(LC_ALL=C timeout 4 ls -A ${at} 2>&1 >/dev/null) || echo "broken $(echo "$said" | sed 's/.*: //' | head -n 1)"
 for client in ${at}/.meta/graphs/active/${volume}-client-*; do
-  timeout 2 sed -n 's/^connected = /brick /p' "$client/private" 2>/dev/null
+  connected=$(timeout 2 sed -n 's/^connected = //p' "$client/private" 2>/dev/null) &&
+    echo "brick $connected $(timeout 2 cat "$client/options/remote-host" 2>/dev/null)"
 done
 exit 0
 `;
@@ -152,7 +153,10 @@ exit 0
 /** Reads the answer to a mount's question. */
 export function parseMount(host: string, text: string): LiveMount {
   const broken = /^broken ?(.*)$/m.exec(text);
-  const bricks = [...text.matchAll(/^brick (\d)/gm)].map(([, connected]) => connected === '1');
+  const bricks = [...text.matchAll(/^brick (\d) ?(\S*)/gm)].map(([, connected, address]) => ({
+    address: address!,
+    connected: connected === '1',
+  }));
   return { host, ...(broken ? { broken: broken[1] || 'no answer in 4 s' } : {}), bricks };
 }
 

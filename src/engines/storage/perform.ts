@@ -1,19 +1,23 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { restartFragment } from '../../hosts/supervise.ts';
-import { type EngineAction, StepFailed } from '../engine.ts';
+import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import {
   differingOptions,
   lostBricks,
   notYetTogether,
   pendingOf,
   type StorageLive,
+  strayed,
   volumeOf,
 } from './live.ts';
 import { storageMembers } from './members.ts';
 import { gluster, look, readyMs, speaker, untilOpen, untilWhole, type Work, wanting } from './pool.ts';
 import { reshape } from './reshape.ts';
-import { brickName, memberName, type StorageService } from './seats.ts';
+import { brickName, memberName, mountName, type StorageService } from './seats.ts';
+
+/** How long a mount may take to follow a change of the volume by itself: longer than its client takes to find the next glusterd. */
+const followMs = 15_000;
 
 /** Carries out the engine's own steps; each may be repeated, and does nothing where it is done already. */
 export async function performStorage(
@@ -36,6 +40,8 @@ export async function performStorage(
       return reshape(work);
     case 'serve':
       return serve(work);
+    case 'follow':
+      return follow(work, host);
     default:
       throw new StepFailed(`storage knows no step ${action.name}`);
   }
@@ -124,7 +130,7 @@ const unknown = (live: StorageLive): string | undefined =>
  * seen it at its start. reset-brick marks everything as wanting there, so that nobody reads from it before it is healed.
  */
 async function renew(work: Work, host: string): Promise<void> {
-  const { service, cluster, reach, say } = work;
+  const { service, cluster, say } = work;
   const name = memberName(service, host);
   if (service.hosts.length === 1)
     throw new StepFailed(
@@ -135,12 +141,7 @@ async function renew(work: Work, host: string): Promise<void> {
     const others = Object.values(live.servers).filter(({ host: other, online }) => other !== host && online);
     return others.length * 2 > service.hosts.length ? undefined : 'most of the other copies are away';
   });
-  const { root } = cluster.hosts[host]!;
-  const member = storageMembers(service, cluster).find((one) => one.name === name)!;
-  const { exit, stderr } = await reach
-    .host(host)
-    .run(restartFragment(member, root), { timeoutMs: member.stop.timeoutMs + 30_000 });
-  if (exit !== 0) throw new StepFailed(`${name}: ${stderr.trim()}`);
+  await restart(work, host, name);
   await untilOpen(work, `${name} is not made anew`, (live) => {
     const reachable = service.hosts.filter((one) => live.servers[one]?.disk !== undefined);
     return (
@@ -151,4 +152,27 @@ async function renew(work: Work, host: string): Promise<void> {
   const brick = brickName(service, cluster.hosts[host]!);
   await gluster(work, host, ['volume', 'reset-brick', service.name, brick, 'start']);
   await gluster(work, host, ['volume', 'reset-brick', service.name, brick, brick, 'commit', 'force']);
+}
+
+/** Waits until the mount uses the volume's copies. One that does not by itself is made anew. */
+async function follow(work: Work, host: string): Promise<void> {
+  const name = mountName(work.service, host);
+  const until = (ms: number): Promise<unknown> =>
+    untilOpen(work, `${name} does not follow the volume`, (live) => strayed(live, host), ms);
+  try {
+    await until(followMs);
+  } catch (error) {
+    if (!(error instanceof StepHeld)) throw error;
+    work.say(`${name} is made anew: files that are open in it have to be opened again`);
+    await restart(work, host, name);
+    await until(readyMs);
+  }
+}
+
+async function restart({ service, cluster, reach }: Work, host: string, name: string): Promise<void> {
+  const member = storageMembers(service, cluster).find((one) => one.name === name)!;
+  const { exit, stderr } = await reach
+    .host(host)
+    .run(restartFragment(member, cluster.hosts[host]!.root), { timeoutMs: member.stop.timeoutMs + 30_000 });
+  if (exit !== 0) throw new StepFailed(`${name}: ${stderr.trim()}`);
 }

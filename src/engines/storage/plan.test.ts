@@ -35,6 +35,9 @@ const cluster: Cluster = {
   releases: {},
 };
 
+const linksOf = (own: StorageService) =>
+  own.hosts.map((host) => ({ address: cluster.hosts[host]!.address, connected: true }));
+
 /** Every host of `hosts` has a whole copy, and a glusterd that is connected to all others. */
 function live(own: StorageService, change: Record<string, Partial<LiveServer>> = {}): StorageLive {
   const volume = {
@@ -55,7 +58,7 @@ function live(own: StorageService, change: Record<string, Partial<LiveServer>> =
       ...change[host],
     },
   ]);
-  const mounts = ['a1', 'a2'].map((host) => [host, { host, bricks: own.hosts.map(() => true) }] as const);
+  const mounts = ['a1', 'a2'].map((host) => [host, { host, bricks: linksOf(own) }] as const);
   return { servers: Object.fromEntries(servers), mounts: Object.fromEntries(mounts) };
 }
 
@@ -147,6 +150,32 @@ describe('plan', () => {
     expect(reshape.why).toBe('a copy on d4, none on d3');
     expect(reshape.needs).toContain('start files@d4');
     expect(steps.find(({ id }) => id === 'stop files@d3')!.needs).toContain('reshape files');
+    // Mounts follow, one after the other, once the copies are whole.
+    const follows = steps.filter(({ verb }) => verb === 'follow');
+    expect(follows.map(({ target }) => target)).toEqual(['files.mount@a1', 'files.mount@a2']);
+    expect(follows[0]).toMatchObject({ needs: ['reshape files'], after: ['serve files'] });
+    expect(follows[1]!.needs).toContain('follow files.mount@a1');
+  });
+
+  it('a mount that follows a copy which the volume has no more is made to follow, and status says so', () => {
+    const seen = live(own);
+    seen.mounts['a2']!.bricks[2] = { address: '10.1.0.4', connected: false };
+    expect(ids(planStorage(own, cluster, seen, base(own)))).toEqual(['follow files.mount@a2']);
+    expect(storageStatus(own, cluster, seen).find(({ name }) => name === 'files.mount@a2')).toMatchObject({
+      health: 'degraded',
+      why: 'it follows a copy at 10.1.0.4, which the volume has no more: phalanx up',
+    });
+    // One that cannot be reached for a while is not.
+    const waits = live(own, { d3: { silent: 'is down', online: false, peers: [] } });
+    waits.mounts['a2']!.bricks[2]!.connected = false;
+    expect(planStorage(own, cluster, waits, base(own))).toEqual([]);
+    // Broken while most copies are lost it is not for a new mount to mend; afterwards it is.
+    const broken = live(own);
+    broken.mounts['a1'] = { host: 'a1', broken: 'Transport endpoint is not connected', bricks: [] };
+    expect(ids(planStorage(own, cluster, broken, base(own)))).toEqual(['follow files.mount@a1']);
+    const lost = live(own, { d2: { online: false }, d3: { online: false } });
+    lost.mounts = broken.mounts;
+    expect(ids(planStorage(own, cluster, lost, base(own)))).not.toContain('follow files.mount@a1');
   });
 });
 
@@ -164,7 +193,7 @@ describe('status', () => {
 
   it('a mount that is cut off from most copies is down, whatever the copies say', () => {
     const seen = live(own);
-    seen.mounts['a1']!.bricks = [true, false, false];
+    for (const link of seen.mounts['a1']!.bricks.slice(1)) link.connected = false;
     const row = storageStatus(own, cluster, seen).find(({ name }) => name === 'files.mount@a1')!;
     expect(row).toMatchObject({ health: 'down', facts: { copies: '1/3' } });
   });
@@ -237,7 +266,13 @@ Volume2.options.network.ping-timeout: 3
       disk: { brick: false, pending: 0 },
     });
     expect(parseMount('a1', 'broken Transport endpoint is not connected\n').broken).toContain('endpoint');
-    expect(parseMount('a1', 'brick 1\nbrick 0\n')).toEqual({ host: 'a1', bricks: [true, false] });
+    expect(parseMount('a1', 'brick 1 10.1.0.1\nbrick 0 10.1.0.2\n')).toEqual({
+      host: 'a1',
+      bricks: [
+        { address: '10.1.0.1', connected: true },
+        { address: '10.1.0.2', connected: false },
+      ],
+    });
   });
 });
 

@@ -8,6 +8,7 @@ import {
   healSentence,
   lostBricks,
   type StorageLive,
+  strayed,
   volumeOf,
 } from './live.ts';
 import { memberName, mountHosts, mountName, type StorageService } from './seats.ts';
@@ -16,7 +17,7 @@ import { memberName, mountHosts, mountName, type StorageService } from './seats.
  * Glusterds that do not run are started, side by side: that can only help. A volume is made only where there is none. Then, one at
  * a time and each only while every other copy is there and whole: hosts come in the place of others, glusterds restart (their bricks with
  * them). Whatever was found wrong with bricks is put right by `serve`, which ends when every copy is there and whole. Mounts need no more
- * than the volume; a host that left the volume is then stopped.
+ * than the volume, and follow it when it has changed; a host that left the volume is then stopped.
  */
 export function planStorage(
   service: StorageService,
@@ -121,6 +122,20 @@ export function planStorage(
       }),
     );
     if (turn) restarted = own.at(-1)!.id;
+  }
+  // One after the other as well: the files that are open in one that has to be made anew are lost to whoever has them open.
+  let followed: string | undefined;
+  for (const host of mountHosts(service, cluster)) {
+    const name = mountName(service, host);
+    const astray = live && strayed(live, host);
+    const anew = (base.byMember.get(name) ?? []).some(({ verb }) => verb === 'start' || verb === 'restart');
+    if (anew || (astray === undefined && reshaped.length === 0)) continue;
+    const why = astray ?? 'until it uses the copies that the volume then has';
+    const needs = [...reshaped, ...(followed ? [followed] : [])];
+    const after = steps.filter(({ verb }) => verb === 'serve').map(({ id }) => id);
+    const step = engine('follow', name, why, { host }, { needs, after });
+    steps.push(step);
+    followed = step.id;
   }
 
   for (const [name, own] of base.leaving) {

@@ -1,7 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
-import { brickHosts, type LiveMount, type LiveServer, type StorageLive, volumeOf } from './live.ts';
+import { brickHosts, type LiveServer, type StorageLive, strayed, volumeOf } from './live.ts';
 import { majority, memberName, mountHosts, mountName, mountPoint, type StorageService } from './seats.ts';
 
 /** Each copy and each mount; and, when most copies are away, what that means and who is missing. */
@@ -14,7 +14,7 @@ export function storageStatus(
   const lost = lostSentence(service, cluster, live);
   return [
     ...service.hosts.map((host) => serverRow(service, cluster, live, live.servers[host]!, lost)),
-    ...mountHosts(service, cluster).map((host) => mountRow(service, cluster, live.mounts[host]!, lost)),
+    ...mountHosts(service, cluster).map((host) => mountRow(service, cluster, live, host, lost)),
   ];
 }
 
@@ -85,10 +85,13 @@ function serverRow(
 function mountRow(
   service: StorageService,
   cluster: Cluster,
-  mount: LiveMount,
+  live: StorageLive,
+  host: string,
   lost: string | undefined,
 ): StatusRow {
-  const there = mount.bricks.filter((connected) => connected).length;
+  const mount = live.mounts[host]!;
+  const astray = strayed(live, host);
+  const there = mount.bricks.filter(({ connected }) => connected).length;
   const row = {
     service: service.name,
     name: mountName(service, mount.host),
@@ -106,6 +109,7 @@ function mountRow(
       health: 'down',
       why: lost ?? `it reaches ${there} of ${mount.bricks.length} copies: its reads and writes are refused`,
     };
+  if (astray) return { ...row, health: 'degraded', why: `${astray}: phalanx up` };
   if (there < mount.bricks.length)
     return { ...row, health: 'degraded', why: `it reaches ${there} of ${mount.bricks.length} copies` };
   return { ...row, health: 'ok' };
