@@ -30,7 +30,8 @@ const showMs = 1000;
 /** A reading, or a status, that takes long is not repeated before this many times its duration. */
 const share = 10;
 const syncMs = 30_000;
-const syncRetryMs = 2000;
+/** How often it is looked whether to sync. An owner that was cut off may take the VIP back three seconds after it is there again. */
+const syncLookMs = 500;
 
 /** The file that keepalived watches (weight 0): '0' once this host has tables, '1' while it has none and must not own the VIP. */
 export const fitFile = 'fit';
@@ -59,6 +60,8 @@ export class Agent {
   /** Places whose connections have been ended since they were last up. */
   #reset = new Set<string>();
   #peers = new Map<string, number | string>();
+  /** When each peer's flows were last taken. */
+  #synced = new Map<string, number>();
 
   #due: NodeJS.Timeout | undefined;
   #applying = false;
@@ -464,24 +467,29 @@ export class Agent {
     return Object.values(held(this.#config.vips)).includes(true);
   }
 
-  /** Takes the owner's established flows; gives the time until the next exchange. */
+  /** Takes the owner's established flows, now and then, and soon where connections may have begun that this director was not shown. */
   async #sync(): Promise<number> {
-    if (this.#owner() || this.#config.peers.length === 0) return syncRetryMs;
-    let wait = syncMs;
+    // Who owned the VIP, or was cut off, knows nothing of what the next owner took on meanwhile.
+    if (this.#owner() || !held([this.#config.address])[this.#config.address]) this.#synced.clear();
+    if (this.#owner()) return syncLookMs;
+    const began = performance.now();
+    const due = this.#config.peers.filter(
+      ({ host }) => began - (this.#synced.get(host) ?? -syncMs) >= syncMs,
+    );
     await Promise.all(
-      this.#config.peers.map(async (peer) => {
+      due.map(async (peer) => {
         try {
           const at = { address: peer.address, port: this.#config.syncPort };
           const flows = await pullFlows(at, this.#config.address, this.#secret());
           for (const { plane } of this.#carriers.values()) await plane.adopt?.(flows);
           this.#peers.set(peer.host, performance.now());
+          this.#synced.set(peer.host, began);
         } catch (error) {
           this.#peers.set(peer.host, (error as Error).message);
-          wait = syncRetryMs;
         }
       }),
     );
-    return wait;
+    return syncLookMs;
   }
 
   /** Runs something again and again; it gives the milliseconds until its next run. */

@@ -4,6 +4,8 @@ import type { Flow } from '../tables.ts';
 
 /** All of one exchange must be over by then, in milliseconds. */
 const deadline = 10_000;
+/** A peer on the same network answers sooner, or is away: milliseconds. */
+const connectMs = 500;
 /** Longest line that is read: before the other side has proven itself, and after. */
 const shortLine = 1024;
 const longLine = 1024 * 1024;
@@ -125,10 +127,13 @@ export async function pullFlows(
     autoSelectFamily: false,
   });
   let why = '';
-  const timer = setTimeout(() => {
+  const giveUp = () => {
     why = 'no answer';
     socket.destroy();
-  }, deadline);
+  };
+  const timer = setTimeout(giveUp, deadline);
+  const connecting = setTimeout(giveUp, connectMs);
+  socket.once('connect', () => clearTimeout(connecting));
   socket.on('error', (error: NodeJS.ErrnoException) => {
     why = error.code ?? error.message;
   });
@@ -157,6 +162,7 @@ export async function pullFlows(
     throw new Error(why || (error as Error).message);
   } finally {
     clearTimeout(timer);
+    clearTimeout(connecting);
     socket.destroy();
   }
 }
