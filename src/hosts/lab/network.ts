@@ -60,9 +60,7 @@ for scope in all default; do
 done`;
   return `set -eu
 ${lock(cluster, uplinkPort)}
-# In place, never by a rename: running hosts have this very file mounted.
-cat >${quote(hostsFile(cluster))} <<'PHALANX_HOSTS'
-${hostsText(cluster)}PHALANX_HOSTS
+${hostsWritten(cluster)}
 ${namespace(ns)}
 nsenter --net=/run/netns/${ns} sh -c ${quote(settings)}
 ip -n ${ns} link show dev ${bridge} >/dev/null 2>&1 ||
@@ -92,6 +90,18 @@ PHALANX_IP
 ip -n ${ns} link set dev ${bridge} alias "${networkMark(network)}"
 `;
 }
+
+/** Tells hosts of each other by name. Nothing that clients use is touched. */
+export function nameHosts(cluster: Cluster): string {
+  return `set -eu
+${lock(cluster, uplinkPort)}
+${hostsWritten(cluster)}
+`;
+}
+
+// In place, never by a rename: running hosts have this very file mounted.
+const hostsWritten = (cluster: Cluster): string => `cat >${quote(hostsFile(cluster))} <<'PHALANX_HOSTS'
+${hostsText(cluster)}PHALANX_HOSTS`;
 
 /** Makes the host's namespace, its eth0 and its port at the switch. A host that is not as it should be loses its processes. */
 export function createHost(cluster: Cluster, host: HostEntry): string {

@@ -78,6 +78,8 @@ test('only what is wrong is done', () => {
   expect(ids({ ...whole, hosts: { a: host('a'), b: moved } })).toEqual(['create host b', 'boot host b']);
   expect(ids({ ...whole, network: { ...whole.network, uplink: false } })).toEqual(['create network']);
   expect(ids({ ...whole, network: { ...whole.network, partitioned: true } })).toEqual(['mend network']);
+  // A host more is no reason to take the machine's own way in away, which clients use.
+  expect(ids({ ...whole, network: { ...whole.network, hostsFile: false } })).toEqual(['name network']);
 });
 
 test('a host that left the file goes before a new one takes its address', () => {

@@ -2,7 +2,7 @@ import type { Step } from '../../engines/engine.ts';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { bootHost } from './boot.ts';
 import { healNetwork, mendHost } from './mend.ts';
-import { createHost, createNetwork, hostMark, networkMark, removeHost } from './network.ts';
+import { createHost, createNetwork, hostMark, nameHosts, networkMark, removeHost } from './network.ts';
 import type { LabHostObserved, LabObserved, Taken } from './observe.ts';
 
 export interface LabPlan {
@@ -43,11 +43,9 @@ function networkSteps(cluster: Cluster, observed: LabObserved, needs: string[]):
       ? network.mark === undefined
         ? 'was left half made'
         : 'has other addresses'
-      : !network.uplink
-        ? 'the machine has no way into it'
-        : !network.hostsFile
-          ? 'hosts or addresses differ'
-          : undefined;
+      : network.uplink
+        ? undefined
+        : 'the machine has no way into it';
   const steps: Step[] = [];
   const add = (verb: string, because: string, script: string) =>
     steps.push({
@@ -59,6 +57,7 @@ function networkSteps(cluster: Cluster, observed: LabObserved, needs: string[]):
       do: { kind: 'machine', script, timeoutMs },
     });
   if (why !== undefined) add('create', why, createNetwork(cluster));
+  else if (!network.hostsFile) add('name', 'hosts or addresses differ', nameHosts(cluster));
   if (network.partitioned) add('mend', 'a partition was left in it', healNetwork(cluster));
   return steps;
 }
