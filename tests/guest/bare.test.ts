@@ -167,7 +167,7 @@ describe('under systemd', () => {
       expect(inside(`cat ${secret}`)).toContain('Permission denied');
     expect(inside('unshare -n true || echo walled')).toContain('walled');
     expect(inside('ulimit -n')).toBe('5000');
-    expect(shown('phalanx-bare-web@g', 'MemoryMax')).toBe('200000000');
+    expect(shown('phalanx-bare-web@g', 'MemoryMax')).toBe(String(200 * 2 ** 20));
     expect(shown('phalanx-bare-cart@g', 'User')).toBe('phx-bare-cart');
   });
 

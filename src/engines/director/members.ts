@@ -73,6 +73,13 @@ export function directorMembers(
     const parts = [
       member('agent', `${node} --max-old-space-size=64 agent.mjs .`, [
         { path: 'agent.mjs', content: cluster.programs?.['agent'] ?? '', mode: 0o644, onChange: 'restart' },
+        // Tables are to live on when the agent ends: only when it leaves its host they go.
+        {
+          path: 'retire',
+          content: `#!/bin/sh\nexec ${node} agent.mjs . --clear\n`,
+          mode: 0o755,
+          onChange: 'nothing',
+        },
         { path: 'agent.json', content: `${JSON.stringify(config, null, 1)}\n`, mode: 0o644, onChange: 'hup' },
         {
           path: 'sync.secret',

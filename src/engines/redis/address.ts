@@ -3,7 +3,8 @@ import { caOf } from '../tls.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
 
 /**
- * What a service that uses this one is given. URL names every member (a client asks any for the cluster's map); HOSTS is the same as a list. In sentinel mode
+ * What a service that uses this one is given. URL names the first member (a client asks any for the cluster's map), with the user: redis-cli takes an
+ * empty one for a name; HOSTS lists them all. In sentinel mode
  * SENTINELS and MASTER_NAME are what a Sentinel client wants, and its sentinels take the same password.
  */
 export function redisAddress(service: RedisService, cluster: Cluster): Record<string, string> {
@@ -13,7 +14,7 @@ export function redisAddress(service: RedisService, cluster: Cluster): Record<st
   const sentinels = sentinelSeatsOf(service, cluster).map((seat) => `${seat.address}:${seat.port}`);
   const ca = caOf(service, cluster);
   return {
-    URL: `${spec.tls ? 'rediss' : 'redis'}://:${password}@${hosts[0]}`,
+    URL: `${spec.tls ? 'rediss' : 'redis'}://default:${password}@${hosts[0]}`,
     HOSTS: hosts.join(','),
     USERNAME: 'default',
     PASSWORD: password,

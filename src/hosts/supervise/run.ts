@@ -1,5 +1,6 @@
 import type { Member } from '../../engines/engine.ts';
 import { quote } from '../shell.ts';
+import { asOwner } from './owner.ts';
 import { logFolder, memberFolder, type Stoppable, scanEntry } from './service.ts';
 import {
   bySupervisor,
@@ -83,7 +84,9 @@ export function removeFragment(
   const unlink = `if [ -L ${scan(member, root)} ]; then
   s6-svunlink -t ${superviseMs} ${quote(`${root}/scan`)} ${quote(member.name)} || rm -f ${scan(member, root)}
 fi`;
+  // What the member has made outside of its folder it takes away itself, as who it ran as.
   return `${stopFragment(member, root)}
+[ ! -x ${folder}/retire ] || ${asOwner(member, root, `cd ${folder} && . ./env && exec ./retire`)} || exit 1
 ${bySupervisor(root, removeUnit(member, root), unlink)}
 ${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
 }

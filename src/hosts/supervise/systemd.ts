@@ -187,6 +187,8 @@ export function startUnit(member: Stoppable, root: string): string {
   return `set -eu
 ${written(member, root)}
 systemctl enable -q ${unit}
+# What runs from a folder that somebody has removed is not what is to run.
+[ -e ${quote(`${memberFolder(member, root)}/running`)} ] || systemctl stop ${unit}
 systemctl is-active -q ${unit} || ${noDeaths(member, root)}
 ${up(member, root)}`;
 }
