@@ -26,6 +26,8 @@ def places(name):
 
 # It tells of every lost connection itself; what an application sees is what is raised.
 logging.disable(logging.CRITICAL)
+# Nor what its half made objects say as they are thrown away.
+sys.unraisablehook = lambda _: None
 password = os.environ["PASSWORD"]
 patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
