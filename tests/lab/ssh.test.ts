@@ -345,6 +345,7 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
   });
 
   it('are left as they were', async () => {
+    expect(machines.inside(lb1, 'nft list ruleset')).toContain('phalanx');
     await cluster.must('down', '--purge');
     for (const machine of inCluster) {
       expect(machines.inside(machine, 'ls -A /var/lib/phalanx/sshcluster')).toBe('');
@@ -356,6 +357,7 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
       ).toEqual([]);
     }
     expect(machines.inside(app1, 'ip rule')).not.toContain('8080');
+    for (const director of [lb1, lb2]) expect(machines.inside(director, 'nft list ruleset')).toBe('');
     expect(existsSync(join(home, 'sshcluster'))).toBe(false);
   });
 });
