@@ -130,7 +130,7 @@ export function directorMembers(
 }
 
 /** The interface of the cluster's network on the host. */
-const deviceOf = (cluster: Cluster, host: string): string => cluster.hosts[host]!.device ?? 'eth0';
+export const deviceOf = (cluster: Cluster, host: string): string => cluster.hosts[host]!.device ?? 'eth0';
 
 function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Vrrp {
   const { spec } = service;

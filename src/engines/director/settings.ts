@@ -1,7 +1,9 @@
 import { isIPv6 } from 'node:net';
 import type { Cluster, Service } from '../../file/cluster.ts';
+import { quote } from '../../hosts/shell.ts';
 import type { HostSetting } from '../engine.ts';
 import { type EngineOf, listensOf } from './listens.ts';
+import { deviceOf } from './members.ts';
 import type { DirectorSpec } from './schema.ts';
 import type { Listen, RealServer } from './tables.ts';
 
@@ -25,7 +27,7 @@ export function directorSettings(
   };
   const index = Object.keys(cluster.services).indexOf(service.name);
   const settings: HostSetting[] = service.hosts.flatMap((host) =>
-    directorSysctls(host, service.name, listens),
+    directorSysctls(host, service.name, listens, deviceOf(cluster, host)),
   );
   for (const host of new Set([...behind('dr').keys(), ...behind('tun').keys()]))
     for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, vip));
@@ -44,22 +46,26 @@ export function directorSettings(
   return settings;
 }
 
+/** A name with slashes is taken as it is: interfaces may have a dot (sysctl(8)). */
+const pathOf = (key: string): string =>
+  quote(`/proc/sys/${key.includes('/') ? key : key.replaceAll('.', '/')}`);
+
 const sysctl = (key: string, value: string): { check: string; apply: string } => ({
-  check: `[ "$(cat /proc/sys/${key.replaceAll('.', '/')} 2>/dev/null)" = ${value} ]`,
-  apply: `echo ${value} > /proc/sys/${key.replaceAll('.', '/')}`,
+  check: `[ "$(cat ${pathOf(key)} 2>/dev/null)" = ${value} ]`,
+  apply: `echo ${value} > ${pathOf(key)}`,
 });
 
 function sysctls(host: string, service: string, title: string, wanted: [string, string][]): HostSetting {
   const each = wanted.map(([key, value]) => sysctl(key, value));
-  const saved = `/run/phalanx-sysctl-${service}-`;
+  const savedAs = (key: string): string => `/run/phalanx-sysctl-${service}-${key.replaceAll('/', '.')}`;
   // What was set before is kept where a reboot, which resets it all, forgets it too.
   const save = wanted
-    .map(([key]) => `[ -e '${saved}${key}' ] || cat /proc/sys/${key.replaceAll('.', '/')} > '${saved}${key}'`)
+    .map(([key]) => `[ -e '${savedAs(key)}' ] || cat ${pathOf(key)} > '${savedAs(key)}'`)
     .join('\n');
   const undo = wanted
     .map(
       ([key]) =>
-        `[ -e '${saved}${key}' ] && cat '${saved}${key}' > /proc/sys/${key.replaceAll('.', '/')} && rm -f '${saved}${key}'`,
+        `[ -e '${savedAs(key)}' ] && cat '${savedAs(key)}' > ${pathOf(key)} && rm -f '${savedAs(key)}'`,
     )
     .join('\n');
   return {
@@ -72,12 +78,15 @@ function sysctls(host: string, service: string, title: string, wanted: [string, 
   };
 }
 
-/** Directors forward, and never tell a client to go round them (ICMP redirects). */
-function directorSysctls(host: string, service: string, listens: Listen[]): HostSetting[] {
+/**
+ * Directors forward, and never tell a client to go round them (ICMP redirects). `all` and the interface's own both have to say so; `default` is left
+ * alone: interfaces that come after it was changed keep what it said then, whatever is set back.
+ */
+function directorSysctls(host: string, service: string, listens: Listen[], device: string): HostSetting[] {
   const forwarding = sysctls(host, service, 'forwarding on, ICMP redirects off', [
     ['net.ipv4.ip_forward', '1'],
     ['net.ipv4.conf.all.send_redirects', '0'],
-    ['net.ipv4.conf.default.send_redirects', '0'],
+    [`net/ipv4/conf/${device}/send_redirects`, '0'],
   ]);
   if (!listens.some((listen) => listen.forward === 'fullnat')) return [forwarding];
   // A connection taken over from the other director begins in the middle of its window.

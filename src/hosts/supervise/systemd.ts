@@ -160,6 +160,8 @@ After=network-online.target
 
 [Service]
 Type=oneshot
+# An interface that is brought up as it is found (allow-hotplug, interfaces(5)) may come after network-online.target.
+ExecStartPre=/bin/sh -c 'left=300; until ip -o addr show scope global | grep -q . || [ $$left -eq 0 ]; do sleep 0.1; left=$$((left - 1)); done'
 ExecStart=/bin/sh -c 'for setting in ${root}/boot/*; do sh "$setting"; done'
 
 [Install]
