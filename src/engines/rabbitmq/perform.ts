@@ -46,6 +46,9 @@ export async function performRabbit(
   throw new StepFailed(`rabbitmq has no step ${action.name}`);
 }
 
+/** Nodes that have just come together turn their features on together (rabbitmq.com/feature-flags.html): until then they refuse quorum queues. */
+const featuresMs = 60_000;
+
 const look = ({ service, cluster, reach }: Context): Promise<RabbitLive> =>
   observeRabbit(service, cluster, reach);
 
@@ -131,10 +134,18 @@ async function define(context: Context, chosen: (change: Change) => boolean): Pr
   const api = apiOf(service, cluster, view.from, reach, 15_000);
   for (const change of differences(service, cluster, view.definitions).filter(chosen)) {
     say(`${change.what} ${change.why}`);
-    try {
-      for (const call of change.calls) await api.call(call.method, call.path, call.body);
-    } catch (error) {
-      throw new StepFailed(`${change.what}: ${(error as Error).message}`);
+    const deadline = performance.now() + featuresMs;
+    for (let told = ''; ; await wait(250)) {
+      try {
+        for (const call of change.calls) await api.call(call.method, call.path, call.body);
+        break;
+      } catch (error) {
+        const why = (error as Error).message;
+        if (!/feature flag is disabled/.test(why) || performance.now() > deadline)
+          throw new StepFailed(`${change.what}: ${why}`);
+        if (why !== told) say(why);
+        told = why;
+      }
     }
   }
   const left = differences(service, cluster, (await viewNow(context)).definitions).filter(chosen);
