@@ -211,7 +211,7 @@ describe('a cluster of lab hosts', () => {
     const steps = await build(next);
     // The two removals run side by side: which ends first is nobody's promise.
     expect(steps.slice(0, 2).sort()).toEqual(['remove host a-host-with-a-very-long-name', 'remove host b']);
-    expect(steps.slice(2)).toEqual(['create network', 'create host c', 'boot host c']);
+    expect(steps.slice(2)).toEqual(['name network', 'create host c', 'boot host c']);
     expect(Object.keys((await lab.observe(next)).hosts).sort()).toEqual(['a', 'c']);
     expect((await reachOf(next).host('a').run('getent hosts c')).text).toContain('10.199.1.12');
     expect(await hears(next, 'a', 'c')).toBe(true);
