@@ -46,7 +46,10 @@ export async function performRabbit(
   throw new StepFailed(`rabbitmq has no step ${action.name}`);
 }
 
-/** Nodes that have just come together turn their features on together (rabbitmq.com/feature-flags.html): until then they refuse quorum queues. */
+/**
+ * Nodes that join while the first one is still new may leave the cluster with a feature off that each would have had on by itself (3.10; what
+ * a new node has: rabbitmq.com/feature-flags.html). One that the file needs is then turned on, which takes all nodes.
+ */
 const featuresMs = 60_000;
 
 const look = ({ service, cluster, reach }: Context): Promise<RabbitLive> =>
@@ -141,10 +144,14 @@ async function define(context: Context, chosen: (change: Change) => boolean): Pr
         break;
       } catch (error) {
         const why = (error as Error).message;
-        if (!/feature flag is disabled/.test(why) || performance.now() > deadline)
+        const [, feature] = /of type 'rabbit_(\w+)'.*feature flag is disabled/s.exec(why) ?? [];
+        if (feature === undefined || performance.now() > deadline)
           throw new StepFailed(`${change.what}: ${why}`);
         if (why !== told) say(why);
         told = why;
+        await api
+          .call('PUT', `/api/feature-flags/${feature}/enable`, {})
+          .catch((refused: Error) => say(refused.message));
       }
     }
   }
