@@ -70,10 +70,12 @@ services:
   jobs: { type: rabbitmq, hosts: [data1, data2, data3], timing: ${timing}, queues: { mail: { arguments: { x-max-length: 1000 } } } }
 `);
   const kept = (file: string) => JSON.parse(readFileSync(`/var/lib/phalanx/${name}/${file}`, 'utf8'));
+  let clients: ReturnType<typeof publishers> | undefined;
   try {
     await cluster.must('up');
     const addresses = hosts.map((host) => kept('addresses.json')[host].address as string);
-    const clients = publishers(addresses, 'jobs', kept('secrets.json')['jobs/password'], 'mail');
+    const going = publishers(addresses, 'jobs', kept('secrets.json')['jobs/password'], 'mail');
+    clients = going;
     const gaps: number[] = [];
     const leads = () =>
       until(
@@ -87,16 +89,16 @@ services:
     for (let tries = 0; gaps.length < rounds; tries++) {
       if (tries > 3 * rounds) throw new Error('the leader changes by itself too often to measure anything');
       await leads();
-      const flowing = clients.seen.confirmed;
-      await until('messages flow', async () => clients.seen.confirmed > flowing + 100);
+      const flowing = going.seen.confirmed;
+      await until('messages flow', async () => going.seen.confirmed > flowing + 100);
       const leader = await leads();
       const service = `/var/lib/phalanx/${name}/hosts/${leader}/members/jobs@${leader}/service`;
-      clients.seen.longestGapMs = 0;
+      going.seen.longestGapMs = 0;
       const at = performance.now();
       execFileSync('s6-svc', [fault === 'kill' ? '-k' : '-p', service]);
       // Confirms end with their leader: one that came a second later is behind the gap.
-      await until('confirms go on', async () => clients.seen.lastAt > at + 1_000, 120_000);
-      const gap = clients.seen.longestGapMs;
+      await until('confirms go on', async () => going.seen.lastAt > at + 1_000, 120_000);
+      const gap = going.seen.longestGapMs;
       const next = (await cluster.status()).rows.find((row) => row.name === 'queue mail')?.facts['leader'];
       if (fault === 'freeze') {
         execFileSync('s6-svc', ['-c', service]);
@@ -107,9 +109,10 @@ services:
       // Evidence: another leads.
       if (next !== leader) gaps.push(gap);
     }
-    await clients.stop();
     return gaps;
   } finally {
+    // Before their network goes: what answers at those addresses then is not RabbitMQ.
+    await clients?.stop();
     await cluster.remove();
   }
 }
