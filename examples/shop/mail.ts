@@ -1,5 +1,6 @@
 import { Connection, type Publisher } from 'rabbitmq-client';
 import { given } from './settings.ts';
+import { within } from './tier.ts';
 
 const queue = 'mail';
 let connection: Connection | undefined;
@@ -21,10 +22,20 @@ function rabbit(): Connection {
   return connection;
 }
 
-/** Resolves when the queue's majority has the job on disk. Safe to repeat: whoever does it knows an order by its number. */
+/**
+ * Resolves when the queue's majority has the job on disk. Safe to repeat: whoever does it knows an order by its number. A channel that first
+ * published to a leader that hung asks that node again and again, and confirms nothing (RabbitMQ 3.10): one that failed is left for a new one.
+ */
 export async function post(number: number, to: string): Promise<void> {
   publisher ??= rabbit().createPublisher({ confirm: true, maxAttempts: 1 });
-  await publisher.send({ routingKey: queue, durable: true }, { number, to });
+  const used = publisher;
+  try {
+    await within(used.send({ routingKey: queue, durable: true }, { number, to }));
+  } catch (error) {
+    if (publisher === used) publisher = undefined;
+    used.close().catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Every job at least once; it is done only when `handle` is. */

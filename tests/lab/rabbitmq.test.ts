@@ -1,6 +1,10 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { openSession } from '../../src/cli/session.ts';
+import { connections, kindsOf, RabbitDrillClient } from '../../src/engines/rabbitmq/drill-client.ts';
+import { nodeOf, type RabbitService } from '../../src/engines/rabbitmq/names.ts';
+import { observeRabbit } from '../../src/engines/rabbitmq/observe.ts';
 import { consumed, lost, publishing, stopPublishing } from './amqp-clients.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
 
@@ -271,6 +275,37 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
     expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
     expect(await steps()).toEqual([]);
+  });
+
+  it('clients that were at the leader when it hung have confirms again while it hangs', async () => {
+    const { cluster: whole, reach } = await openSession(cluster.file);
+    const service = whole.services['jobs'] as RabbitService;
+    const client = new RabbitDrillClient(service, whole, reach, kindsOf(service), 'hung');
+    await client.ready();
+    const leader = (await observeRabbit(service, whole, reach)).view!.queues.find(({ name }) =>
+      name.startsWith('hung-'),
+    )!.leader!;
+    const host = service.hosts.find((name) => nodeOf(service, whole, name) === leader)!;
+    shell(`s6-svc -p ${folder(host)}/service`);
+    try {
+      let v = 0;
+      await until(
+        'each is confirmed again',
+        async () => {
+          const outcomes = await Promise.all(
+            Array.from({ length: connections }, (_, p) => client.invoke({ p, f: 'enqueue', v: v++ })),
+          );
+          const failed = outcomes.filter(({ type }) => type !== 'ok');
+          if (v < 100 * connections || failed.length > 0) throw new Error(JSON.stringify(failed));
+          return true;
+        },
+        40_000,
+      );
+    } finally {
+      shell(`s6-svc -c ${folder(host)}/service`);
+      await healthy();
+      await client.close();
+    }
   });
 
   it('down keeps the data, and up brings it back', async () => {

@@ -100,7 +100,7 @@ export class RabbitDrillClient implements DrillClient {
     const queue = drillQueue(this.#run, this.#kindOf(operation));
     try {
       if (operation.f === 'dequeue') return { type: 'ok', v: line.take(queue) };
-      await within(line.publish(queue, operation.v as number), patience);
+      await line.publish(queue, operation.v as number);
       return { type: 'ok' };
     } catch (error) {
       if (error instanceof Unroutable) return { type: 'fail', error: error.message };
@@ -189,7 +189,7 @@ class Unroutable extends Error {}
 class Line {
   readonly #connection: Connection;
   readonly #queues: Declaration[];
-  readonly #publisher: Publisher;
+  #publisher: Publisher;
   readonly #returned = new Set<string>();
   readonly #given = new Map<string, Given[]>();
   #declaring: Promise<void> | undefined;
@@ -197,7 +197,11 @@ class Line {
   constructor(connection: Connection, queues: Declaration[]) {
     this.#connection = connection;
     this.#queues = queues;
-    this.#publisher = connection.createPublisher({
+    this.#publisher = this.#begin();
+  }
+
+  #begin(): Publisher {
+    return this.#connection.createPublisher({
       confirm: true,
       maxAttempts: 1,
       onReturn: ({ messageId }) => this.#returned.add(String(messageId)),
@@ -236,9 +240,19 @@ class Line {
     return this.#declaring;
   }
 
+  /**
+   * Resolves when the message is confirmed. A channel that first published to a leader that hung asks that node again and again, and confirms
+   * nothing (RabbitMQ 3.10, rabbit_fifo_client:enqueue): one that failed is left for a new one, as docs/rabbitmq.md tells applications.
+   */
   async publish(queue: string, value: number): Promise<void> {
     const messageId = String(value);
-    await this.#publisher.send({ routingKey: queue, durable: true, mandatory: true, messageId }, messageId);
+    const publisher = this.#publisher;
+    const envelope = { routingKey: queue, durable: true, mandatory: true, messageId };
+    await within(publisher.send(envelope, messageId), patience).catch((error: Error) => {
+      if (this.#publisher === publisher) this.#publisher = this.#begin();
+      publisher.close().catch(() => {});
+      throw error;
+    });
     // A message that comes back is confirmed all the same, after it.
     if (!this.#returned.delete(messageId)) return;
     this.declare().catch(() => {});

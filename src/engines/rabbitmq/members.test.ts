@@ -58,7 +58,7 @@ describe('a node', () => {
 
   it('how soon a silent peer is dead is said where the distribution starts, which is before its configuration is read', () => {
     const ticks = (spec: object) => render(three, { ...spec })[0]!.env['RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS'];
-    expect(ticks({ timing: 'fast' })).toContain('-kernel net_ticktime 4');
+    expect(ticks({ timing: 'fast' })).toContain('-kernel net_ticktime 3 -kernel net_tickintensity 20');
     expect(ticks({})).toContain('-kernel net_ticktime 60');
   });
 

@@ -1,7 +1,7 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Member } from '../engine.ts';
-import { advancedConfig, joinConf, rabbitmqConf, tickTime } from './configuration.ts';
+import { advancedConfig, joinConf, rabbitmqConf, tickArguments } from './configuration.ts';
 import { distributionPort, managementPort, memberName, type RabbitService } from './names.ts';
 import { environment, startScript, watches } from './start.ts';
 import { watch, watchFile } from './watch.ts';
@@ -30,7 +30,13 @@ export function rabbitMembers(service: RabbitService, cluster: Cluster): Member[
       host: hostName,
       kind: spec.ram.includes(hostName) ? 'ram node' : 'disk node',
       command: 'sh start.sh',
-      env: environment(service.name, spec, host.address, `${host.root}/members/${name}`, tickTime(service)),
+      env: environment(
+        service.name,
+        spec,
+        host.address,
+        `${host.root}/members/${name}`,
+        tickArguments(service),
+      ),
       files: [
         file('rabbitmq.conf', rabbitmqConf(service, cluster, hostName), 'restart', true),
         // Only a node that has no data yet reads it: a new neighbour is no reason to restart.

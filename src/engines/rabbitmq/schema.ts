@@ -93,7 +93,7 @@ export const schema = z.strictObject({
     .enum(['default', 'fast'])
     .optional()
     .describe(
-      "How soon a silent node counts as dead. default: RabbitMQ's own 60 s. fast: 3 to 5 s; a pause that long then counts as a failure. Without it: fast if promise.rto is under 10s",
+      "How soon a silent node counts as dead. default: RabbitMQ's own 60 s. fast: 3 s; a pause that long then counts as a failure. Without it: fast if promise.rto is under 10s",
     ),
   vhost: name.default('/').describe('Virtual host of everything below; made if it is not there'),
   queues: z.record(name, queue).default({}).describe('Queues by name'),

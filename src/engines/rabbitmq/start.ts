@@ -66,7 +66,7 @@ export function environment(
   spec: RabbitSpec,
   address: string,
   folder: string,
-  tickSeconds: number,
+  ticks: string,
 ): Record<string, string> {
   const node = nodeAt(service, address);
   const port = distributionPort(spec);
@@ -91,6 +91,6 @@ export function environment(
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
     // Its script then becomes the node (exec), which takes SIGTERM itself; -noinput keeps it from reading the terminal.
     RABBITMQ_ALLOW_INPUT: '1',
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -name ${node} -erl_epmd_port ${port} -kernel inet_dist_use_interface {${address.replaceAll('.', ',')}} -kernel net_ticktime ${tickSeconds}${watches(spec) ? ` ${watchArgument}` : ''}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -name ${node} -erl_epmd_port ${port} -kernel inet_dist_use_interface {${address.replaceAll('.', ',')}} ${ticks}${watches(spec) ? ` ${watchArgument}` : ''}`,
   };
 }
