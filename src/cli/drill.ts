@@ -109,7 +109,9 @@ export async function drill(named: string | undefined, options: DrillOptions): P
           `${struck.name}: ${aimed.name}${repeat === undefined ? '' : `, ${round + 1} of ${repeat}`}`,
         );
         // What a round leaves behind may take longer to settle than the drill waited for.
-        const { drills: own, before } = await steady(session, struck, round > 0 ? settledMs : 0);
+        const patience = round > 0 ? settledMs : options.degraded ? 0 : settlingMs;
+        const { drills: own, before } = await steady(session, struck, patience, world);
+        if (stop.signal.aborted) break;
         const target = { service: struck, drills: own };
         const drills = options.endToEnd ? engines[service.type]!.transactions!(service, cluster)! : own;
         if (before.length > 0 && !options.degraded) {
@@ -256,6 +258,8 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
   });
 }
 
+/** Before the first fault: servers that have just come back are not in every director's pool at once. Milliseconds. */
+const settlingMs = 10_000;
 /** Between the rounds of a fault, milliseconds. */
 const settledMs = 60_000;
 
@@ -263,19 +267,26 @@ const settledMs = 60_000;
 const rounds = (faults: Aimed[], repeat = 1): { aimed: Aimed; round: number }[] =>
   faults.flatMap((aimed) => Array.from({ length: repeat }, (_, round) => ({ aimed, round })));
 
-/** How the service is drilled now, and what is not as it should be; waits for that to become nothing, for at most so many milliseconds. */
+/**
+ * How the service is drilled now, and what is not as it should be; waits for that to become nothing, for at most so many
+ * milliseconds or until the drill is interrupted.
+ */
 async function steady(
   { cluster, reach }: Session,
   service: Service,
   waitMs: number,
+  { say, signal }: World,
 ): Promise<{ drills: Drills; before: string[] }> {
   const deadline = performance.now() + waitMs;
+  let said = '';
   for (;;) {
     const { observed, troubles } = await troublesNow(cluster, engines, reach);
     const live = observed.live[service.name];
     const drills = await engines[service.type]!.drills!(service, cluster, reach, live);
     const before = [...troubles, ...unwhole(drills, live)];
-    if (before.length === 0 || performance.now() > deadline) return { drills, before };
+    if (before.length === 0 || performance.now() > deadline || signal.aborted) return { drills, before };
+    if (before[0] !== said) say(`waiting until the cluster is steady: ${before[0]}`);
+    said = before[0]!;
     await sleep(200);
   }
 }

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Standing } from '../../src/drill/standing.ts';
 import { TestCluster, until } from './cluster.ts';
-import { drill, startDrill } from './drills.ts';
+import { drill, startCut } from './drills.ts';
 
 const cluster = new TestCluster(`
 cluster: drfront
@@ -74,10 +74,14 @@ describe('drills of a director', () => {
 
     for (const lb of ['lb1', 'lb2'])
       shell(`s6-svc -Ok ${home}/hosts/${lb}/members/front.agent@${lb}/service`);
-    const refused = await until('both agents are missed', async () => {
-      const run = await cluster.run(['drill', 'front', '--fault', 'freeze-app']);
-      return run.out.split('its status is old').length > 2 && run;
-    });
+    const refused = await until(
+      'both agents are missed',
+      async () => {
+        const run = await cluster.run(['drill', 'front', '--fault', 'freeze-app']);
+        return run.out.split('its status is old').length > 2 && run;
+      },
+      60_000,
+    );
     expect(refused.exit).toBe(5);
     expect(refused.out).toContain('not steady');
 
@@ -92,9 +96,7 @@ describe('drills of a director', () => {
   });
 
   it('killed with kill -9, leave a trace that status tells and heal removes', async () => {
-    const { child, ended } = startDrill(cluster, 'front', '--fault', 'cut-owner', '--for', '60s');
-    const { host } = await until('a fault stands', async () => standing(), 60_000);
-    await until('the cable is cut', async () => !cableIn(host));
+    const { child, ended, host } = await startCut(cluster, 'front', standing, cableIn);
     child.kill('SIGKILL');
     await ended;
     expect((await cluster.run(['status'])).out).toMatch(
@@ -104,13 +106,10 @@ describe('drills of a director', () => {
     await cluster.must('heal');
     expect(cableIn(host)).toBe(true);
     expect(standing()).toBeUndefined();
-    await healthy();
   });
 
-  it('interrupted, heal before they end, and prove nothing', async () => {
-    const { child, ended } = startDrill(cluster, 'front', '--fault', 'cut-owner', '--for', '60s');
-    const { host } = await until('a fault stands', async () => standing(), 60_000);
-    await until('the cable is cut', async () => !cableIn(host));
+  it('begun while the cluster still settles, wait for it; interrupted, heal before they end, and prove nothing', async () => {
+    const { child, ended, host } = await startCut(cluster, 'front', standing, cableIn);
     child.kill('SIGINT');
     expect(await ended).toBe(5);
     expect(cableIn(host)).toBe(true);

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Standing } from '../../src/drill/standing.ts';
 import type { Verdict } from '../../src/drill/verdict.ts';
-import type { TestCluster } from './cluster.ts';
+import { type TestCluster, until } from './cluster.ts';
 
 export interface Drilled {
   exit: number;
@@ -29,13 +30,31 @@ export async function drill(
   return { exit, out, bundle, verdict };
 }
 
-/** Starts a drill without waiting for its end. */
-export function startDrill(
+/** Starts a drill that cuts a cable, and gives it with the host that was cut off once that stands. Fails with what a drill said that ended before. */
+export async function startCut(
   cluster: TestCluster,
-  ...args: string[]
-): { child: ChildProcess; ended: Promise<number> } {
+  service: string,
+  standing: () => Standing | undefined,
+  cableIn: (host: string) => boolean,
+): Promise<{ child: ChildProcess; ended: Promise<number>; host: string }> {
   const phalanx = resolve(import.meta.dirname, '../../phalanx');
-  const child = spawn(phalanx, ['drill', ...args, '-f', cluster.file], { stdio: 'ignore' });
+  const options = ['drill', service, '--fault', 'cut-owner', '--for', '60s', '-f', cluster.file];
+  const child = spawn(phalanx, options, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
   const ended = new Promise<number>((done) => child.once('close', (exit) => done(exit ?? -1)));
-  return { child, ended };
+  const early = ended.then((exit) => {
+    throw new Error(`the drill ended with ${exit} before its fault stood:\n${said}`);
+  });
+  const cut = until(
+    'a host is cut off',
+    async () => {
+      const host = standing()?.host;
+      return host !== undefined && !cableIn(host) && host;
+    },
+    60_000,
+  );
+  return { child, ended, host: await Promise.race([cut, early]) };
 }

@@ -5,9 +5,9 @@ import { doorAt, openWeb, webClientOf, webLoad } from '../app/drill.ts';
 import type { AppSpec } from '../app/schema.ts';
 import type { Drills, DrillTarget } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
+import { notServing } from './fitness.ts';
 import { agentName } from './members.ts';
 import type { DirectorsLive } from './observe.ts';
-import { notServing } from './plan.ts';
 import { type DirectorSpec, listenName } from './schema.ts';
 
 /** Drills of the front, seen by clients of the VIP. Roles are asked of the kernels and of the agents. */

@@ -4,6 +4,7 @@ import { quote } from '../../hosts/shell.ts';
 import { registering } from '../app/register.ts';
 import { type BasePlan, type EngineAction, type Step, StepFailed } from '../engine.ts';
 import { rolling } from '../rolling.ts';
+import { notServing } from './fitness.ts';
 import { agentFolder, agentName } from './members.ts';
 import { type DirectorLive, type DirectorsLive, watchDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
@@ -80,32 +81,6 @@ ${until(settled, mendMs)} || { echo 'its tables are edited again and again: who 
       },
     },
   ];
-}
-
-/**
- * What keeps clients from being served, a sentence each. Every director that answers must be fit to own the VIP, not
- * only the one that has it: it may move in the next moment.
- */
-export function notServing(service: Service<DirectorSpec>, live: DirectorsLive): string[] {
-  const reasons = service.spec.vip.flatMap((vip) => {
-    const owners = Object.keys(live).filter((host) => live[host]!.holds.includes(vip));
-    if (owners.length === 1) return [];
-    return owners.length === 0 ? [`nobody holds ${vip}`] : [`${owners.join(' and ')} both hold ${vip}`];
-  });
-  const answering = Object.entries(live).filter(([, found]) => found.unreachable === undefined);
-  return [...reasons, ...answering.flatMap(([host, found]) => unfit(host, found))];
-}
-
-function unfit(host: string, { agent, servers }: DirectorLive): string[] {
-  if (!agent) return [`the agent on ${host} does not answer`];
-  if (agent.revision === 0) return [`the agent on ${host} has not made its tables yet`];
-  return Object.entries(agent.planes).flatMap(([listen, plane]) => {
-    if (plane.plane === 'none' || plane.error) return [`${listen} on ${host}: ${plane.error ?? plane.why}`];
-    const own = servers.filter((server) => server.listen === listen);
-    if (own.length === 0 || own.some((server) => server.up && (server.effective > 0 || server.sorry)))
-      return [];
-    return [`${listen} on ${host}: no real server is healthy (${own[0]!.why ?? 'not checked yet'})`];
-  });
 }
 
 /** Carries out `serve`: waits until clients are served. */

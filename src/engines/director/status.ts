@@ -1,6 +1,7 @@
 import type { Service } from '../../file/cluster.ts';
 import type { StatusRow } from '../engine.ts';
 import type { ServerStatus } from './agent/status.ts';
+import { unfitListens } from './fitness.ts';
 import { agentName } from './members.ts';
 import type { DirectorLive, DirectorsLive } from './observe.ts';
 import { type DirectorSpec, listenName } from './schema.ts';
@@ -33,9 +34,7 @@ function agentRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusR
   return Object.entries(live).map(([host, found]): StatusRow => {
     const errors = [
       ...(found.agent?.errors ?? []),
-      ...Object.entries(found.agent?.planes ?? {}).flatMap(([listen, plane]) =>
-        plane.error || plane.plane === 'none' ? [`${listen}: ${plane.error ?? plane.why}`] : [],
-      ),
+      ...unfitListens(found).map(([listen, why]) => `${listen}: ${why}`),
     ];
     const why =
       found.unreachable ??

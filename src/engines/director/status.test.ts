@@ -1,0 +1,58 @@
+import { expect, it } from 'vitest';
+import type { Service } from '../../file/cluster.ts';
+import type { AgentStatus, ServerStatus } from './agent/status.ts';
+import type { DirectorLive } from './observe.ts';
+import { type DirectorSpec, schema } from './schema.ts';
+import { directorStatus } from './status.ts';
+
+const service = {
+  name: 'front',
+  hosts: ['lb1', 'lb2'],
+  spec: schema.parse({ vip: '10.77.0.100', listen: [{ port: 80, to: 'web' }] }),
+} as unknown as Service<DirectorSpec>;
+
+const server = (name: string, more: Partial<ServerStatus> = {}): ServerStatus => ({
+  listen: 'tcp-80',
+  server: name,
+  address: '10.77.0.13',
+  port: 8080,
+  weight: 1,
+  effective: 1,
+  up: true,
+  sorry: false,
+  active: 0,
+  inactive: 0,
+  approximate: false,
+  ...more,
+});
+const director = (holds: string[], servers: ServerStatus[]): DirectorLive => ({
+  holds,
+  agent: { planes: { 'tcp-80': { plane: 'nftables', why: '' } }, errors: [] } as unknown as AgentStatus,
+  servers,
+});
+const agents = (standby: ServerStatus[]): unknown[] =>
+  directorStatus(service, {
+    lb1: director(['10.77.0.100'], [server('web@app1'), server('web@app2')]),
+    lb2: director([], standby),
+  })
+    .filter(({ name }) => name.startsWith('front.agent'))
+    .map(({ role, health, why }) => [role, health, why]);
+
+it('a standby that would serve nobody is not ok: the VIP may move to it in the next moment', () => {
+  const silent = { up: false, why: 'no answer in 300 ms' };
+  expect(agents([server('web@app1'), server('web@app2', silent)])).toEqual([
+    ['owner', 'ok', undefined],
+    ['standby', 'ok', undefined],
+  ]);
+  expect(agents([server('web@app1', silent), server('web@app2', silent)])[1]).toEqual([
+    'standby',
+    'degraded',
+    'tcp-80: no real server is healthy (no answer in 300 ms)',
+  ]);
+  const none = { effective: 0, override: 'weight 0' };
+  expect(agents([server('web@app1', silent), server('web@app2', none)])[1]).toEqual([
+    'standby',
+    'degraded',
+    'tcp-80: no real server is healthy (those that are have weight 0)',
+  ]);
+});
