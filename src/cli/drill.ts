@@ -11,13 +11,14 @@ import { renderJunit } from '../drill/report/junit.ts';
 import { awayOf, blameOf, type DrillRun, duration, lostOf, outcomeOf } from '../drill/report/run.ts';
 import { renderTerminal } from '../drill/report/terminal.ts';
 import { runDrill, type World } from '../drill/run.ts';
-import { healAll, leftOver, standingFault, standingText } from '../drill/standing.ts';
+import { healAll, healLeftOver, leftOver, standingFault, standingText } from '../drill/standing.ts';
 import { troublesNow, unwhole } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
 import type { Drills } from '../engines/drill.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import { parseDuration } from '../file/units.ts';
+import { HostUnreachable } from '../hosts/host.ts';
 import { UserError } from './error.ts';
 import { dim, green, red, yellow } from './paint.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
@@ -69,7 +70,9 @@ export async function drill(named: string | undefined, options: DrillOptions): P
   const runs: DrillRun[] = [];
   let exit = 0;
   try {
-    await healLeftOver(cluster);
+    const healed = await healLeftOver(cluster, session.reach);
+    if (leftOver(cluster)) throw new UserError(healed!, 'one fault at a time: phalanx heal when it answers');
+    if (healed !== undefined) console.error(yellow(healed));
     const worldOf = (of: Session): World => ({
       cluster: of.cluster,
       engines,
@@ -77,6 +80,7 @@ export async function drill(named: string | undefined, options: DrillOptions): P
       base: resolve(options.out ?? join(cluster.home, 'drills')),
       versions: { phalanx: ownVersion(), node: process.versions.node },
       say: (line) => console.error(dim(`  ${line}`)),
+      meant: options.iMeanIt ?? [],
       signal: stop.signal,
     });
     const world = worldOf(session);
@@ -151,13 +155,19 @@ export async function drill(named: string | undefined, options: DrillOptions): P
   return stop.signal.aborted ? worse(exit, 5) : exit;
 }
 
-/** `phalanx heal`: undoes every fault of the lab, whoever made it. */
+/** `phalanx heal`: undoes every fault of the lab, whoever made it, and what a drill left on a real machine. */
 export async function healCommand(file: string | undefined, options: { json?: boolean }): Promise<number> {
   const session = await openSession(file);
   const lock = await lockAndKeep(session);
   try {
     const left = standingFault(session.cluster);
-    await healAll(session.cluster);
+    await healAll(session.cluster, session.reach).catch((error: Error) => {
+      if (!(error instanceof HostUnreachable)) throw error;
+      throw new UserError(
+        `${error.message}, so this is not healed: ${standingText(left!.fault)}`,
+        'once more when it does',
+      );
+    });
     if (options.json) console.log(JSON.stringify({ outcome: 'done', healed: left?.fault ?? null }));
     else
       console.log(
@@ -167,14 +177,6 @@ export async function healCommand(file: string | undefined, options: { json?: bo
   } finally {
     await lock.release();
   }
-}
-
-/** Heals what a killed drill left, and says so. Called with the cluster's lock held. */
-export async function healLeftOver(cluster: Cluster): Promise<void> {
-  const left = leftOver(cluster);
-  if (left === undefined) return;
-  console.error(`${yellow(left)}; healing it`);
-  await healAll(cluster);
 }
 
 function chosen({ cluster }: Session, named: string | undefined): Service[] {

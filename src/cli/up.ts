@@ -4,7 +4,7 @@ import { apply, type Outcome } from '../cluster/apply.ts';
 import { interrupted, Journal } from '../cluster/journal.ts';
 import { observe } from '../cluster/observe.ts';
 import { type Plan, plan } from '../cluster/plan.ts';
-import { healAll, leftOver } from '../drill/standing.ts';
+import { healLeftOver } from '../drill/standing.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { UserError } from './error.ts';
@@ -28,11 +28,8 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   try {
     const journalPath = join(session.cluster.home, 'journal.jsonl');
     if (!options.json) tellInterrupted(journalPath);
-    const fault = leftOver(session.cluster);
-    if (fault) {
-      console.error(`${yellow(fault)}; healing it`);
-      await healAll(session.cluster);
-    }
+    const healed = await healLeftOver(session.cluster, session.reach);
+    if (healed !== undefined) console.error(yellow(healed));
     const made = await planNow(session);
     const steps = permitted(made, options.allowDataLoss ?? []);
     if (steps.length === 0) {

@@ -158,14 +158,18 @@ export interface Aimed {
 export function faultNamed(name: string, roles: string[]): Aimed | string {
   const why = Object.entries(impossible).find(([verb]) => name === verb || name.startsWith(`${verb}-`));
   if (why) return `${name} cannot be done: ${why[1]}`;
-  // The longest verb first: freeze-host-owner is not `freeze` aimed at a role called host-owner.
-  const verbs = Object.keys(faults).sort((a, b) => b.length - a.length);
-  const verb = verbs.find((one) => name.startsWith(`${one}-`));
+  const verb = verbOf(name);
   const role = verb === undefined ? '' : name.slice(verb.length + 1);
   if (verb === undefined || !roles.includes(role))
     return `there is no fault ${name} here: VERB-ROLE, one of ${Object.keys(faults).join(', ')} and one of ${roles.join(', ')}`;
   return { name, fault: faults[verb]!, role };
 }
+
+/** The verb of VERB-ROLE; undefined where there is no such fault. The longest first: freeze-host-owner is not `freeze` aimed at a role called host-owner. */
+export const verbOf = (name: string): string | undefined =>
+  Object.keys(faults)
+    .sort((a, b) => b.length - a.length)
+    .find((verb) => name.startsWith(`${verb}-`));
 
 const others = (cluster: Cluster, group: string[]): string[] =>
   Object.keys(cluster.hosts).filter((host) => !group.includes(host));

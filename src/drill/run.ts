@@ -27,6 +27,8 @@ export interface World {
   /** Of Phalanx and Node. */
   versions: Record<string, string>;
   say(line: string): void;
+  /** Real machines that may be struck. */
+  meant: string[];
   /** Ends the drill early; what was made is healed. */
   signal: AbortSignal;
 }
@@ -118,7 +120,9 @@ async function recorded(
   } catch (error) {
     ending = ['aborted', world.signal.aborted ? 'interrupted' : (error as Error).message];
     world.say(`${ending[1]}; healing`);
-    await healAll(world.cluster);
+    await healAll(world.cluster, world.reach).catch((failed: Error) =>
+      world.say(`${failed.message}: the fault still stands; phalanx heal ends it`),
+    );
   }
   await load.stop();
   if (ending[0] === 'complete')
@@ -144,6 +148,8 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder): Prom
   const name = (fault.member && target.member) || target.host;
   if (fault.member && target.member === undefined)
     throw new Stopped(`${aimed.name} strikes a member, and ${aimed.role} is a host: ${target.host}`);
+  if (cluster.hosts[target.host]!.kind === 'ssh' && !world.meant.includes(target.host))
+    throw new Stopped(`${name} is on a real machine, ${target.host}, which --i-mean-it does not name`);
   remember(cluster, {
     service: service.name,
     fault: aimed.name,

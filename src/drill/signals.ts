@@ -16,7 +16,7 @@ interface Place {
 
 /**
  * Sends a signal to a member's process and to all that it started, parents first, so that none is left to start another
- * in between. Rejects when the member is not running or its host does not answer.
+ * in between. Rejects when its host does not answer or the member is not running, SIGCONT excepted: what does not run is not frozen.
  */
 export async function signalMember(
   { cluster, reach, target }: Place,
@@ -25,13 +25,13 @@ export async function signalMember(
   const member = target.member!;
   const root = cluster.hosts[target.host]!.root;
   const script = `tree() { printf '%s ' "$1"; for child in $(cat /proc/$1/task/*/children 2>/dev/null); do tree "$child"; done; }
-pid=$(${pidFragment({ name: member }, root)}) && [ "$pid" -gt 1 ] || { echo "is not running" >&2; exit 1; }
+pid=$(${pidFragment({ name: member }, root)}) && [ "$pid" -gt 1 ] || { ${signal === 'CONT' ? 'exit 0' : 'echo "is not running" >&2; exit 1'}; }
 pids=$(tree "$pid")
 kill -${signal} $pids
 echo $pids`;
   const { exit, text, stderr } = await reach.host(target.host).run(script, { timeoutMs: 5_000 });
   if (exit !== 0) throw new Error(`${member}: ${stderr.trim() || `SIG${signal} could not be sent`}`);
-  return { pids: text.trim().split(/\s+/).map(Number) };
+  return { pids: text.split(/\s+/).filter(Boolean).map(Number) };
 }
 
 /** After SIGKILL every process is gone, after SIGSTOP every one is in state T (proc(5)); undefined where one is not. */

@@ -2,7 +2,9 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeWhole } from '../cluster/state.ts';
 import type { Cluster } from '../file/cluster.ts';
+import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { heal } from '../hosts/lab/faults.ts';
+import { faults, verbOf } from './faults.ts';
 
 /** A fault that a drill made and has not healed yet, as kept in the cluster's home: what kill -9 of a drill leaves to be found. */
 export interface Standing {
@@ -62,10 +64,30 @@ export function standingText({ service, fault, host, member, since }: Standing):
   return `${fault} of ${service} on ${member ?? host}, since ${since}`;
 }
 
-/** Heals everything of the lab and forgets the fault. Safe to repeat. */
-export async function healAll(cluster: Cluster): Promise<void> {
+/**
+ * Heals everything of the lab, and on a real machine the fault that stands; then forgets it. Safe to repeat. Rejects with
+ * HostUnreachable, and forgets nothing, where the fault stands on a real machine that does not answer.
+ */
+export async function healAll(cluster: Cluster, reach: Reach): Promise<void> {
   await heal(cluster);
+  const left = standingFault(cluster)?.fault;
+  const service = cluster.services[left?.service ?? ''];
+  if (left !== undefined && service !== undefined && cluster.hosts[left.host]?.kind === 'ssh')
+    await faults[verbOf(left.fault) ?? '']?.heal({ cluster, service, reach, target: left });
   forget(cluster);
+}
+
+/** Heals what a killed drill left, as far as it can be reached. Gives a sentence that says what it did; undefined when nothing was left. Called with the cluster's lock held. */
+export async function healLeftOver(cluster: Cluster, reach: Reach): Promise<string | undefined> {
+  const left = leftOver(cluster);
+  if (left === undefined) return undefined;
+  try {
+    await healAll(cluster, reach);
+    return `${left}; it is healed now`;
+  } catch (error) {
+    if (error instanceof HostUnreachable) return `${left}; not healed: ${error.message}`;
+    throw error;
+  }
 }
 
 /** When the process was started, in clock ticks after boot (field 22 of proc(5)'s stat); undefined when it is gone. */

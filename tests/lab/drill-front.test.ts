@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Standing } from '../../src/drill/standing.ts';
 import { TestCluster, until } from './cluster.ts';
-import { drill, startCut } from './drills.ts';
+import { drill, startDrill } from './drills.ts';
 
 const cluster = new TestCluster(`
 cluster: drfront
@@ -37,6 +37,11 @@ const standing = (): Standing | undefined =>
     : undefined;
 const cableIn = (host: string): boolean =>
   /[<,]UP[,>]/.test(shell(`ip -n phalanx.drfront -o link show dev ${host}`));
+const cutOwner = ['front', '--fault', 'cut-owner', '--for', '60s'];
+const cutHost = async (): Promise<string | false> => {
+  const host = standing()?.host ?? '';
+  return host !== '' && !cableIn(host) && host;
+};
 const healthy = (): Promise<boolean> =>
   until('healthy', async () => (await cluster.status()).health === 'healthy', 30_000);
 
@@ -96,7 +101,7 @@ describe('drills of a director', () => {
   });
 
   it('killed with kill -9, leave a trace that status tells and heal removes', async () => {
-    const { child, ended, host } = await startCut(cluster, 'front', standing, cableIn);
+    const { child, ended, struck: host } = await startDrill(cluster, cutOwner, cutHost);
     child.kill('SIGKILL');
     await ended;
     expect((await cluster.run(['status'])).out).toMatch(
@@ -109,7 +114,7 @@ describe('drills of a director', () => {
   });
 
   it('begun while the cluster still settles, wait for it; interrupted, heal before they end, and prove nothing', async () => {
-    const { child, ended, host } = await startCut(cluster, 'front', standing, cableIn);
+    const { child, ended, struck: host } = await startDrill(cluster, cutOwner, cutHost);
     child.kill('SIGINT');
     expect(await ended).toBe(5);
     expect(cableIn(host)).toBe(true);

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Standing } from '../../src/drill/standing.ts';
 import type { Verdict } from '../../src/drill/verdict.ts';
 import { type TestCluster, until } from './cluster.ts';
 
@@ -30,16 +29,16 @@ export async function drill(
   return { exit, out, bundle, verdict };
 }
 
-/** Starts a drill that cuts a cable, and gives it with the host that was cut off once that stands. Fails with what a drill said that ended before. */
-export async function startCut(
+/** Starts a drill and gives what `stands` says once its fault does. Fails with what a drill said that ended before. */
+export async function startDrill<T>(
   cluster: TestCluster,
-  service: string,
-  standing: () => Standing | undefined,
-  cableIn: (host: string) => boolean,
-): Promise<{ child: ChildProcess; ended: Promise<number>; host: string }> {
+  options: string[],
+  stands: () => Promise<T | undefined | false>,
+): Promise<{ child: ChildProcess; ended: Promise<number>; struck: T }> {
   const phalanx = resolve(import.meta.dirname, '../../phalanx');
-  const options = ['drill', service, '--fault', 'cut-owner', '--for', '60s', '-f', cluster.file];
-  const child = spawn(phalanx, options, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(phalanx, ['drill', ...options, '-f', cluster.file], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
@@ -48,13 +47,5 @@ export async function startCut(
   const early = ended.then((exit) => {
     throw new Error(`the drill ended with ${exit} before its fault stood:\n${said}`);
   });
-  const cut = until(
-    'a host is cut off',
-    async () => {
-      const host = standing()?.host;
-      return host !== undefined && !cableIn(host) && host;
-    },
-    60_000,
-  );
-  return { child, ended, host: await Promise.race([cut, early]) };
+  return { child, ended, struck: await Promise.race([until('a fault stands', stands, 60_000), early]) };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { get, TestCluster, until } from './cluster.ts';
+import { startDrill } from './drills.ts';
 import { Machines } from './machines.ts';
 
 // Machines that are reached by ssh: two directors, two servers, two Redis; some with busybox for a shell. The last one is a stranger.
@@ -342,6 +343,36 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
     await cluster.must('up');
     expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('are struck by a drill only when they are named, and what it froze goes on again however it ended', async () => {
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
+    expect((await cluster.run(['drill', 'cart'])).out).toContain('--i-mean-it data1 data2');
+    const others = await cluster.run(['drill', 'front', '--fault', 'kill-app', '--i-mean-it', 'lb1', 'lb2']);
+    expect(others.exit).toBe(5);
+    expect(others.out).toMatch(/web@app\d is on a real machine, app\d, which --i-mean-it does not name/);
+
+    const trace = join(home, 'sshcluster/fault.json');
+    const frozen = (): boolean =>
+      [data1, data2].some((machine) =>
+        /^T.*redis-server/m.test(machines.inside(machine, 'ps -o stat,args -e')),
+      );
+    const freeze = ['cart', '--fault', 'freeze-master', '--for', '60s', '--i-mean-it', 'data1', 'data2'];
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      const { child, ended } = await startDrill(cluster, freeze, async () => existsSync(trace) && frozen());
+      child.kill(signal);
+      expect(await ended).toBe(signal === 'SIGINT' ? 5 : -1);
+      if (signal === 'SIGKILL') {
+        expect(frozen()).toBe(true);
+        expect((await cluster.run(['status'])).out).toContain(
+          'its fault still stands: freeze-master of cart',
+        );
+        await cluster.must('heal');
+      }
+      expect(frozen()).toBe(false);
+      expect(existsSync(trace)).toBe(false);
+    }
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
   });
 
   it('are left as they were', async () => {

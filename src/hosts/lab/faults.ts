@@ -138,9 +138,10 @@ export function widen(cluster: Cluster, host: string): Promise<void> {
   return must(mendHost(cluster, host));
 }
 
-/** Undoes every fault: no partition, every cable plugged in, nothing frozen, every host of the file powered on. */
+/** Undoes every fault of the lab: no partition, every cable plugged in, nothing frozen, every host of the file powered on. */
 export async function heal(cluster: Cluster): Promise<void> {
   const hosts = Object.values(cluster.hosts).filter((host) => host.kind === 'lab');
+  if (hosts.length === 0) return;
   await must(healNetwork(cluster));
   await Promise.all(
     hosts.map(async (host) => {
