@@ -14,7 +14,11 @@ const cluster = parseCluster(text, file!, engines, state);
 const parsed = performance.now();
 /** A machine on which nothing of the cluster is there: the longest plan that there can be. */
 const nothing: Observed = {
-  lab: { network: { present: false, uplink: false, hostsFile: false, partitioned: false }, hosts: {} },
+  lab: {
+    network: { present: false, uplink: false, hostsFile: false, partitioned: false },
+    hosts: {},
+    disks: {},
+  },
   members: new Map(),
   settings: { ok: {}, remembered: {} },
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),

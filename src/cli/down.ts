@@ -8,6 +8,7 @@ import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable } from '../hosts/host.ts';
+import { diskImage } from '../hosts/lab/disk.ts';
 import { Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
@@ -133,6 +134,7 @@ function keptData({ cluster }: Session): string[] {
   const hosts = join(cluster.home, 'hosts');
   if (!existsSync(hosts)) return [];
   return readdirSync(hosts).flatMap((host) => {
+    if (existsSync(diskImage(join(hosts, host)))) return [`the disk of ${host}`];
     const members = join(hosts, host, 'members');
     return existsSync(members) ? readdirSync(members).filter((name) => hasFiles(join(members, name))) : [];
   });

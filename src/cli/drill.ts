@@ -256,6 +256,15 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
     const real = service.hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
     if (aimed.fault.lab && real.length > 0)
       throw new UserError(`${name} needs the switch of a lab, and ${real.join(', ')} is no lab host`);
+    const shared = service.hosts.filter((host) => {
+      const { kind, disk } = cluster.hosts[host]!;
+      return kind === 'lab' && disk === undefined;
+    });
+    if (aimed.fault.ownDisk && shared.length > 0)
+      throw new UserError(
+        `${name} needs a disk that it may fill, and ${shared.join(', ')} shares this machine's`,
+        `give a new host one in the file: ${shared[0]}: { disk: 512mb }`,
+      );
     return aimed;
   });
 }

@@ -74,6 +74,7 @@ function observed(members: string[], labHosts: string[]): Observed {
   return {
     lab: {
       network: { present: false, uplink: false, hostsFile: false, partitioned: false },
+      disks: {},
       hosts: Object.fromEntries(
         labHosts.map((name) => [
           name,

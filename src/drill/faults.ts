@@ -17,6 +17,7 @@ import {
   thaw,
   widen,
 } from '../hosts/lab/faults.ts';
+import { diskIsFull, fillDisk, freeDisk } from './disk.ts';
 import { signalled, signalMember } from './signals.ts';
 
 /** Where a fault strikes, and the way there. */
@@ -35,6 +36,8 @@ export interface Fault {
   member?: true;
   /** Needs the lab's switch or power button: cannot be done to a machine reached over ssh. */
   lab?: true;
+  /** Needs a disk that nobody else uses: a lab host shares this machine's unless the file gives it one. */
+  ownDisk?: true;
   /** Over at once: nothing stands that could be healed, and --for says how long it is repeated. */
   momentary?: true;
   /** Struck again this often for as long as the fault lasts, milliseconds. */
@@ -75,6 +78,14 @@ export const faults: Record<string, Fault> = {
     inject: (scene) => signalMember(scene, 'STOP'),
     evidence: (scene, injected) => signalled(scene, 'STOP', injected),
     heal: async (scene) => void (await signalMember(scene, 'CONT')),
+  },
+  'full-disk': {
+    ...onMember,
+    ownDisk: true,
+    does: 'every free block of the disk that the member is on taken',
+    inject: fillDisk,
+    evidence: diskIsFull,
+    heal: freeDisk,
   },
   'freeze-host': {
     ...network,
@@ -139,8 +150,6 @@ export const faults: Record<string, Fault> = {
 
 /** Faults that cannot be made here, and why. */
 export const impossible: Record<string, string> = {
-  'full-disk':
-    'hosts of a lab share the disk of this machine: filling it would fill it for everything else that runs here',
   clock:
     'the kernel keeps one wall clock for all network namespaces (time namespaces shift the monotonic clocks only), so setting it would set it for the whole machine',
   latency:

@@ -65,14 +65,14 @@ export function standingText({ service, fault, host, member, since }: Standing):
 }
 
 /**
- * Heals everything of the lab, and on a real machine the fault that stands; then forgets it. Safe to repeat. Rejects with
- * HostUnreachable, and forgets nothing, where the fault stands on a real machine that does not answer.
+ * Heals everything of the lab, and the fault that stands where it was made; then forgets it. Safe to repeat. Rejects with
+ * HostUnreachable, and forgets nothing, where that is a machine that does not answer.
  */
 export async function healAll(cluster: Cluster, reach: Reach): Promise<void> {
   await heal(cluster);
   const left = standingFault(cluster)?.fault;
   const service = cluster.services[left?.service ?? ''];
-  if (left !== undefined && service !== undefined && cluster.hosts[left.host]?.kind === 'ssh')
+  if (left !== undefined && service !== undefined && left.host in cluster.hosts)
     await faults[verbOf(left.fault) ?? '']?.heal({ cluster, service, reach, target: left });
   forget(cluster);
 }

@@ -27,6 +27,8 @@ export interface HostEntry {
   address6?: string;
   /** The interface that carries the cluster's network; a lab host has only eth0. */
   device?: string;
+  /** A lab host's disk of its own, bytes; undefined: it shares the machine's. */
+  disk?: number;
   /** Folder on the host below which everything of this cluster lives, e.g. /var/lib/phalanx/shop/hosts/lb1. */
   root: string;
 }

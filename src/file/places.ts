@@ -64,9 +64,15 @@ export function place(written: Written): {
     if (value?.address6 !== undefined) host.address6 = value.address6;
     hosts[name] = { name, kind: 'lab', address: '', root: `${written.home}/hosts/${name}` };
     if (value?.ssh === undefined) {
+      if (value?.disk !== undefined) hosts[name]!.disk = value.disk;
       lab.push(host);
       continue;
     }
+    if (value.disk !== undefined)
+      problems.push({
+        path: ['hosts', name, 'disk'],
+        message: `${name} is a real machine, which has its own disk`,
+      });
     hosts[name] = { ...hosts[name]!, kind: 'ssh', ssh: value.ssh, root: machineRoot(written.name) };
     ssh.push(host);
     problems.push(...sshAddress(host, value.ssh, network));

@@ -1,7 +1,7 @@
 import { type ZodType, z } from 'zod';
 import { canonical, parseAddress, parseRange } from './addresses.ts';
 import { shapeOf } from './shape.ts';
-import { duration, line } from './units.ts';
+import { duration, line, size } from './units.ts';
 
 /** What the file floor needs of an engine to say which words its part of the file has. */
 export interface Vocabulary {
@@ -45,6 +45,11 @@ const host = z
       .optional()
       .describe('IPv4 address that members listen on; default: a free one (lab), or the address in ssh'),
     address6: addressOf(6, 'fd00:77::11').optional().describe('IPv6 address, in a cluster with an IPv6 VIP'),
+    disk: size({ min: 2 ** 26 })
+      .optional()
+      .describe(
+        "A lab host's disk of its own, which a drill can fill: 512mb; default: it shares this machine's",
+      ),
   })
   .nullable();
 

@@ -126,6 +126,9 @@ describe('drills of a director', () => {
     const clock = await cluster.run(['drill', 'front', '--fault', 'clock-owner']);
     expect(clock.exit).toBe(1);
     expect(clock.out).toContain('one wall clock');
+    const disk = await cluster.run(['drill', 'front', '--fault', 'full-disk-owner']);
+    expect(disk.exit).toBe(1);
+    expect(disk.out).toContain("lb1, lb2 shares this machine's");
     const unknown = await cluster.run(['drill', 'front', '--fault', 'kill-queen']);
     expect(unknown.exit).toBe(1);
     expect(unknown.out).toContain('owner, standby, agent, app');

@@ -1,5 +1,6 @@
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { quote } from '../shell.ts';
+import { makeDisk, mountDisk } from './disk.ts';
 import { hostNamespace, hostsFile } from './names.ts';
 import { killAll, lock } from './network.ts';
 
@@ -30,6 +31,7 @@ chmod 1777 /run/lock /run/tmp
 mount -t proc -o nosuid,nodev,noexec proc /proc
 hostname ${host.name}
 mount --bind ${quote(hostsFile(cluster))} /etc/hosts
+${mountDisk(host)}
 cd /
 exec env -i ${Object.entries(hostEnvironment)
     .map(([name, value]) => `${name}=${value}`)
@@ -44,24 +46,27 @@ ${alive(root, ns)}
 if alive; then exit 0; fi
 ${killAll(cluster, host.name)}
 mkdir -p ${quote(root)}/scan ${quote(root)}/members
+${makeDisk(host)}
 : >${quote(root)}/boot.log
 # s6-svscan writes to descriptor 3 when it is ready, or dies; either way this pipe ends.
 : "$(nsenter --net=/run/netns/${ns} unshare --pid --mount --uts --ipc sh -c ${quote(outside)} outside ${quote(init)} ${quote(`${root}/scan`)} ${quote(root)})"
 if alive; then
-  # Each member has its supervisor before anyone may ask for it.
-  for entry in ${quote(root)}/scan/*; do
-    passes=0
-    while [ -x "$entry/run" ] && ! s6-svok "$entry" 2>/dev/null && [ $passes -lt 1000 ]; do
-      passes=$((passes + 1))
-      sleep 0.005
-    done
-  done
+  nsenter -t "$pid" -m sh -c ${quote(supervised(root))}
   exit 0
 fi
 echo "${host.name} did not start:" "$(tail -n 5 ${quote(root)}/boot.log)" >&2
 exit 1
 `;
 }
+
+/** Each member has its supervisor before anyone may ask for it. */
+const supervised = (root: string): string => `for entry in ${quote(root)}/scan/*; do
+  passes=0
+  while [ -x "$entry/run" ] && ! s6-svok "$entry" 2>/dev/null && [ $passes -lt 1000 ]; do
+    passes=$((passes + 1))
+    sleep 0.005
+  done
+done`;
 
 function alive(root: string, ns: string): string {
   return `alive() {

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
 import type { Cluster } from '../../file/cluster.ts';
+import { diskImage } from './disk.ts';
 import {
   bridge,
   hostNamespace,
@@ -34,6 +35,8 @@ export interface LabObserved {
   };
   /** Every host of which anything exists, also those that the file no longer has. */
   hosts: Record<string, LabHostObserved>;
+  /** Of the file's hosts that have files from before: the size of the disk of their own, bytes; undefined: they are on this machine's. */
+  disks: Record<string, number | undefined>;
   /** Someone else uses an address range of this cluster on this machine. */
   taken?: Taken;
 }
@@ -89,6 +92,7 @@ export async function observeLab(cluster: Cluster): Promise<LabObserved> {
       partitioned: links.get(uplinkPort)?.ifalias === partitionedAlias,
     },
     hosts: {},
+    disks: disksOf(cluster),
   };
   const lost = initsByCommand(cluster);
   for (const host of hostNames(cluster, links, lost)) {
@@ -97,6 +101,16 @@ export async function observeLab(cluster: Cluster): Promise<LabObserved> {
   }
   const taken = takenBy(cluster);
   return taken === undefined ? observed : { ...observed, taken };
+}
+
+function disksOf(cluster: Cluster): Record<string, number | undefined> {
+  const disks: Record<string, number | undefined> = {};
+  for (const { kind, name, root } of Object.values(cluster.hosts)) {
+    if (kind !== 'lab') continue;
+    const bytes = statSync(diskImage(root), { throwIfNoEntry: false })?.size;
+    if (bytes !== undefined || entriesOf(`${root}/members`).length > 0) disks[name] = bytes;
+  }
+  return disks;
 }
 
 /** What the switch's uplink port is called while a partition's rules are in place. */

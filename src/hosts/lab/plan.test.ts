@@ -47,10 +47,12 @@ const whole: LabObserved = {
     partitioned: false,
   },
   hosts: { a: host('a'), b: host('b') },
+  disks: {},
 };
 const nothing: LabObserved = {
   network: { present: false, uplink: false, hostsFile: false, partitioned: false },
   hosts: {},
+  disks: {},
 };
 
 const ids = (observed: LabObserved) => planLab(cluster, observed).steps.map(({ id }) => id);
@@ -99,6 +101,22 @@ test('a network that is taken is refused with what to do', () => {
       'network 10.77.0.0/24 is already used by cluster other (interface phx-other): set network: in /shop.yaml',
     ],
   });
+});
+
+test('a host that has files keeps the disk that they are on', () => {
+  const mib = 2 ** 20;
+  const withDisk = (disk: number | undefined): Cluster => ({
+    ...cluster,
+    hosts: { ...cluster.hosts, a: { ...cluster.hosts['a']!, ...(disk === undefined ? {} : { disk }) } },
+  });
+  const refusals = (disk: number | undefined, had: number | undefined) =>
+    planLab(withDisk(disk), { ...whole, disks: { a: had } }).refusals;
+  expect(refusals(undefined, undefined)).toEqual([]);
+  expect(refusals(64 * mib, 64 * mib)).toEqual([]);
+  expect(planLab(withDisk(64 * mib), nothing).refusals).toEqual([]);
+  expect(refusals(128 * mib, 64 * mib)[0]).toContain('a disk of 64mb, and the file gives it a disk of 128mb');
+  expect(refusals(undefined, 64 * mib)[0]).toContain('a disk of 64mb, and the file gives it none');
+  expect(refusals(64 * mib, undefined)[0]).toContain("on this machine's disk, and the file gives it a disk");
 });
 
 test('ranges overlap when they share an address', () => {

@@ -1,5 +1,6 @@
 import type { Step } from '../../engines/engine.ts';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
+import { sizeText } from '../../file/units.ts';
 import { bootHost } from './boot.ts';
 import { healNetwork, mendHost } from './mend.ts';
 import { createHost, createNetwork, hostMark, nameHosts, networkMark, removeHost } from './network.ts';
@@ -23,6 +24,8 @@ export function planLab(cluster: Cluster, observed: LabObserved): LabPlan {
   if (hosts.length > 0 && observed.taken !== undefined) {
     return { steps: [], refusals: [takenSentence(cluster, observed.taken)] };
   }
+  const refusals = hosts.flatMap((host) => diskChanged(host, observed));
+  if (refusals.length > 0) return { steps: [], refusals };
   const wanted = new Set(hosts.map((host) => host.name));
   const removals = Object.keys(observed.hosts)
     .filter((name) => !wanted.has(name))
@@ -94,6 +97,17 @@ function brokenBecause(
   if (found.mark === undefined) return 'was left half made';
   if (found.mark !== hostMark(host, cluster.network)) return 'its address differs';
   return undefined;
+}
+
+/** A disk is made with its host and keeps its size: nothing is moved from one to another behind anybody's back. */
+function diskChanged({ name, disk }: HostEntry, { disks }: LabObserved): string[] {
+  if (!(name in disks) || disks[name] === disk) return [];
+  const has =
+    disks[name] === undefined ? "its files on this machine's disk" : `a disk of ${sizeText(disks[name])}`;
+  const wants = disk === undefined ? 'gives it none' : `gives it a disk of ${sizeText(disk)}`;
+  return [
+    `host ${name} has ${has}, and the file ${wants}: write what it has, or make it anew (phalanx down --purge)`,
+  ];
 }
 
 function takenSentence(cluster: Cluster, taken: Taken): string {
