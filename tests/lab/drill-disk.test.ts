@@ -17,7 +17,9 @@ const cluster = new TestCluster(yaml('128mb'));
 const shell = (script: string): string => execFileSync('sh', ['-c', script], { encoding: 'utf8' });
 /** Inside the host, where its disk is mounted. */
 const inside = (host: string, script: string): string =>
-  shell(`nsenter -t ${readFileSync(`${home}/hosts/${host}/init.pid`, 'utf8').trim()} -m sh -c '${script}'`);
+  shell(
+    `nsenter -t ${readFileSync(`${home}/hosts/${host}/init.pid`, 'utf8').trim()} -m -p sh -c '${script}'`,
+  );
 const free = (host: string): number =>
   Number(inside(host, `df -Pk ${home}/hosts/${host}/members | tail -n 1`).split(/\s+/)[3]);
 const loops = (): string[] =>

@@ -179,6 +179,16 @@ describe('a cluster of lab hosts', () => {
     await until('it ticks again', ticks, (text) => Number(text) > before);
   });
 
+  test('frozen while it starts processes all the time: whoever waits for a child in vfork stops as well', async () => {
+    const host = reachOf(one).host('a');
+    await host.run('setsid sh -c "while [ ! -e /run/enough ]; do /bin/true; done" >/dev/null 2>&1 &');
+    for (let round = 0; round < 20; round++) {
+      await freeze(one, 'a');
+      await thaw(one, 'a');
+    }
+    await host.run('touch /run/enough');
+  });
+
   test('a frozen host can be powered off', async () => {
     await freeze(one, 'a');
     await powerOff(one, 'a');

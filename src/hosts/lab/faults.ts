@@ -6,7 +6,7 @@ import { emptyPartition, emptyWeather, healNetwork, mendHost, partitionTable, we
 import { hostNamespace, hostRoot, portName, switchNamespace, uplinkPort } from './names.ts';
 import { killAll } from './network.ts';
 import { partitionedAlias } from './observe.ts';
-import { initOf, inodeOf, processes, stateOf } from './processes.ts';
+import { childrenOf, initOf, inodeOf, processes, stateOf } from './processes.ts';
 
 /*
  * What can happen to a machine, done to a lab host for real. Each resolves when it has happened and rejects when it
@@ -52,6 +52,8 @@ export async function freeze(cluster: Cluster, host: string): Promise<void> {
     );
     if (running.length === 0) return;
     if (performance.now() > deadline) throw new Error(`${host}: processes ${running.join(' ')} do not stop`);
+    // Who has called vfork(2) stops only once its child has called exec: a child that was stopped before goes on for that long.
+    for (const pid of running) if (stateOf(pid) === 'D') signalAll(childrenOf(pid), 'SIGCONT');
     signalAll(running, 'SIGSTOP');
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

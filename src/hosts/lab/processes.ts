@@ -54,6 +54,17 @@ export function stateOf(pid: number): string | undefined {
   }
 }
 
+/** Its children, of all its threads; empty when it is gone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return [];
+  }
+}
+
 /** The command line's words; empty for kernel threads and processes that are gone. */
 export function commandOf(pid: number): string[] {
   try {

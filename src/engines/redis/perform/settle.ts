@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../../engine.ts';
+import { directives, drift } from '../directives.ts';
+import type { RedisLive } from '../live.ts';
 import { blocks, type Move } from '../move.ts';
 import { decide } from '../plan.ts';
+import { applyConfig } from './config.ts';
 import { perform } from './perform.ts';
-import type { World } from './world.ts';
+import { seatNamed, type World } from './world.ts';
 
 /**
  * Takes the plan's own decisions over what is seen now, and again over what comes of them, until there is nothing to do. A cluster that only
@@ -13,8 +16,9 @@ export async function settle(world: World): Promise<void> {
   let until = performance.now() + 60_000;
   let last = '';
   for (let rounds = 0; ; ) {
-    const moves = decide(world.service, world.cluster, await world.observe(), new Set());
-    if (moves.length === 0) return;
+    const live = await world.observe();
+    const moves = decide(world.service, world.cluster, live, new Set());
+    if (moves.length === 0) return lowerGuards(world, live);
     const blocked = moves.filter(blocks);
     const text = blocked.map((one) => `${one.target}: ${one.why}`).join('; ');
     if (blocked.some((one) => one.action.name === 'wait')) {
@@ -35,6 +39,16 @@ export async function settle(world: World): Promise<void> {
       throw new StepFailed(`still not settled after 8 rounds: ${doable.map((one) => one.id).join(', ')}`);
     await inOrder(world, doable);
   }
+}
+
+/** What members started with until they had their place (start.ts) becomes what the file says: up, and up again has nothing to do. */
+async function lowerGuards(world: World, live: RedisLive): Promise<void> {
+  const { service, cluster } = world;
+  const guarded = live.members.filter(
+    ({ name, up, config }) =>
+      up && config && drift(directives(service, cluster, seatNamed(world, name)), config).length > 0,
+  );
+  await Promise.all(guarded.map(({ name }) => applyConfig(world, name)));
 }
 
 /** Each move as soon as those that it needs are done, side by side where they are independent. */
