@@ -19,6 +19,8 @@ export class Channel extends Duplex {
   exit: number | undefined;
   /** Both sides have closed it; its number may be used again. */
   over = false;
+  /** Keeps the process alive for as long as it is open. */
+  counts = true;
   #id: number;
   #peer = 0;
   #opened = false;
@@ -55,6 +57,13 @@ export class Channel extends Duplex {
       const opening = [fields.text(kind), uint32(this.#id), uint32(window), uint32(largestPacket), rest];
       this.#send(Buffer.of(message.open), ...opening);
     });
+  }
+
+  /** From now on it keeps no process alive; emits 'unref'. */
+  unref(): this {
+    this.counts = false;
+    this.emit('unref');
+    return this;
   }
 
   /** A request about the channel that wants no answer but its effect, e.g. to run a command. */

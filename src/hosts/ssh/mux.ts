@@ -92,6 +92,7 @@ export class Mux {
     this.#channels.set(id, channel);
     this.#socket.ref();
     channel.once('close', () => this.#idle());
+    channel.once('unref', () => this.#idle());
     // One that was given up before the host closed it is kept, deaf, until the host has.
     channel.once('over', () => {
       this.#channels.delete(id);
@@ -110,9 +111,10 @@ export class Mux {
     });
   }
 
-  /** A connection with nothing on it does not keep a finished command alive. */
+  /** A connection with nothing on it that counts does not keep a finished command alive. */
   #idle(): void {
-    if ([...this.#channels.values()].every((channel) => channel.destroyed)) this.#socket.unref();
+    if ([...this.#channels.values()].every((channel) => channel.destroyed || !channel.counts))
+      this.#socket.unref();
   }
 
   #greet(chunk: Buffer, granted: () => void): void {

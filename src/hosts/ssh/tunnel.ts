@@ -28,9 +28,11 @@ export async function openTunnel(
 
 async function carry(socket: Socket, host: SshHost, address: string, port: number): Promise<void> {
   socket.setNoDelay(true);
+  // Who dialled keeps the process alive, by its own end, for as long as it wants anything. It may have gone, and the far end be too frozen to take leave.
+  socket.unref();
   socket.on('error', () => {});
   try {
-    const channel = await host.forward(address, port, connectMs);
+    const channel = (await host.forward(address, port, connectMs)).unref();
     pipeline(socket, channel, () => {});
     pipeline(channel, socket, () => {});
     socket.once('close', () => channel.destroy());
