@@ -55,7 +55,8 @@ export function wantedPackages(
   const names = Object.values(cluster.services)
     .filter(({ hosts }) => hosts.some((host) => on(cluster.hosts[host]!)))
     .flatMap((service) => engines[service.type]!.packages(service, cluster));
-  return [...new Set(['s6', 'iproute2', ...names])].sort();
+  const disks = Object.values(cluster.hosts).some((host) => on(host) && host.disk !== undefined);
+  return [...new Set(['s6', 'iproute2', ...(disks ? ['e2fsprogs', 'mount'] : []), ...names])].sort();
 }
 
 /**
