@@ -256,14 +256,22 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
     const real = service.hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
     if (aimed.fault.lab && real.length > 0)
       throw new UserError(`${name} needs the switch of a lab, and ${real.join(', ')} is no lab host`);
-    const shared = service.hosts.filter((host) => {
-      const { kind, disk } = cluster.hosts[host]!;
-      return kind === 'lab' && disk === undefined;
-    });
-    if (aimed.fault.ownDisk && shared.length > 0)
+    const sharing = (part: 'disk' | 'clock'): string[] =>
+      service.hosts.filter((host) => {
+        const { kind, [part]: own } = cluster.hosts[host]!;
+        return kind === 'lab' && own === undefined;
+      });
+    const [disk] = aimed.fault.ownDisk ? sharing('disk') : [];
+    if (disk !== undefined)
       throw new UserError(
-        `${name} needs a disk that it may fill, and ${shared.join(', ')} shares this machine's`,
-        `give a new host one in the file: ${shared[0]}: { disk: 512mb }`,
+        `${name} needs a disk that it may fill, and ${sharing('disk').join(', ')} shares this machine's`,
+        `give a new host one in the file: ${disk}: { disk: 512mb }`,
+      );
+    const [clock] = aimed.fault.ownClock ? sharing('clock') : [];
+    if (clock !== undefined)
+      throw new UserError(
+        `${name} needs a clock that it may set, and ${sharing('clock').join(', ')} has this machine's`,
+        `give it one in the file, ${clock}: { clock: own }, then phalanx down and up`,
       );
     return aimed;
   });

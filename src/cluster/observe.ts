@@ -1,6 +1,7 @@
 import type { Engine, HostSetting, MemberState } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { HostRefuses, HostUnreachable, type Reach } from '../hosts/host.ts';
+import { clockPackage } from '../hosts/lab/clock.ts';
 import { type LabObserved, observeLab } from '../hosts/lab/observe.ts';
 import { missingPackages } from '../hosts/packages.ts';
 import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
@@ -55,8 +56,10 @@ export function wantedPackages(
   const names = Object.values(cluster.services)
     .filter(({ hosts }) => hosts.some((host) => on(cluster.hosts[host]!)))
     .flatMap((service) => engines[service.type]!.packages(service, cluster));
-  const disks = Object.values(cluster.hosts).some((host) => on(host) && host.disk !== undefined);
-  return [...new Set(['s6', 'iproute2', ...(disks ? ['e2fsprogs', 'mount'] : []), ...names])].sort();
+  const hosts = Object.values(cluster.hosts).filter(on);
+  const disks = hosts.some(({ disk }) => disk !== undefined) ? ['e2fsprogs', 'mount'] : [];
+  const clocks = hosts.some(({ clock }) => clock !== undefined) ? [clockPackage] : [];
+  return [...new Set(['s6', 'iproute2', ...disks, ...clocks, ...names])].sort();
 }
 
 /**

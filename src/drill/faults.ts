@@ -1,6 +1,7 @@
 import type { DrillTarget } from '../engines/drill.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
+import { clockIsStepped, stepClock } from '../hosts/lab/clock.ts';
 import { cableIsCut, droppedFrames, isFrozen, isNarrowed, isPoweredOff } from '../hosts/lab/evidence.ts';
 import {
   cutCable,
@@ -38,6 +39,8 @@ export interface Fault {
   lab?: true;
   /** Needs a disk that nobody else uses: a lab host shares this machine's unless the file gives it one. */
   ownDisk?: true;
+  /** Needs a wall clock that nobody else uses: a lab host has this machine's unless the file gives it one. */
+  ownClock?: true;
   /** Over at once: nothing stands that could be healed, and --for says how long it is repeated. */
   momentary?: true;
   /** Struck again this often for as long as the fault lasts, milliseconds. */
@@ -51,6 +54,8 @@ export interface Fault {
 
 const network = { lab: true } as const;
 const onMember = { member: true } as const;
+/** Longer than anything here waits for anybody, seconds. */
+const stepS = 60;
 const nothingToHeal = async (): Promise<void> => {};
 
 /** Every fault by its verb; a drill's fault is VERB-ROLE, as kill-master. */
@@ -86,6 +91,14 @@ export const faults: Record<string, Fault> = {
     inject: fillDisk,
     evidence: diskIsFull,
     heal: freeDisk,
+  },
+  clock: {
+    ...network,
+    ownClock: true,
+    does: `the wall clock of the host set ${stepS} s ahead, and back when it is healed`,
+    inject: ({ cluster, target }) => stepClock(cluster, target.host, stepS),
+    evidence: ({ cluster, target }) => clockIsStepped(cluster, target.host, stepS),
+    heal: ({ cluster, target }) => stepClock(cluster, target.host, 0),
   },
   'freeze-host': {
     ...network,
@@ -150,8 +163,6 @@ export const faults: Record<string, Fault> = {
 
 /** Faults that cannot be made here, and why. */
 export const impossible: Record<string, string> = {
-  clock:
-    'the kernel keeps one wall clock for all network namespaces (time namespaces shift the monotonic clocks only), so setting it would set it for the whole machine',
   latency:
     'delaying frames needs the netem queueing discipline, which this kernel lacks; `slow` narrows a link instead',
 };

@@ -29,6 +29,8 @@ export interface HostEntry {
   device?: string;
   /** A lab host's disk of its own, bytes; undefined: it shares the machine's. */
   disk?: number;
+  /** A lab host's wall clock of its own; undefined: it has the machine's. */
+  clock?: 'own';
   /** Folder on the host below which everything of this cluster lives, e.g. /var/lib/phalanx/shop/hosts/lb1. */
   root: string;
 }

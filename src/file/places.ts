@@ -65,14 +65,16 @@ export function place(written: Written): {
     hosts[name] = { name, kind: 'lab', address: '', root: `${written.home}/hosts/${name}` };
     if (value?.ssh === undefined) {
       if (value?.disk !== undefined) hosts[name]!.disk = value.disk;
+      if (value?.clock !== undefined) hosts[name]!.clock = value.clock;
       lab.push(host);
       continue;
     }
-    if (value.disk !== undefined)
-      problems.push({
-        path: ['hosts', name, 'disk'],
-        message: `${name} is a real machine, which has its own disk`,
-      });
+    for (const part of ['disk', 'clock'] as const)
+      if (value[part] !== undefined)
+        problems.push({
+          path: ['hosts', name, part],
+          message: `${name} is a real machine, which has its own ${part}`,
+        });
     hosts[name] = { ...hosts[name]!, kind: 'ssh', ssh: value.ssh, root: machineRoot(written.name) };
     ssh.push(host);
     problems.push(...sshAddress(host, value.ssh, network));

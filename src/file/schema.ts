@@ -50,6 +50,10 @@ const host = z
       .describe(
         "A lab host's disk of its own, which a drill can fill: 512mb; default: it shares this machine's",
       ),
+    clock: z
+      .literal('own')
+      .optional()
+      .describe("A lab host's wall clock of its own, which a drill can set: own; default: this machine's"),
   })
   .nullable();
 

@@ -125,7 +125,7 @@ describe('drills of a director', () => {
   it('refuse what cannot be done, and say why', async () => {
     const clock = await cluster.run(['drill', 'front', '--fault', 'clock-owner']);
     expect(clock.exit).toBe(1);
-    expect(clock.out).toContain('one wall clock');
+    expect(clock.out).toContain("lb1, lb2 has this machine's");
     const disk = await cluster.run(['drill', 'front', '--fault', 'full-disk-owner']);
     expect(disk.exit).toBe(1);
     expect(disk.out).toContain("lb1, lb2 shares this machine's");

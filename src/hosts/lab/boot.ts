@@ -1,5 +1,6 @@
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { quote } from '../shell.ts';
+import { clockEnvironment, makeClock } from './clock.ts';
 import { makeDisk, mountDisk } from './disk.ts';
 import { hostNamespace, hostsFile } from './names.ts';
 import { killAll, lock } from './network.ts';
@@ -33,8 +34,8 @@ hostname ${host.name}
 mount --bind ${quote(hostsFile(cluster))} /etc/hosts
 ${mountDisk(host)}
 cd /
-exec env -i ${Object.entries(hostEnvironment)
-    .map(([name, value]) => `${name}=${value}`)
+exec env -i ${Object.entries({ ...hostEnvironment, ...clockEnvironment(host) })
+    .map(([name, value]) => quote(`${name}=${value}`))
     .join(' ')} s6-svscan -d 3 "$1"`;
   // The shell that unshares stays outside: its first child is process 1, and $! is that child as the machine sees it.
   const outside = `setsid sh -c "$1" phalanx "$2" 3>&1 </dev/null >>"$3/boot.log" 2>&1 9>&- &
@@ -47,6 +48,7 @@ if alive; then exit 0; fi
 ${killAll(cluster, host.name)}
 mkdir -p ${quote(root)}/scan ${quote(root)}/members
 ${makeDisk(host)}
+${makeClock(host)}
 : >${quote(root)}/boot.log
 # s6-svscan writes to descriptor 3 when it is ready, or dies; either way this pipe ends.
 : "$(nsenter --net=/run/netns/${ns} unshare --pid --mount --uts --ipc sh -c ${quote(outside)} outside ${quote(init)} ${quote(`${root}/scan`)} ${quote(root)})"

@@ -1,5 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { hostNamespace, portName, switchNamespace, uplinkPort } from './names.ts';
+import { rightClock } from './clock.ts';
+import { hostNamespace, hostRoot, portName, switchNamespace, uplinkPort } from './names.ts';
 
 /** The nftables table (family bridge, in the switch namespace) that holds a partition. */
 export const partitionTable = 'phalanx_partition';
@@ -7,13 +8,14 @@ export const partitionTable = 'phalanx_partition';
 /** The table beside it that holds one-way and random loss. */
 export const weatherTable = 'phalanx_weather';
 
-/** Plugs the host's cable in at full speed and lets its processes go on. */
+/** Plugs the host's cable in at full speed, lets its processes go on, and sets its clock right. */
 export function mendHost(cluster: Cluster, host: string): string {
   const at = `-n ${switchNamespace(cluster.name)}`;
   return `ip ${at} link set dev ${portName(host)} up || exit 1
 tc ${at} qdisc del dev ${portName(host)} root 2>/dev/null || :
 pids=$(ip netns pids ${hostNamespace(cluster.name, host)})
 [ -z "$pids" ] || kill -CONT $pids 2>/dev/null || :
+${rightClock(hostRoot(cluster, host))}
 `;
 }
 

@@ -4,6 +4,7 @@ import { BlockList } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
 import type { Cluster } from '../../file/cluster.ts';
+import { clockFile, hasOwnClock } from './clock.ts';
 import { diskImage } from './disk.ts';
 import {
   bridge,
@@ -52,6 +53,10 @@ export interface LabHostObserved {
   /** Process 1, as the machine sees it; undefined: powered off. */
   init?: number;
   frozen: boolean;
+  /** What runs there asks a clock of the host's own; absent: the machine's, or nothing runs. */
+  clock?: 'own';
+  /** By how many seconds that clock is wrong, as +60; absent: it is not. */
+  clockOff?: string;
   /** An init that lost its namespace's name or its pid file: it can only be killed. */
   lost: boolean;
 }
@@ -130,6 +135,8 @@ function observeHost(
   if (!namespace && port === undefined && init === undefined && !lost) return undefined;
   const mark = port?.master === bridge ? port.ifalias : undefined;
   const frozen = init !== undefined && stateOf(init) === 'T';
+  const clock = hasOwnClock(cluster, host);
+  const clockOff = clock ? textOf(clockFile(hostRoot(cluster, host)))?.trim() : undefined;
   return {
     namespace,
     ...(mark === undefined ? {} : { mark }),
@@ -137,6 +144,8 @@ function observeHost(
     ...(init === undefined ? {} : { init }),
     up: init !== undefined && !frozen,
     frozen,
+    ...(clock ? { clock: 'own' } : {}),
+    ...(clockOff === undefined || clockOff === '+0' ? {} : { clockOff }),
     lost,
   };
 }

@@ -119,6 +119,24 @@ test('a host that has files keeps the disk that they are on', () => {
   expect(refusals(64 * mib, undefined)[0]).toContain("on this machine's disk, and the file gives it a disk");
 });
 
+test('a host keeps the clock that it was switched on with, and a wrong one is set right', () => {
+  const own: Cluster = {
+    ...cluster,
+    hosts: { ...cluster.hosts, a: { ...cluster.hosts['a']!, clock: 'own' } },
+  };
+  const a = (more: Partial<LabHostObserved>): LabObserved => ({
+    ...whole,
+    hosts: { ...whole.hosts, a: host('a', more) },
+  });
+  expect(planLab(own, whole).refusals[0]).toContain("with this machine's clock, and the file gives it one");
+  expect(planLab(cluster, a({ clock: 'own' })).refusals[0]).toContain('and the file gives it none');
+  expect(planLab(own, a({ clock: 'own' }))).toEqual({ steps: [], refusals: [] });
+  expect(planLab(own, nothing).refusals).toEqual([]);
+  const [step, ...more] = planLab(own, a({ clock: 'own', clockOff: '+60' })).steps;
+  expect(step).toMatchObject({ id: 'mend host a', why: 'its clock is off by +60 s' });
+  expect(more).toEqual([]);
+});
+
 test('ranges overlap when they share an address', () => {
   expect(overlap('10.77.0.0/24', '10.77.0.200/32')).toBe(true);
   expect(overlap('10.77.0.0/24', '10.0.0.0/8')).toBe(true);

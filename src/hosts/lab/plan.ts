@@ -24,7 +24,10 @@ export function planLab(cluster: Cluster, observed: LabObserved): LabPlan {
   if (hosts.length > 0 && observed.taken !== undefined) {
     return { steps: [], refusals: [takenSentence(cluster, observed.taken)] };
   }
-  const refusals = hosts.flatMap((host) => diskChanged(host, observed));
+  const refusals = hosts.flatMap((host) => [
+    ...diskChanged(host, observed),
+    ...clockChanged(host, observed.hosts[host.name]),
+  ]);
   if (refusals.length > 0) return { steps: [], refusals };
   const wanted = new Set(hosts.map((host) => host.name));
   const removals = Object.keys(observed.hosts)
@@ -82,6 +85,8 @@ function hostSteps(
   }
   if (found?.cable === false) add('mend', 'its cable is cut', mendHost(cluster, host.name));
   else if (found?.frozen) add('mend', 'it is frozen', mendHost(cluster, host.name));
+  else if (found?.clockOff !== undefined)
+    add('mend', `its clock is off by ${found.clockOff} s`, mendHost(cluster, host.name));
   if (found?.init === undefined) add('boot', 'powered off', bootHost(cluster, host));
   return steps;
 }
@@ -108,6 +113,14 @@ function diskChanged({ name, disk }: HostEntry, { disks }: LabObserved): string[
   return [
     `host ${name} has ${has}, and the file ${wants}: write what it has, or make it anew (phalanx down --purge)`,
   ];
+}
+
+/** Which clock a process asks is settled when its host is switched on. */
+function clockChanged({ name, clock }: HostEntry, found: LabHostObserved | undefined): string[] {
+  if (found?.init === undefined || found.clock === clock) return [];
+  const has = found.clock === undefined ? "this machine's clock" : 'a clock of its own';
+  const wants = clock === undefined ? 'gives it none' : 'gives it one of its own';
+  return [`host ${name} was switched on with ${has}, and the file ${wants}: phalanx down, then up`];
 }
 
 function takenSentence(cluster: Cluster, taken: Taken): string {

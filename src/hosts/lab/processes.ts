@@ -74,6 +74,24 @@ export function commandOf(pid: number): string[] {
   }
 }
 
+/** NAME=value of the environment that it was started with; empty when it is gone. */
+export function environmentOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').slice(0, -1);
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a file whose path has this in it is mapped into its memory: a library that it has loaded. */
+export function maps(pid: number, part: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'utf8').includes(part);
+  } catch {
+    return false;
+  }
+}
+
 /** The host's process 1 as the machine sees it, by its pid file and proven by its namespace; undefined when the host is down. */
 export function initOf(root: string, namespace: string): number | undefined {
   let pid: number;
