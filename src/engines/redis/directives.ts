@@ -1,4 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
+import { guardDown } from './guard.ts';
 import { immutable } from './known.ts';
 import type { RedisSpec } from './schema.ts';
 import { minReplicasOf, type RedisService, replicasOf, type Seat } from './seats.ts';
@@ -41,6 +42,8 @@ export const owned: Record<string, string> = {
   'cluster-node-timeout': 'timing',
   'cluster-announce-ip': '',
   'cluster-allow-replica-migration': '',
+  'cluster-replica-no-failover': '',
+  'cluster-slave-no-failover': '',
   'replica-announce-ip': '',
   'replica-announce-port': '',
   'replica-priority': '',
@@ -149,8 +152,9 @@ export function directives(service: RedisService, cluster: Cluster, seat: Seat):
     'aof-load-truncated': 'no',
     'min-replicas-to-write': String(minReplicasOf(service)),
     'min-replicas-max-lag': String(timing.maxLag),
-    // 0 marks a member whose data is not whole (start.ts); it is as good as any once it has caught up.
+    // 0 marks a member that is not to be promoted (start.ts, guard.ts); it is as good as any once it has caught up.
     'replica-priority': '100',
+    ...guardDown(spec),
     'replica-read-only': 'yes',
     'replica-announce-ip': seat.address,
     'replica-announce-port': String(seat.port),
@@ -205,13 +209,17 @@ export function conf(values: Record<string, string>): string {
     .join('');
 }
 
-/** Names of the live directives that the running member holds otherwise than they are to be, with what it has. */
+/**
+ * Names of the live directives that the running member holds otherwise than they are to be, with what it has. `guardedBy` may differ: the
+ * member is not to be promoted now (guard.ts).
+ */
 export function drift(
   wanted: Directives,
   running: Record<string, string>,
+  guardedBy?: string,
 ): { name: string; from: string; to: string }[] {
   return Object.entries({ ...wanted.live, ...wanted.secret }).flatMap(([name, to]) => {
     const from = running[name];
-    return from === undefined || from === to ? [] : [{ name, from, to }];
+    return from === undefined || from === to || name === guardedBy ? [] : [{ name, from, to }];
   });
 }

@@ -95,7 +95,7 @@ export class RedisDrillClient implements DrillClient {
     }
   }
 
-  /** Asks each member by itself, once its replicas have what their master has, or five seconds have not been enough. */
+  /** Asks each member by itself, once all agree on its place and replicas have what their master has, or five seconds have not been enough. */
   async finals(): Promise<DrillFinal[]> {
     for (const client of this.#clients) hangUp(client);
     const live = await this.#settled();
@@ -127,7 +127,8 @@ export class RedisDrillClient implements DrillClient {
       const live = await observeRedis(this.#service, this.#cluster, this.#reach);
       const behind = live.members.some((member) => {
         const master = member.upstream && live.members.find((one) => at(one) === at(member.upstream!));
-        return !member.up || (master?.up && (member.offset ?? 0) < (master.offset ?? 0));
+        const placed = groupsHeldBy(this.#service, member, live, this.#groups).length > 0;
+        return !member.up || !placed || (master?.up && (member.offset ?? 0) < (master.offset ?? 0));
       });
       if (!behind || performance.now() > until) return live;
       await sleep(100);

@@ -69,6 +69,13 @@ export interface RedisLive {
 
 export const at = (one: { address: string; port: number }): string => `${one.address}:${one.port}`;
 
+/** Whom the sentinels name, by the newest configuration that any of them has; undefined where none watches anybody. */
+export function namedMaster(live: RedisLive): string | undefined {
+  const watched = live.sentinels.flatMap(({ up, master }) => (up && master ? [master] : []));
+  if (watched.length === 0) return undefined;
+  return at(watched.reduce((best, one) => (one.epoch > best.epoch ? one : best)));
+}
+
 /** The masters that clients are sent to: the one that Sentinel names, where there are sentinels. */
 export function mastersOf(live: RedisLive): LiveMember[] {
   const masters = live.members.filter((member) => member.up && member.role === 'master');

@@ -7,6 +7,7 @@ import { decideReplication } from './decide-replication.ts';
 import { decideSentinel } from './decide-sentinel.ts';
 import { directives, drift } from './directives.ts';
 import { explained } from './explain.ts';
+import { guardedBy } from './guard.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { blocks, hold, type Move, move, stepOf } from './move.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
@@ -174,7 +175,7 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
     // A restart reads it all anyway.
     if (own.some((step) => step.verb === 'restart' || step.verb === 'start')) continue;
     const write = own.filter((step) => step.verb === 'write').map((step) => step.id);
-    const differs = drift(directives(service, cluster, seat), found.config);
+    const differs = drift(directives(service, cluster, seat), found.config, guardedBy(service.spec, found));
     if (differs.length > 0) {
       const shown = differs.map(({ name, from, to }) =>
         name === 'masterauth' ? name : `${name} ${from || '""'} -> ${to || '""'}`,

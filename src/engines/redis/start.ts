@@ -1,4 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
+import { guardScript } from './guard.ts';
 import {
   minReplicasOf,
   type RedisService,
@@ -28,6 +29,7 @@ import { adminUser } from './users.ts';
  *   `phalanx up` promotes the newest.
  * - A server that ended by itself with an error may have found its data damaged. Then, and only then, the files are read by Redis's own tools; what
  *   is damaged is written down (damage.ts) and the member waits for `phalanx repair` instead of being started again and again.
+ * - Sentinel and the cluster promote nobody who has not copied the present master (guard.ts).
  * - If nobody answers, all were lost together. Replication mode then takes the role that the member last had; a
  *   master starts with min-replicas-to-write 1, so it takes writes only after a replica has followed it.
  */
@@ -72,10 +74,11 @@ ask_all() { # LIST COMMAND...: the answers are in data/.answer.ADDRESS
   for one in $list; do ask "$one" "$@" >"data/.answer.$one" & done
   wait
 }
-begin() { # ARGUMENTS OF redis-server
+${guardScript(spec)}begin() { # ARGUMENTS OF redis-server
   rm -f data/.answer.*
   echo "$boot" >data/.ran
-  exec redis-server - "$@" <redis.conf
+  guard
+  exec redis-server - $guarded "$@" <redis.conf
 }
 follow() { # HOST:PORT WHY [ARGUMENTS]
   at=$1

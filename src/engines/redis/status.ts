@@ -2,7 +2,8 @@ import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
 import { explained } from './explain.ts';
-import { at, type LiveMember, type LiveSentinel, type RedisLive } from './live.ts';
+import { isGuarded } from './guard.ts';
+import { at, type LiveMember, type LiveSentinel, namedMaster, type RedisLive } from './live.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
 import { showRanges } from './slots.ts';
 
@@ -50,7 +51,7 @@ function memberRow(service: RedisService, member: LiveMember, live: RedisLive): 
       limit > 0 ? `${short(used)} of ${sizeText(limit)} (${Math.round((100 * used) / limit)}%)` : short(used),
     clients: `${info['connected_clients'] ?? '?'} of ${member.config?.['maxclients'] ?? '?'}`,
   };
-  const why = trouble(member);
+  const why = trouble(member) ?? unpromotable(service, member) ?? replaced(member, live);
   return {
     ...row,
     role: member.role ?? 'unknown',
@@ -58,6 +59,21 @@ function memberRow(service: RedisService, member: LiveMember, live: RedisLive): 
     facts,
     ...(why ? { why } : {}),
   };
+}
+
+/** A replica that nobody may promote, though its link is up: in the second after it has copied its master, or because its guard (guard.ts) is not there. */
+function unpromotable({ spec }: RedisService, { role, config }: LiveMember): string | undefined {
+  return role === 'replica' && isGuarded(spec, config)
+    ? 'cannot be promoted: it has not been seen to have copied its master'
+    : undefined;
+}
+
+/** A master that the sentinels have replaced, and not yet told so: what clients still write to it is thrown away. */
+function replaced(member: LiveMember, live: RedisLive): string | undefined {
+  const named = namedMaster(live);
+  if (member.role !== 'master' || named === undefined || named === at(member)) return undefined;
+  const successor = live.members.find((one) => at(one) === named)?.name ?? named;
+  return `still a master, and the sentinels have made ${successor} one in its place: they tell it within ten seconds`;
 }
 
 function trouble(member: LiveMember): string | undefined {
@@ -80,15 +96,21 @@ function sentinelRow(service: string, sentinel: LiveSentinel, live: RedisLive): 
   if (!sentinel.master) return { ...row, health: 'degraded', facts: {}, why: 'watches nothing yet' };
   const master = live.members.find((member) => at(member) === at(sentinel.master!));
   const down = /[so]_down/.exec(sentinel.master.flags)?.[0];
+  const named = namedMaster(live);
+  const behind = named !== undefined && named !== at(sentinel.master);
   return {
     ...row,
-    health: down ? 'degraded' : 'ok',
+    health: down || behind ? 'degraded' : 'ok',
     facts: {
       master: master?.name ?? at(sentinel.master),
       quorum: `${sentinel.master.quorum} of ${(sentinel.sentinels?.length ?? 0) + 1}`,
       replicas: String(sentinel.replicas?.length ?? 0),
     },
-    ...(down ? { why: `finds the master ${down}` } : {}),
+    ...(down
+      ? { why: `finds the master ${down}` }
+      : behind
+        ? { why: 'has not heard of the new master yet, and sends clients to the old one' }
+        : {}),
   };
 }
 

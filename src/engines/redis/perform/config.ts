@@ -1,4 +1,5 @@
 import { directives, drift } from '../directives.ts';
+import { guardedBy } from '../guard.ts';
 import { pairs } from '../info.ts';
 import { users } from '../users.ts';
 import { on, seatNamed, type World } from './world.ts';
@@ -7,7 +8,10 @@ import { on, seatNamed, type World } from './world.ts';
 export async function applyConfig(world: World, member: string): Promise<void> {
   const wanted = directives(world.service, world.cluster, seatNamed(world, member));
   await on(world, member, async (redis) => {
-    const differs = drift(wanted, pairs(await redis.config('GET', '*')));
+    const role = (await redis.call('ROLE')) as unknown[];
+    const seen = { role: role[0] === 'slave' ? 'replica' : 'master', linkUp: role[3] === 'connected' };
+    const guarded = guardedBy(world.service.spec, seen);
+    const differs = drift(wanted, pairs(await redis.config('GET', '*')), guarded);
     if (differs.length > 0)
       await redis.call('CONFIG', 'SET', ...differs.flatMap(({ name, to }) => [name, to]));
   });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../../engine.ts';
 import { directives, drift } from '../directives.ts';
+import { guardedBy } from '../guard.ts';
 import type { RedisLive } from '../live.ts';
 import { blocks, type Move } from '../move.ts';
 import { decide } from '../plan.ts';
@@ -44,11 +45,13 @@ export async function settle(world: World): Promise<void> {
 /** What members started with until they had their place (start.ts) becomes what the file says: up, and up again has nothing to do. */
 async function lowerGuards(world: World, live: RedisLive): Promise<void> {
   const { service, cluster } = world;
-  const guarded = live.members.filter(
-    ({ name, up, config }) =>
-      up && config && drift(directives(service, cluster, seatNamed(world, name)), config).length > 0,
-  );
-  await Promise.all(guarded.map(({ name }) => applyConfig(world, name)));
+  const differing = live.members.filter((member) => {
+    const { name, up, config } = member;
+    if (!up || !config) return false;
+    const wanted = directives(service, cluster, seatNamed(world, name));
+    return drift(wanted, config, guardedBy(service.spec, member)).length > 0;
+  });
+  await Promise.all(differing.map(({ name }) => applyConfig(world, name)));
 }
 
 /** Each move as soon as those that it needs are done, side by side where they are independent. */
