@@ -1,5 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../drill/canonical.ts';
 import { type Aimed, faultNamed } from '../drill/faults.ts';
@@ -15,6 +15,7 @@ import { healAll, healLeftOver, leftOver, standingFault, standingText } from '..
 import { troublesNow, unwhole } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
 import type { Drills } from '../engines/drill.ts';
+import { StepFailed } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import { parseDuration } from '../file/units.ts';
@@ -44,29 +45,42 @@ export interface DrillOptions {
 
 /** `phalanx drill`: faults under client load. Exit status 0 every promise kept, 4 one broken, 5 unknown. */
 export async function drill(named: string | undefined, options: DrillOptions): Promise<number> {
+  refuseCombinations(named, options);
   if (options.verify !== undefined) return verifyHistory(options.verify);
   const session = await openSession(options.file);
   const { cluster } = session;
+  const meant = options.iMeanIt ?? [];
+  const stranger = meant.find((host) => !(host in cluster.hosts));
+  if (stranger !== undefined)
+    throw new UserError(
+      `--i-mean-it ${stranger}: ${cluster.file} has no such host`,
+      `it has ${Object.keys(cluster.hosts).join(', ')}`,
+    );
   const strokes: Stroke[] = options.endToEnd
     ? endToEnd(cluster, named, options.fault)
     : chosen(session, named).map((service) => ({ service, struck: service, named: options.fault }));
   refuseRealHosts(
     cluster,
     strokes.map(({ struck }) => struck),
-    options.iMeanIt ?? [],
+    meant,
   );
   const seed = wholeNumber('--seed', options.seed, 0) ?? Math.floor(Math.random() * 2 ** 31);
   const forMs = milliseconds('--for', options.for);
   const repeat = wholeNumber('--repeat', options.repeat, 1);
   const watchMs = milliseconds('--watch', options.watch);
+  for (const path of [options.html, options.junit]) refuseUnwritable(path);
   const lock = await lockAndKeep(session);
   const stop = new AbortController();
-  const onSignal = (): void => {
-    if (!stop.signal.aborted) console.error('\nhealing what was made, then stopping');
-    stop.abort(new Error('interrupted'));
+  const end = (error: Error): void => {
+    if (!stop.signal.aborted) console.error(`\n${error.message}: healing what was made, then stopping`);
+    stop.abort(error);
   };
+  const onSignal = (): void => end(new Error('interrupted'));
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, onSignal);
+  // Whatever goes wrong anywhere in this process, the fault does not outlive it.
+  const unforeseen = ['uncaughtException', 'unhandledRejection'] as const;
+  for (const event of unforeseen) process.on(event, end);
   const runs: DrillRun[] = [];
   let exit = 0;
   try {
@@ -80,13 +94,13 @@ export async function drill(named: string | undefined, options: DrillOptions): P
       base: resolve(options.out ?? join(cluster.home, 'drills')),
       versions: { phalanx: ownVersion(), node: process.versions.node },
       say: (line) => console.error(dim(`  ${line}`)),
-      meant: options.iMeanIt ?? [],
+      meant,
       signal: stop.signal,
     });
     const world = worldOf(session);
     if (options.sweep !== undefined) {
       const [stroke, another] = strokes;
-      if (stroke === undefined || another !== undefined || options.endToEnd)
+      if (stroke === undefined || another !== undefined)
         throw new UserError(
           '--sweep tries a setting of one service',
           'name it: phalanx drill cart --sweep ...',
@@ -106,26 +120,30 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         json: options.json === true,
       });
     }
-    for (const { service, struck, named, first } of strokes)
-      for (const { aimed, round } of rounds((await faultsOf(world, struck, named)).slice(0, first), repeat)) {
+    // Every mistake in what was asked for is said before the first fault, not when its turn comes.
+    const planned = await plannedDrills(world, strokes, named === undefined && !options.endToEnd);
+    if (forMs !== undefined && planned.every(({ aimed }) => aimed.every(isMomentary)))
+      throw new UserError('--for says how long a fault stands, and these are over at once');
+    for (const { service, struck, aimed: faults } of planned)
+      for (const { aimed, round } of rounds(faults, repeat)) {
         if (stop.signal.aborted) break;
         console.error(
           `${struck.name}: ${aimed.name}${repeat === undefined ? '' : `, ${round + 1} of ${repeat}`}`,
         );
+        await healLast(session);
         // What a round leaves behind may take longer to settle than the drill waited for.
-        const patience = round > 0 ? settledMs : options.degraded ? 0 : settlingMs;
+        const patience = options.degraded ? 0 : round > 0 ? settledMs : settlingMs;
         const { drills: own, before } = await steady(session, struck, patience, world);
         if (stop.signal.aborted) break;
-        const target = { service: struck, drills: own };
-        const drills = options.endToEnd ? engines[service.type]!.transactions!(service, cluster)! : own;
-        if (before.length > 0 && !options.degraded) {
-          console.error(
-            `${yellow('not drilled')}: the cluster is not steady before any fault (--degraded drills it nevertheless)`,
-          );
+        if (own === undefined || (before.length > 0 && !options.degraded)) {
+          const leave = own === undefined ? '' : ' (--degraded drills it nevertheless)';
+          console.error(`${yellow('not drilled')}: the cluster is not steady before any fault${leave}`);
           for (const trouble of before) console.error(`  ${trouble}`);
           exit = worse(exit, 5);
           break;
         }
+        const target = { service: struck, drills: own };
+        const drills = options.endToEnd ? engines[service.type]!.transactions!(service, cluster)! : own;
         const run = await runDrill(world, {
           service,
           drills,
@@ -142,17 +160,102 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         console.error(dim(`  evidence: ${run.bundle.folder}`));
       }
   } finally {
+    // What was found is told, also when something else went wrong after it.
+    if (runs.length > 0) report(runs, options, repeat);
     for (const signal of signals) process.off(signal, onSignal);
+    for (const event of unforeseen) process.off(event, end);
     await lock.release();
   }
-  if (options.html) writeFileSync(options.html, renderHtml(runs));
-  if (options.junit) writeFileSync(options.junit, renderJunit(runs));
+  if (options.json && runs.length === 0) process.stdout.write(renderJson(runs));
+  return stop.signal.aborted ? worse(exit, 5) : exit;
+}
+
+/** What the round before could not heal; one fault at a time. */
+async function healLast({ cluster, reach }: Session): Promise<void> {
+  const last = standingFault(cluster);
+  if (last === undefined) return;
+  await healAll(cluster, reach).catch((error: Error) => {
+    throw new UserError(
+      `${standingText(last.fault)} is not healed: ${error.message}`,
+      'phalanx heal when it answers',
+    );
+  });
+}
+
+/** The table first: a file that cannot be written takes nothing of it away. */
+function report(runs: DrillRun[], options: DrillOptions, repeat: number | undefined): void {
   if (options.json) process.stdout.write(renderJson(runs));
-  else if (runs.length > 0)
+  else
     process.stdout.write(
       repeat === undefined ? renderTerminal(runs, process.stdout.columns ?? 120) : renderRepeated(runs),
     );
-  return stop.signal.aborted ? worse(exit, 5) : exit;
+  if (options.html) writeFileSync(options.html, renderHtml(runs));
+  if (options.junit) writeFileSync(options.junit, renderJunit(runs));
+}
+
+/** What says nothing together with something else that was asked for. */
+function refuseCombinations(named: string | undefined, options: DrillOptions): void {
+  const given = (keys: (keyof DrillOptions)[]): string[] =>
+    keys
+      .filter((key) => options[key] !== undefined && options[key] !== false)
+      .map((key) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+  const refuse = (what: string, others: string[]): void => {
+    if (others.length > 0) throw new UserError(`${what} takes no ${others.join(', ')}`);
+  };
+  const drilling = given([
+    'fault',
+    'endToEnd',
+    'for',
+    'seed',
+    'html',
+    'junit',
+    'out',
+    'degraded',
+    'sweep',
+    'repeat',
+    'watch',
+    'iMeanIt',
+  ]);
+  if (options.verify !== undefined)
+    refuse('--verify', [...(named === undefined ? [] : [named]), ...drilling]);
+  if (options.sweep !== undefined) {
+    refuse('--sweep', given(['endToEnd', 'junit', 'degraded']));
+    if ((options.fault?.length ?? 1) > 1) throw new UserError('--sweep strikes each value by one --fault');
+  } else refuse('a drill without --sweep', given(['watch']));
+}
+
+function refuseUnwritable(path: string | undefined): void {
+  if (path === undefined) return;
+  try {
+    accessSync(existsSync(path) ? path : dirname(resolve(path)), constants.W_OK);
+  } catch (error) {
+    throw new UserError(`${path} cannot be written: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+const isMomentary = ({ fault }: Aimed): boolean => fault.momentary === true && fault.everyMs === undefined;
+
+/**
+ * The faults of every stroke. A fault that was named for no service in particular strikes those that have its role; where none has, the reason is
+ * that of the first.
+ */
+async function plannedDrills(
+  world: World,
+  strokes: Stroke[],
+  anywhere: boolean,
+): Promise<(Stroke & { aimed: Aimed[] })[]> {
+  const planned: (Stroke & { aimed: Aimed[] })[] = [];
+  let why: unknown;
+  for (const stroke of strokes)
+    try {
+      const aimed = (await faultsOf(world, stroke.struck, stroke.named)).slice(0, stroke.first);
+      planned.push({ ...stroke, aimed });
+    } catch (error) {
+      if (!(anywhere && stroke.named !== undefined && error instanceof UserError)) throw error;
+      why ??= error;
+    }
+  if (planned.length === 0 && why !== undefined) throw why;
+  return planned;
 }
 
 /** `phalanx heal`: undoes every fault of the lab, whoever made it, and what a drill left on a real machine. */
@@ -249,7 +352,10 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
   const { cluster, reach } = world;
   const engine = engines[service.type]!;
   const live = await engine.observe?.(service, cluster, reach);
-  const { standard, roles } = await engine.drills!(service, cluster, reach, live);
+  const { standard, roles } = await engine.drills!(service, cluster, reach, live).catch((error: Error) => {
+    if (!(error instanceof StepFailed)) throw error;
+    throw new UserError(`${service.name} cannot be drilled: ${error.message}`, 'phalanx status says more');
+  });
   return (named ?? standard).map((name) => {
     const aimed = faultNamed(name, roles);
     if (typeof aimed === 'string') throw new UserError(`${service.name}: ${aimed}`);
@@ -287,22 +393,26 @@ const rounds = (faults: Aimed[], repeat = 1): { aimed: Aimed; round: number }[] 
   faults.flatMap((aimed) => Array.from({ length: repeat }, (_, round) => ({ aimed, round })));
 
 /**
- * How the service is drilled now, and what is not as it should be; waits for that to become nothing, for at most so many
- * milliseconds or until the drill is interrupted.
+ * How the service is drilled now (undefined: it cannot be), and what is not as it should be; waits for that to become nothing, for at most
+ * so many milliseconds or until the drill is interrupted.
  */
 async function steady(
   { cluster, reach }: Session,
   service: Service,
   waitMs: number,
   { say, signal }: World,
-): Promise<{ drills: Drills; before: string[] }> {
+): Promise<{ drills: Drills | undefined; before: string[] }> {
   const deadline = performance.now() + waitMs;
   let said = '';
   for (;;) {
     const { observed, troubles } = await troublesNow(cluster, engines, reach);
     const live = observed.live[service.name];
-    const drills = await engines[service.type]!.drills!(service, cluster, reach, live);
-    const before = [...troubles, ...unwhole(drills, live)];
+    const found = await engines[service.type]!.drills!(service, cluster, reach, live).catch(
+      (error: Error) => error,
+    );
+    if (found instanceof Error && !(found instanceof StepFailed)) throw found;
+    const drills = found instanceof Error ? undefined : found;
+    const before = [...troubles, ...(found instanceof Error ? [found.message] : unwhole(found, live))];
     if (before.length === 0 || performance.now() > deadline || signal.aborted) return { drills, before };
     if (before[0] !== said) say(`waiting until the cluster is steady: ${before[0]}`);
     said = before[0]!;

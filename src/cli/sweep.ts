@@ -58,15 +58,20 @@ export async function sweepSetting(order: SweepOrder): Promise<number> {
     openSession(order.file, undefined, (text) => withValue(text, service.name, path, value));
   // All are read before the first is tried: a mistake in the last would else be found after minutes.
   for (const value of values) await variant(value);
+  let interrupted = false;
   try {
     for (const value of values) {
       const session = await variant(value);
       const world = order.world(session);
-      if (world.signal.aborted) break;
+      interrupted = world.signal.aborted;
+      if (interrupted) break;
       console.error(`${setting} ${value}`);
-      await brought(session, world);
-      const tried = await tryValue(order, session, world, `${setting}=${value}`);
-      if (world.signal.aborted) break;
+      const tried = await tryValue(order, session, world, `${setting}=${value}`).catch((error: Error) => {
+        if (!world.signal.aborted) throw error;
+        return undefined;
+      });
+      interrupted = world.signal.aborted;
+      if (interrupted || tried === undefined) break;
       sweep.tried.push({ value, ...tried });
     }
   } finally {
@@ -74,13 +79,15 @@ export async function sweepSetting(order: SweepOrder): Promise<number> {
     console.error(`${setting}: back to what the file says`);
     await carriedOut(session);
   }
-  if (order.html) writeFileSync(order.html, renderSweepHtml(sweep));
+  // Of values that were not all tried none is the best.
+  const choice = interrupted ? undefined : choose(sweep);
   process.stdout.write(
     order.json
-      ? `${JSON.stringify({ ...sweep, choice: choose(sweep)?.value ?? null })}\n`
-      : renderSweep(sweep),
+      ? `${JSON.stringify({ ...sweep, choice: choice?.value ?? null })}\n`
+      : renderSweep(sweep, interrupted),
   );
-  return choose(sweep) === undefined ? 5 : 0;
+  if (order.html) writeFileSync(order.html, renderSweepHtml(sweep, interrupted));
+  return choice === undefined ? 5 : 0;
 }
 
 /** `node-timeout=200ms,1s` and the setting's path in the service: the one key of that name, however it is spelt. */
@@ -126,17 +133,22 @@ async function carriedOut(session: Session): Promise<void> {
   if (first) throw new UserError(`${first.step.id}: ${first.why}`);
 }
 
-/** Applies the variant and waits until the cluster is steady with it. */
-async function brought(session: Session, world: World): Promise<void> {
-  await carriedOut(session);
+/** Waits until the cluster is steady: after the change, and after each run. Gives how the service is drilled then. */
+async function steadily({ cluster, reach }: Session, service: Service, world: World): Promise<Drills> {
   const deadline = performance.now() + settledMs;
   let reasons: string[] = [];
   do {
-    reasons = (await troublesNow(session.cluster, engines, session.reach)).troubles;
-    if (reasons.length === 0) return;
+    const { observed, troubles } = await troublesNow(cluster, engines, reach);
+    const live = observed.live[service.name];
+    reasons = troubles;
+    if (reasons.length === 0) {
+      const drills = await engines[service.type]!.drills!(service, cluster, reach, live);
+      reasons = unwhole(drills, live);
+      if (reasons.length === 0) return drills;
+    }
     await wait(200, undefined, { signal: world.signal });
   } while (performance.now() < deadline);
-  throw new UserError(`not steady within ${settledMs / 1000} s of the change: ${reasons.join('; ')}`);
+  throw new UserError(`not steady within ${settledMs / 1000} s: ${reasons.join('; ')}`);
 }
 
 async function tryValue(
@@ -152,17 +164,18 @@ async function tryValue(
     const live = await engine.observe?.(service, cluster, reach);
     return { drills: await engine.drills!(service, cluster, reach, live), live };
   };
+  await carriedOut(session);
   const away: (number | null)[] = [];
   let lost: number | null = 0;
   for (let run = 0; run < repeat && !world.signal.aborted; run++) {
-    const { drills, live } = await drillsNow();
+    const drills = await steadily(session, service, world);
     const { verdict } = await runDrill(world, {
       service,
       drills: { ...drills, timing: label },
       aimed,
       forMs: forMs ?? drills.forMs,
       seed: seed + run,
-      accepted: unwhole(drills, live),
+      accepted: [],
     });
     away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
     lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;

@@ -97,7 +97,7 @@ export const faults: Record<string, Fault> = {
     ownClock: true,
     does: `the wall clock of the host set ${stepS} s ahead, and back when it is healed`,
     inject: ({ cluster, target }) => stepClock(cluster, target.host, stepS),
-    evidence: ({ cluster, target }) => clockIsStepped(cluster, target.host, stepS),
+    evidence: ({ cluster, target }) => clockIsStepped(cluster, target, stepS),
     heal: ({ cluster, target }) => stepClock(cluster, target.host, 0),
   },
   'freeze-host': {

@@ -21,6 +21,10 @@ export class Load {
   acknowledged = 0;
   unanswered = 0;
   lastError: string | undefined;
+  /** When an operation last failed or was given up, milliseconds of `performance.now()`; -Infinity: never. */
+  lastUnanswered = Number.NEGATIVE_INFINITY;
+  /** When one was last acknowledged. */
+  lastAcknowledged = Number.NEGATIVE_INFINITY;
 
   constructor(client: DrillClient, recorder: Recorder, options: Omit<ScheduleOptions, 'durationMs'>) {
     this.#client = client;
@@ -64,9 +68,11 @@ export class Load {
     const outcome = await this.#client.invoke(operation);
     if (outcome.type === 'ok') {
       this.acknowledged++;
+      this.lastAcknowledged = performance.now();
       this.#recorder.ok(i, outcome.v, outcome.by);
     } else {
       this.unanswered++;
+      this.lastUnanswered = performance.now();
       this.lastError = outcome.error;
       this.#recorder[outcome.type](i, outcome.error, outcome.by);
     }

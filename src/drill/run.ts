@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engines } from '../cluster/observe.ts';
-import type { DrillClient, Drills, DrillTarget } from '../engines/drill.ts';
+import type { DrillClient, DrillFinal, Drills, DrillTarget } from '../engines/drill.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
 import { type Bundle, keepVerdict, lastVerdict, newBundle } from './bundle.ts';
@@ -50,18 +50,38 @@ export interface DrillOrder {
 const baselineMs = (rate: number): number => Math.max(3_000, (1.25 * leastBaseline * 1_000) / rate);
 /** Traffic after the cluster was seen whole again. */
 const tailMs = 2_000;
+/** Clients that were not turned away for this long are served again: whoever watches the members looks less often than a process takes to come back. */
+const servedMs = 1_000;
 /** After this the drill stops waiting for the cluster to be whole. */
 const wholeMs = 60_000;
 
 /** One fault under load, from a steady cluster to a whole one, and what it proves. Rejects only when nothing could be recorded at all. */
 export async function runDrill(world: World, order: DrillOrder): Promise<DrillRun & { bundle: Bundle }> {
   const { cluster } = world;
+  const { service, drills } = order;
+  const now = new Date();
+  const bundle = newBundle(world.base, service.name, labelOf(order), cluster.file, now);
+  const client = await drills.open(`phalanx-drill-${randomBytes(4).toString('hex')}`);
+  try {
+    return await drilled(world, order, client, bundle, now);
+  } finally {
+    await client
+      .close()
+      .catch((error: Error) => world.say(`what the drill wrote is not removed: ${error.message}`));
+  }
+}
+
+async function drilled(
+  world: World,
+  order: DrillOrder,
+  client: DrillClient,
+  bundle: Bundle,
+  now: Date,
+): Promise<DrillRun & { bundle: Bundle }> {
+  const { cluster } = world;
   const { service, drills, aimed, forMs, seed } = order;
   const name = labelOf(order);
   const before = lastVerdict(world.base, service.name, name);
-  const now = new Date();
-  const bundle = newBundle(world.base, service.name, name, cluster.file, now);
-  const client = await drills.open(`phalanx-drill-${randomBytes(4).toString('hex')}`);
   const { rto, lostWrites } = service.promise ?? {};
   const recorder = new Recorder(bundle.history, {
     cluster: cluster.name,
@@ -87,9 +107,6 @@ export async function runDrill(world: World, order: DrillOrder): Promise<DrillRu
   });
   const end = await recorded(world, order, client, recorder);
   recorder.close(end[0], end[1]);
-  await client
-    .close()
-    .catch((error: Error) => world.say(`what the drill wrote is not removed: ${error.message}`));
   const { verdict, timeline } = analyse(bundle.history);
   keepVerdict(bundle, verdict);
   return { verdict, timeline, bundle, ...(before ? { comparison: compare(verdict, before) } : {}) };
@@ -115,10 +132,10 @@ async function recorded(
     await sleep(baselineMs(drills.load.rate), undefined, { signal: world.signal });
     if (load.acknowledged < load.unanswered)
       throw new Stopped(`clients are not served before any fault: ${load.lastError}`);
-    await strike(world, order, recorder);
+    await strike(world, order, recorder, load);
     await sleep(tailMs, undefined, { signal: world.signal });
   } catch (error) {
-    ending = ['aborted', world.signal.aborted ? 'interrupted' : (error as Error).message];
+    ending = ['aborted', (world.signal.aborted ? (world.signal.reason as Error) : (error as Error)).message];
     world.say(`${ending[1]}; healing`);
     await healAll(world.cluster, world.reach).catch((failed: Error) =>
       world.say(`${failed.message}: the fault still stands; phalanx heal ends it`),
@@ -126,16 +143,33 @@ async function recorded(
   }
   await load.stop();
   if (ending[0] === 'complete')
-    for (const { member, model, role, group, holds } of await client.finals())
+    for (const { member, model, role, group, holds } of await finals(drills, client))
       recorder.final(member, { model, role, group, ...holds });
   return ending;
+}
+
+/** What every member holds; where that cannot be asked, that no member could be read: the history is whole, and proves nothing of what is stored. */
+async function finals({ models, replicas }: Drills, client: DrillClient): Promise<DrillFinal[]> {
+  try {
+    return await client.finals();
+  } catch (error) {
+    const [model] = Object.keys(models) as DrillFinal['model'][];
+    const { message } = error as Error;
+    return replicas.map((member) => ({
+      member,
+      model: model!,
+      role: 'replica',
+      group: '',
+      holds: { failed: message },
+    }));
+  }
 }
 
 /** The drill must not go on; what it made is healed by whoever catches this. */
 class Stopped extends Error {}
 
 /** Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole. */
-async function strike(world: World, order: DrillOrder, recorder: Recorder): Promise<void> {
+async function strike(world: World, order: DrillOrder, recorder: Recorder, load: Load): Promise<void> {
   const { cluster, reach } = world;
   const { aimed, forMs } = order;
   const { service, drills } = order.target ?? order;
@@ -144,6 +178,7 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder): Prom
   const aim = async (): Promise<DrillTarget> =>
     drills.aim(aimed.role, await liveOf(world, service), (below) => random.below(below));
 
+  const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
   const target = await aim();
   const name = (fault.member && target.member) || target.host;
   if (fault.member && target.member === undefined)
@@ -172,14 +207,14 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder): Prom
       proof(world, scene, aimed, injected, Math.max(standsUntil, struck + 3_000)).then((detail) => {
         if (detail !== undefined) recorder.fault(id, 'evidence', { target: name, detail });
       }),
-      watchOthers(world, order, standsUntil),
+      watchOthers(world, order, already, standsUntil),
     ]);
   } while (performance.now() < until && fault.everyMs !== undefined);
   await fault.heal(scene);
   forget(cluster);
   for (const id of names) recorder.fault(id, 'healed', { target: name });
   world.say(`healed; waiting until the cluster is whole`);
-  await whole(world, order);
+  await whole(world, order, load);
   for (const id of names) recorder.fault(id, 'whole', { target: name });
 }
 
@@ -198,18 +233,9 @@ async function proof(
   }
 }
 
-/**
- * Lets the fault stand, and looks each second whether services other than the drilled one serve their clients. Shared
- * hosts may make another one fail over; one that is away for longer than it promises (10 s where it promises nothing)
- * does not come back by itself, and ends the drill.
- */
-async function watchOthers(
-  world: World,
-  { service, target, accepted }: DrillOrder,
-  until: number,
-): Promise<void> {
-  const { cluster, engines, reach } = world;
-  const others = Object.values(cluster.services).filter(
+/** Services that this drill is not about, and that may have to be protected from it. */
+function othersOf({ cluster, engines }: World, { service, target }: DrillOrder): Service[] {
+  return Object.values(cluster.services).filter(
     (one) =>
       one.name !== service.name &&
       one.name !== target?.service.name &&
@@ -217,17 +243,46 @@ async function watchOthers(
       // A director in front of the target is dark where the target is.
       !engines[one.type]!.follows?.(one).includes(service.name),
   );
+}
+
+/** Why clients of the service are not served now; undefined: they are. */
+async function unservedBecause(
+  { cluster, engines, reach }: World,
+  service: Service,
+): Promise<string | undefined> {
+  const engine = engines[service.type]!;
+  const live = await engine.observe?.(service, cluster, reach);
+  return (await engine.drills!(service, cluster, reach, live)).unserved(live)[0];
+}
+
+/** Those of the others that were not served before any fault, which was accepted. */
+async function unservedOthers(world: World, order: DrillOrder): Promise<Set<string>> {
+  const found = await Promise.all(
+    othersOf(world, order).map(async (other) => ((await unservedBecause(world, other)) ? [other.name] : [])),
+  );
+  return new Set(found.flat());
+}
+
+/**
+ * Lets the fault stand, and looks each second whether services other than the drilled one serve their clients. Shared
+ * hosts may make another one fail over; one that is away for longer than it promises (10 s where it promises nothing)
+ * does not come back by itself, and ends the drill.
+ */
+async function watchOthers(
+  world: World,
+  order: DrillOrder,
+  already: Set<string>,
+  until: number,
+): Promise<void> {
+  const others = othersOf(world, order).filter(({ name }) => !already.has(name));
   const awaySince = new Map<string, number>();
   for (;;) {
     const left = until - performance.now();
     if (left <= 0) return;
     await sleep(Math.min(1_000, left), undefined, { signal: world.signal });
-    if (accepted.length > 0) continue;
     await Promise.all(
       others.map(async (other) => {
-        const engine = engines[other.type]!;
-        const live = await engine.observe?.(other, cluster, reach);
-        const [why] = (await engine.drills!(other, cluster, reach, live)).unserved(live);
+        const why = await unservedBecause(world, other);
         if (why === undefined) {
           awaySince.delete(other.name);
           return;
@@ -242,7 +297,7 @@ async function watchOthers(
   }
 }
 
-async function whole(world: World, order: DrillOrder): Promise<void> {
+async function whole(world: World, order: DrillOrder, load: Load): Promise<void> {
   const { cluster, engines, reach } = world;
   const { accepted } = order;
   const { service, drills } = order.target ?? order;
@@ -255,10 +310,15 @@ async function whole(world: World, order: DrillOrder): Promise<void> {
     reasons = unwhole(drills, live).filter(unexpected);
     if (reasons.length === 0)
       reasons = (await troublesNow(cluster, engines, reach)).troubles.filter(unexpected);
+    if (reasons.length === 0 && accepted.length === 0 && !served(load))
+      reasons = [`clients are not served: ${load.lastError}`];
     if (reasons.length === 0) return;
   } while (performance.now() < deadline);
   throw new Stopped(`not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`);
 }
+
+const served = ({ lastAcknowledged, lastUnanswered }: Load): boolean =>
+  performance.now() - lastUnanswered > servedMs && lastAcknowledged > lastUnanswered;
 
 const liveOf = async ({ cluster, engines, reach }: World, service: Service): Promise<unknown> =>
   engines[service.type]!.observe?.(service, cluster, reach);

@@ -4,6 +4,8 @@ import { writeWhole } from '../cluster/state.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { heal } from '../hosts/lab/faults.ts';
+import { hostNamespace } from '../hosts/lab/names.ts';
+import { namespaceInode } from '../hosts/lab/processes.ts';
 import { faults, verbOf } from './faults.ts';
 
 /** A fault that a drill made and has not healed yet, as kept in the cluster's home: what kill -9 of a drill leaves to be found. */
@@ -69,13 +71,29 @@ export function standingText({ service, fault, host, member, since }: Standing):
  * HostUnreachable, and forgets nothing, where that is a machine that does not answer.
  */
 export async function healAll(cluster: Cluster, reach: Reach): Promise<void> {
-  await heal(cluster);
   const left = standingFault(cluster)?.fault;
   const service = cluster.services[left?.service ?? ''];
-  if (left !== undefined && service !== undefined && left.host in cluster.hosts)
+  // Whatever that comes to: a frozen member of a real machine does not wait for a lab that is half gone.
+  const failed = await heal(cluster).then(
+    () => undefined,
+    (error: Error) => error,
+  );
+  if (
+    left !== undefined &&
+    service !== undefined &&
+    left.host in cluster.hosts &&
+    !goneWithItsHost(cluster, left)
+  )
     await faults[verbOf(left.fault) ?? '']?.heal({ cluster, service, reach, target: left });
+  if (failed !== undefined) throw failed;
   forget(cluster);
 }
+
+/** Processes, cables and clocks of a lab host end with it; what was written to its disk stays. */
+const goneWithItsHost = (cluster: Cluster, { host, fault }: Standing): boolean =>
+  cluster.hosts[host]!.kind === 'lab' &&
+  verbOf(fault) !== 'full-disk' &&
+  namespaceInode(hostNamespace(cluster.name, host)) === undefined;
 
 /** Heals what a killed drill left, as far as it can be reached. Gives a sentence that says what it did; undefined when nothing was left. Called with the cluster's lock held. */
 export async function healLeftOver(cluster: Cluster, reach: Reach): Promise<string | undefined> {

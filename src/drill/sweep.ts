@@ -47,8 +47,8 @@ export function choose({ tried }: Sweep): Tried | undefined {
 
 const outOf = (ms: number): string => `in ${duration(ms)} with every core busy`;
 
-/** A line for each value, then the choice. */
-export function renderSweep(sweep: Sweep): string {
+/** A line for each value, then the choice; none of a sweep that was interrupted. */
+export function renderSweep(sweep: Sweep, interrupted = false): string {
   const rows = [
     [sweep.setting, 'AWAY (MEDIAN)', 'AWAY (WORST)', 'LOST', 'FALSE FAILOVERS'],
     ...sweep.tried.map((one) => [
@@ -65,11 +65,12 @@ export function renderSweep(sweep: Sweep): string {
   );
   const watched = sweep.tried[0]?.watchedMs;
   if (watched !== undefined) lines.push('', `false failovers: ${outOf(watched)}`);
-  lines.push(chosen(sweep));
+  lines.push(chosen(sweep, interrupted));
   return `${lines.join('\n')}\n`;
 }
 
-function chosen(sweep: Sweep): string {
+function chosen(sweep: Sweep, interrupted: boolean): string {
+  if (interrupted) return 'Interrupted before every value was tried: we would take none of these yet';
   const best = choose(sweep);
   return best === undefined
     ? `We would take none of these: each failed over for nothing, lost something, or is not known`
@@ -81,7 +82,7 @@ const height = 360;
 const edge = { left: 72, right: 72, top: 24, bottom: 56 };
 
 /** A page that stands alone: every run's time away as a dot over its value, false failovers as bars. */
-export function renderSweepHtml(sweep: Sweep): string {
+export function renderSweepHtml(sweep: Sweep, interrupted = false): string {
   const { tried, setting, service, fault, cluster } = sweep;
   const most = scale(Math.max(1, ...tried.flatMap(known)));
   const moves = scale(Math.max(1, ...tried.map((one) => one.moves)), 3);
@@ -140,7 +141,7 @@ pre { overflow-x: auto; }
 </head>
 <body>
 <h1>${text(setting)} of ${text(service)} in ${text(cluster)}</h1>
-<p>${text(chosen(sweep))}. Dots: how long clients were away after ${text(fault)}, a dot a run. Bars: failovers with nothing broken, every core busy.</p>
+<p>${text(chosen(sweep, interrupted))}. Dots: how long clients were away after ${text(fault)}, a dot a run. Bars: failovers with nothing broken, every core busy.</p>
 <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Time away and false failovers by ${text(setting)}">
 ${parts.join('\n')}
 </svg>

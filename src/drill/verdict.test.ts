@@ -16,6 +16,8 @@ import {
   type Line,
 } from './history.ts';
 import { type Defect, planted } from './planted.ts';
+import { repeated, roundOf } from './repeated.ts';
+import { outcomeOf } from './report/run.ts';
 import { Analysis, exitOf, type Verdict, verify } from './verdict.ts';
 
 // Twenty histories each: seconds, also where both cores are busy.
@@ -245,9 +247,12 @@ test('nothing is valid that was not proven', () => {
     expect(verdict.promise.result).toBe('unknown');
     expect(exitOf(verdict)).toBe(5);
   }
-  expect(without((line) => isFault(line) && line.phase === 'evidence').why).toEqual([
-    'no evidence that the fault freeze-master took effect',
-  ]);
+  const unstruck = without((line) => isFault(line) && line.phase === 'evidence');
+  expect(unstruck.why).toEqual(['no evidence that the fault freeze-master took effect']);
+  // What nothing caused is no recovery time: neither a promise nor a median is held to it.
+  expect(unstruck.recovery.rtoMs).toBeNull();
+  expect(unstruck.recovery.why).toBe('no evidence that the fault freeze-master took effect');
+  expect(roundOf(unstruck).awayMs).toBeNull();
 });
 
 test('a loss stays a loss when the fault left no evidence', () => {
@@ -268,6 +273,55 @@ test('a loss that the promise allows is kept, though the verdict is invalid', ()
   const verdict = judge(planted({ seed: 8, defect: 'set loses', promise: { lostWrites: 1 } }));
   expect(verdict).toMatchObject({ result: 'invalid', promise: { result: 'kept' } });
   expect(exitOf(verdict)).toBe(0);
+  expect(outcomeOf({ verdict })).toBe('kept');
+  expect(repeated([roundOf(verdict)])[0]!.broken).toBe(0);
+  const unproven = judge(
+    planted({ seed: 8, defect: 'set loses', promise: { lostWrites: 1 } }).filter(
+      (line) => !(isFault(line) && line.phase === 'evidence'),
+    ),
+  );
+  expect(exitOf(unproven)).toBe(5);
+});
+
+test('of requests nothing is known that could be lost: a promise of none is not kept by them', () => {
+  const requests = planted({ seed: 5, rate: 700 }).flatMap((line): Line[] => {
+    if ('history' in line)
+      return [{ ...line, models: { request: {} }, replicas: [], promise: { lostWrites: 0 } }];
+    if ('type' in line && line.type === 'invoke')
+      return [{ i: line.i, type: 'invoke', t: line.t, p: line.p, f: 'request' }];
+    if ('type' in line) return [{ i: line.i, type: line.type, t: line.t }];
+    return isFinal(line) ? [] : [line];
+  });
+  const verdict = judge(requests);
+  expect(verdict.promise).toMatchObject({ result: 'unknown', lostWrites: { measured: null } });
+  expect(verdict.notes.join()).toContain('store nothing');
+  expect(exitOf(verdict)).toBe(5);
+});
+
+test('a queue that is away does not answer by giving nothing', () => {
+  // Whoever takes is given nothing from the fault on, a hundred times a second, and says so itself.
+  const header = small([], [])[0] as Header;
+  const lines: Line[] = [{ ...header, models: { queue: {} }, fault: { name: 'freeze-leader' } }];
+  let i = 0;
+  for (let t = 10_000; t < 6_000_000; t += 10_000) {
+    const dark = t > 3_000_000 && t < 5_000_000;
+    const v = t / 10_000;
+    lines.push({ i, type: 'invoke', t, p: 0, f: 'enqueue', v });
+    lines.push({ i: i + 1, type: 'invoke', t, p: 1, f: 'dequeue' });
+    lines.push({ i, type: dark ? 'info' : 'ok', t: t + 1_000 });
+    lines.push({ i: i + 1, type: 'ok', t: t + 1_000, v: dark ? null : v });
+    i += 2;
+    if (t === 3_000_000)
+      for (const phase of ['planned', 'injected', 'evidence'] as const)
+        lines.push({ fault: 'freeze-leader', phase, t: t + 1_000 });
+    if (t === 5_500_000)
+      for (const phase of ['healed', 'whole'] as const)
+        lines.push({ fault: 'freeze-leader', phase, t: t + 1_000 });
+  }
+  lines.push({ end: 'complete', t: 7_000_000 });
+  const { recovery } = judge(lines);
+  expect(recovery.readRtoMs).toBeGreaterThan(1_900);
+  expect(recovery.rtoMs).toBeGreaterThan(1_900);
 });
 
 test('what the service does not promise against is told, and does not make it invalid', () => {

@@ -152,6 +152,7 @@ export class Analysis {
     for (const lane of this.#lanes.values()) lane.end(this.#lastOperation);
     for (const last of this.#clients.values()) this.#stalled(last, this.#lastOperation);
 
+    const unproven = this.#unstruck();
     const unknown = this.#unproven(header, file);
     const notes: string[] = [];
     const models: Verdict['models'] = {};
@@ -170,12 +171,17 @@ export class Analysis {
     const total = (anomaly: Anomaly): number =>
       found.reduce((sum, one) => sum + (one.anomaly === anomaly ? one.count : 0), 0);
     if (lost !== null) lost = total('lost');
+    const stores = Object.values(models).some((counts) => 'lost' in counts);
+    if (!stores && header.promise?.lostWrites !== undefined)
+      notes.push(
+        'these clients store nothing, so nothing is known of lost writes: drill --end-to-end may tell',
+      );
     const wrong = found.filter((one) => !one.tolerated);
     for (const one of found)
       if (one.tolerated)
         notes.push(`${one.model}: ${one.count} ${one.anomaly}, which this service does not promise against`);
 
-    const recovery = this.#recovery(header);
+    const recovery = this.#recovery(header, unproven);
     const lasting = this.#lasting.build();
     const drill: Partial<Header> = { ...header };
     for (const key of ['history', 'models', 'promise', 'replicas'] as const) delete drill[key];
@@ -203,7 +209,7 @@ export class Analysis {
         unknown: unknown.length > 0,
         rtoMs: recovery.rtoMs,
         atLeast: recovery.atLeast,
-        lost: this.#checkers.size === 0 ? null : lost,
+        lost: stores ? lost : null,
       }),
       history: {
         lines: this.#line,
@@ -262,6 +268,8 @@ export class Analysis {
       this.#lasting.settle(op, type, this.#t);
       return;
     }
+    // Given nothing: a client knows that by itself, of a queue that is away too.
+    if (op.f === 'dequeue' && type === 'ok' && line?.v === null) return;
     const lane = this.#lane(kind, op.g ?? '', clean);
     if (type === 'ok') {
       lane.acknowledged(op.t, this.#t);
@@ -313,6 +321,13 @@ export class Analysis {
     this.#read.set(read.final, known);
   }
 
+  /** Why a time without acknowledgements is not the fault's: it did not happen, as far as is known, or the drill did not last. */
+  #unstruck(): string | undefined {
+    if (this.#end?.end !== 'complete') return 'the drill did not come to its end';
+    const missing = [...this.#faults.values()].find(({ evidence }) => evidence.length === 0);
+    return missing && `no evidence that the fault ${missing.fault} took effect`;
+  }
+
   /** Why this history proves too little, whatever the data show. */
   #unproven(header: Header, file: HistoryFile | undefined): string[] {
     const reasons: string[] = [];
@@ -336,7 +351,7 @@ export class Analysis {
     return reasons;
   }
 
-  #recovery(header: Header): Recovery {
+  #recovery(header: Header, unstruck: string | undefined): Recovery {
     const writes = [...this.#lanes.values()].filter((lane) => lane.kind === 'write');
     const reads = [...this.#lanes.values()].filter((lane) => lane.kind === 'read');
     const away = (header.fault === null && this.#faults.size === 0) || this.#window.first === undefined;
@@ -344,7 +359,7 @@ export class Analysis {
     for (const lane of writes) outside.merge(lane.outsideLatency);
     const short = writes.filter((lane) => lane.baseline.total < leastBaseline);
     const worst = longestAway(writes);
-    const measured = !away && writes.length > 0 && short.length === 0;
+    const measured = !away && unstruck === undefined && writes.length > 0 && short.length === 0;
     const recovery: Recovery = {
       rtoMs: measured ? (worst?.recovery() ?? 0) / 1000 : null,
       atLeast: worst?.longest?.open ?? false,
@@ -369,9 +384,11 @@ export class Analysis {
     if (recovery.rtoMs === null)
       recovery.why = away
         ? 'no fault was injected'
-        : short[0] === undefined
-          ? 'no writes'
-          : `${short[0].name === '' ? 'only' : `group ${short[0].name} had only`} ${short[0].baseline.total} gaps between acknowledgements before the fault, ${leastBaseline} are needed: run longer or faster before it`;
+        : unstruck !== undefined
+          ? unstruck
+          : short[0] === undefined
+            ? 'no writes'
+            : `${short[0].name === '' ? 'only' : `group ${short[0].name} had only`} ${short[0].baseline.total} gaps between acknowledgements before the fault, ${leastBaseline} are needed: run longer or faster before it`;
     return recovery;
   }
 
@@ -440,14 +457,19 @@ export function verify(path: string): Verdict {
   return analyse(path).verdict;
 }
 
+/** Whether something was found that neither the service nor its promise allows: a loss within the promise is none of that. */
+export function isWrong({ anomalies, promise }: Pick<Verdict, 'anomalies' | 'promise'>): boolean {
+  const { lostWrites } = promise;
+  const allowed = lostWrites !== undefined && lostWrites.measured !== null && lostWrites.over === 0;
+  return anomalies.some((one) => !one.tolerated && !(allowed && one.anomaly === 'lost'));
+}
+
 /**
  * The exit status of `phalanx drill`: 0 promise kept, 4 broken, 5 unknown. Where nothing was promised, valid is 0 and
  * invalid 4. A loss within what the promise allows is kept; any other anomaly breaks what every service promises.
  */
 export function exitOf(verdict: Verdict): 0 | 4 | 5 {
-  const allowed = verdict.promise.lostWrites?.result === 'kept';
-  const wrong = verdict.anomalies.some((one) => !one.tolerated && !(allowed && one.anomaly === 'lost'));
-  if (wrong || verdict.promise.result === 'broken') return 4;
+  if (isWrong(verdict) || verdict.promise.result === 'broken') return 4;
   if (verdict.promise.result === 'unknown' || verdict.result === 'unknown') return 5;
   return 0;
 }

@@ -1,6 +1,6 @@
 import type { Comparison } from '../comparison.ts';
 import type { Timeline } from '../timeline.ts';
-import type { Verdict } from '../verdict.ts';
+import { isWrong, type Verdict } from '../verdict.ts';
 
 /** One drill as reports take it. */
 export interface DrillRun {
@@ -21,12 +21,10 @@ export function faultOf({ verdict }: DrillRun): string {
 export function outcomeOf({
   verdict,
 }: Pick<DrillRun, 'verdict'>): 'kept' | 'broken' | 'valid' | 'invalid' | 'unknown' {
-  if (
-    verdict.promise.result !== null &&
-    !(verdict.result === 'invalid' && verdict.promise.result !== 'broken')
-  )
-    return verdict.promise.result;
-  return verdict.result;
+  const { result } = verdict.promise;
+  if (result === 'broken') return result;
+  if (isWrong(verdict)) return 'invalid';
+  return result ?? verdict.result;
 }
 
 /** How long it was away: '1.24 s', 'at least 20 s', 'not known'. */

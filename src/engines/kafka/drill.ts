@@ -47,7 +47,12 @@ export async function kafkaDrills(
     async open(run) {
       topic = run;
       const client = new KafkaDrillClient({ service, cluster, reach }, run, assignments);
-      await client.ready();
+      try {
+        await client.ready();
+      } catch (error) {
+        await client.close().catch(() => {});
+        throw error;
+      }
       return client;
     },
   };

@@ -49,7 +49,12 @@ export async function redisDrills(
     unfinished,
     async open(run) {
       const client = new RedisDrillClient(service, cluster, reach, live, groups, run);
-      await client.ready();
+      try {
+        await client.ready();
+      } catch (error) {
+        await client.close().catch(() => {});
+        throw error;
+      }
       return client;
     },
   };

@@ -55,12 +55,12 @@ export function hasOwnClock(cluster: Cluster, host: string): boolean {
 }
 
 /**
- * How far ahead of the machine's the clock is that a new process of the host sees, and how many of its processes have what
- * answers for it in their memory; undefined for as long as it is less than `seconds`.
+ * How far ahead of the machine's the clock is that a new process of the host sees; undefined for as long as it is less than `seconds`, or
+ * where one of the member's processes (without a member: none of the host's) has loaded what answers for the clock. A program that is linked statically never does.
  */
 export async function clockIsStepped(
   cluster: Cluster,
-  host: string,
+  { host, member }: { host: string; member?: string },
   seconds: number,
 ): Promise<object | undefined> {
   const init = initOf(hostRoot(cluster, host), hostNamespace(cluster.name, host));
@@ -73,8 +73,13 @@ export async function clockIsStepped(
   // Between the two a second may begin.
   if (!(aheadS >= seconds - 1)) return undefined;
   const told = processes().filter((pid) => inodeOf(pid, 'pid') === own);
-  const asking = told.filter((pid) => maps(pid, 'libfaketime')).length;
-  return { aheadS, processes: told.length, asking };
+  const meant =
+    member === undefined
+      ? told
+      : told.filter((pid) => environmentOf(pid).includes(`PHALANX_MEMBER=${member}`));
+  const asking = meant.filter((pid) => maps(pid, 'libfaketime')).length;
+  const enough = member === undefined ? asking > 0 : asking > 0 && asking === meant.length;
+  return enough ? { aheadS, processes: meant.length, asking } : undefined;
 }
 
 /** Whole at once: a process that looks meanwhile sees the old or the new. */

@@ -6,7 +6,7 @@ import { emptyPartition, emptyWeather, healNetwork, mendHost, partitionTable, we
 import { hostNamespace, hostRoot, portName, switchNamespace, uplinkPort } from './names.ts';
 import { killAll } from './network.ts';
 import { partitionedAlias } from './observe.ts';
-import { childrenOf, initOf, inodeOf, processes, stateOf } from './processes.ts';
+import { childrenOf, initOf, inodeOf, namespaceInode, processes, stateOf } from './processes.ts';
 
 /*
  * What can happen to a machine, done to a lab host for real. Each resolves when it has happened and rejects when it
@@ -140,7 +140,7 @@ export function widen(cluster: Cluster, host: string): Promise<void> {
   return must(mendHost(cluster, host));
 }
 
-/** Undoes every fault of the lab: no partition, every cable plugged in, nothing frozen, every host of the file powered on. */
+/** Undoes every fault of the lab: no partition, every cable plugged in, nothing frozen, every host that there is powered on. What is missing is for `up` to make. */
 export async function heal(cluster: Cluster): Promise<void> {
   const hosts = Object.values(cluster.hosts).filter((host) => host.kind === 'lab');
   if (hosts.length === 0) return;
@@ -148,7 +148,8 @@ export async function heal(cluster: Cluster): Promise<void> {
   await Promise.all(
     hosts.map(async (host) => {
       await must(mendHost(cluster, host.name));
-      await must(bootHost(cluster, host));
+      if (namespaceInode(hostNamespace(cluster.name, host.name)) !== undefined)
+        await must(bootHost(cluster, host));
     }),
   );
 }
