@@ -1,7 +1,7 @@
 import type { DrillTarget } from '../engines/drill.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
-import { clockIsStepped, stepClock } from '../hosts/lab/clock.ts';
+import { stepClock } from '../hosts/lab/clock.ts';
 import { cableIsCut, droppedFrames, isFrozen, isNarrowed, isPoweredOff } from '../hosts/lab/evidence.ts';
 import {
   cutCable,
@@ -18,6 +18,7 @@ import {
   thaw,
   widen,
 } from '../hosts/lab/faults.ts';
+import { clockIsAhead } from './clock.ts';
 import { diskIsFull, fillDisk, freeDisk } from './disk.ts';
 import { signalled, signalMember } from './signals.ts';
 
@@ -97,7 +98,7 @@ export const faults: Record<string, Fault> = {
     ownClock: true,
     does: `the wall clock of the host set ${stepS} s ahead, and back when it is healed`,
     inject: ({ cluster, target }) => stepClock(cluster, target.host, stepS),
-    evidence: ({ cluster, target }) => clockIsStepped(cluster, target, stepS),
+    evidence: (scene) => clockIsAhead(scene, stepS),
     heal: ({ cluster, target }) => stepClock(cluster, target.host, 0),
   },
   'freeze-host': {

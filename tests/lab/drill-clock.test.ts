@@ -49,9 +49,10 @@ describe('a clock of its own, which a host of the lab has', () => {
     const { exit, out, verdict } = await drilling;
     expect(exit, out).toBe(0);
     const [fault] = verdict.faults;
-    const detail = fault!.evidence[0]!.detail as { aheadS: number; asking: number };
+    const detail = fault!.evidence[0]!.detail as { aheadS: number; asking: number; member: string };
     expect(fault!.target).toBe(host);
     expect(Math.abs(detail.aheadS - 60)).toBeLessThanOrEqual(1);
+    expect(detail).toMatchObject({ member: `cart@${host}` });
     expect(detail.asking).toBeGreaterThan(1);
     expect(verdict.lost).toBe(0);
     expect(verdict.operations.acknowledged).toBeGreaterThan(1_000);

@@ -10,8 +10,11 @@ import { environmentOf, initOf, inodeOf, maps, processes } from './processes.ts'
  * the wall clock: what time has passed (CLOCK_MONOTONIC) and when a file was written are the kernel's word, as they are on a machine whose clock is set.
  */
 
+/** What a process has in its memory that asks the host's clock: a program that is linked statically never does. */
+export const preloaded = 'libfaketime';
+
 /** Debian's package of what stands between a process and the clock. */
-export const clockPackage = 'libfaketime';
+export const clockPackage = preloaded;
 
 /** By how many seconds the host's clock is ahead, as libfaketime reads it: +60. */
 export const clockFile = (root: string): string => `${root}/clock`;
@@ -55,14 +58,14 @@ export function hasOwnClock(cluster: Cluster, host: string): boolean {
 }
 
 /**
- * How far ahead of the machine's the clock is that a new process of the host sees; undefined for as long as it is less than `seconds`, or
- * where one of the member's processes (without a member: none of the host's) has loaded what answers for the clock. A program that is linked statically never does.
+ * How far ahead of the machine's the clock is that a new process of the host sees, and how many of its processes have loaded what
+ * answers for it; undefined for as long as it is less than `seconds`, or none has.
  */
 export async function clockIsStepped(
   cluster: Cluster,
-  { host, member }: { host: string; member?: string },
+  host: string,
   seconds: number,
-): Promise<object | undefined> {
+): Promise<{ aheadS: number; asking: number } | undefined> {
   const init = initOf(hostRoot(cluster, host), hostNamespace(cluster.name, host));
   const own = init === undefined ? undefined : inodeOf(init, 'pid');
   if (init === undefined || own === undefined) return undefined;
@@ -70,16 +73,9 @@ export async function clockIsStepped(
   const { text } = await machine.run(`env ${environment.map(quote).join(' ')} date +%s; date +%s`);
   const [there, here] = text.trim().split('\n').map(Number);
   const aheadS = there! - here!;
+  const asking = processes().filter((pid) => inodeOf(pid, 'pid') === own && maps(pid, preloaded)).length;
   // Between the two a second may begin.
-  if (!(aheadS >= seconds - 1)) return undefined;
-  const told = processes().filter((pid) => inodeOf(pid, 'pid') === own);
-  const meant =
-    member === undefined
-      ? told
-      : told.filter((pid) => environmentOf(pid).includes(`PHALANX_MEMBER=${member}`));
-  const asking = meant.filter((pid) => maps(pid, 'libfaketime')).length;
-  const enough = member === undefined ? asking > 0 : asking > 0 && asking === meant.length;
-  return enough ? { aheadS, processes: meant.length, asking } : undefined;
+  return aheadS >= seconds - 1 && asking > 0 ? { aheadS, asking } : undefined;
 }
 
 /** Whole at once: a process that looks meanwhile sees the old or the new. */
