@@ -22,9 +22,7 @@ test.each(['agent', 'registrar'] as const)(
 test('when nothing has changed it is not made again', async () => {
   const first = await bundle('agent', folder);
   const made = statSync(first.path).mtimeMs;
-  const started = performance.now();
   expect(await bundle('agent', folder)).toEqual(first);
-  expect(performance.now() - started).toBeLessThan(100);
   expect(statSync(first.path).mtimeMs).toBe(made);
 });
 
