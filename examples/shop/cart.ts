@@ -6,6 +6,8 @@ export const redis = new Cluster(places(given('CART_HOSTS')), {
   redisOptions: {
     password: given('CART_PASSWORD'),
     connectTimeout: 1_000,
+    // A server that hangs never closes a connection: by itself ioredis waits two seconds for that before it connects to another.
+    disconnectTimeout: 100,
     // A frozen master answers nothing: give up, so that what asked can be repeated at its successor.
     commandTimeout: 900,
     maxRetriesPerRequest: 1,

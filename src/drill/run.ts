@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engines } from '../cluster/observe.ts';
 import type { DrillClient, DrillFinal, Drills, DrillTarget } from '../engines/drill.ts';
+import { StepFailed } from '../engines/engine.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import type { Reach } from '../hosts/host.ts';
 import { type Bundle, keepVerdict, lastVerdict, newBundle } from './bundle.ts';
@@ -52,6 +53,8 @@ const baselineMs = (rate: number): number => Math.max(3_000, (1.25 * leastBaseli
 const tailMs = 2_000;
 /** Clients that were not turned away for this long are served again: whoever watches the members looks less often than a process takes to come back. */
 const servedMs = 1_000;
+/** How long somebody is looked for who plays the role. */
+const aimMs = 5_000;
 /** After this the drill stops waiting for the cluster to be whole. */
 const wholeMs = 60_000;
 
@@ -174,12 +177,8 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder, load:
   const { aimed, forMs } = order;
   const { service, drills } = order.target ?? order;
   const { fault } = aimed;
-  const random = new Random(order.seed);
-  const aim = async (): Promise<DrillTarget> =>
-    drills.aim(aimed.role, await liveOf(world, service), (below) => random.below(below));
-
   const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
-  const target = await aim();
+  const target = await aimedAt(world, order);
   const name = (fault.member && target.member) || target.host;
   if (fault.member && target.member === undefined)
     throw new Stopped(`${aimed.name} strikes a member, and ${aimed.role} is a host: ${target.host}`);
@@ -216,6 +215,19 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder, load:
   world.say(`healed; waiting until the cluster is whole`);
   await whole(world, order, load);
   for (const id of names) recorder.fault(id, 'whole', { target: name });
+}
+
+/** Who plays the role now. One that was not heard just now, on a machine that is busy with the drill's own load, may be in a moment. */
+async function aimedAt(world: World, order: DrillOrder): Promise<DrillTarget> {
+  const { service, drills } = order.target ?? order;
+  const random = new Random(order.seed);
+  for (const until = performance.now() + aimMs; ; )
+    try {
+      return drills.aim(order.aimed.role, await liveOf(world, service), (below) => random.below(below));
+    } catch (error) {
+      if (!(error instanceof StepFailed) || performance.now() > until) throw error;
+      await sleep(200, undefined, { signal: world.signal });
+    }
 }
 
 /** Asks for evidence until there is some or the time is over. */

@@ -257,6 +257,8 @@ function application(service: RedisService, cluster: Cluster, live: RedisLive): 
     password: cluster.secrets[`${service.name}/password`] ?? '',
     commandTimeout: patience,
     connectTimeout: patience,
+    // How long a connection that is given up may take to close: a server that hangs never closes it, and by itself ioredis waits two seconds before it connects anew.
+    disconnectTimeout: 100,
     maxRetriesPerRequest: 1,
     autoResendUnfulfilledCommands: false,
     // Certificates are for names of members, and a client is sent to addresses.
