@@ -175,7 +175,7 @@ class Stopped extends Error {}
 async function strike(world: World, order: DrillOrder, recorder: Recorder, load: Load): Promise<void> {
   const { cluster, reach } = world;
   const { aimed, forMs } = order;
-  const { service, drills } = order.target ?? order;
+  const { service } = order.target ?? order;
   const { fault } = aimed;
   const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
   const target = await aimedAt(world, order);
