@@ -5,6 +5,7 @@ import { node, sample } from './sample.ts';
 
 const three = ['h1', 'h2', 'h3'];
 const { service, cluster } = sample(three, { ram: ['h1'] }, ['h4', 'h5']);
+for (const host of ['h4', 'h5']) cluster.former![host]!.kind = 'ssh';
 const blank = { h1: { blank: true }, h2: { blank: true }, h3: { blank: true } };
 const why = (places: Parameters<typeof admission>[2]): string => {
   const found = admission(service, cluster, places, three);

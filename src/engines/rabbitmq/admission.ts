@@ -52,7 +52,7 @@ export function renamedText(
 
 function unknownText({ former = {} }: Cluster, unknown: string[]): string {
   const them = unknown.length === 1 ? 'it' : 'them';
-  const gone = unknown.filter((host) => host in former).map((host) => `phalanx forget ${host}`);
+  const gone = unknown.filter((host) => former[host]?.kind === 'ssh').map((host) => `phalanx forget ${host}`);
   const or = gone.length === 0 ? '' : `; where one that left the file is gone for good: ${gone.join(', ')}`;
   return `${unknown.join(', ')} cannot be asked whether the cluster's data is there, and no other host has any: bring ${them} back and run up again${or}`;
 }
