@@ -188,17 +188,20 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
 
   it('a changed port and a changed type of node are refused, with what to do, and nothing is touched', async () => {
     const before = ['data1', 'data2', 'data3'].map(pidOf);
-    cluster.write(yaml({ more: `${queues}\n${changed}\nport: 5673` }).replace('port: 5672', 'port: 5673'));
+    cluster.write(yaml({ more: `${queues}\n${changed}\nport: 5673` }));
     const port = await cluster.run(['up']);
     expect(port.exit).toBe(1);
     expect(port.out).toMatch(/jobs@data3 run with port 5672, and the file says 5673.*phalanx down/);
     cluster.write(yaml({ more: `${queues}\n${changed}` }).replace('ram: [data3]', 'ram: [data2]'));
-    expect(await steps()).toEqual(['hold jobs@data2', 'hold jobs@data3']);
+    const planned = await steps();
+    expect(planned).toEqual(expect.arrayContaining(['hold jobs@data2', 'hold jobs@data3']));
+    expect(planned.filter((id) => !/^(write|hold) /.test(id))).toEqual([]);
     const type = await cluster.run(['up']);
     expect(type.exit).toBe(1);
     expect(type.out).toContain('it is a disk node, and by `ram` a RAM node');
     cluster.write(yaml({ more: `${queues}\n${changed}` }));
     await cluster.must('up');
+    await healthy();
     expect(await steps()).toEqual([]);
     expect(['data1', 'data2', 'data3'].map(pidOf)).toEqual(before);
   });

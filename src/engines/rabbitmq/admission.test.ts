@@ -33,6 +33,10 @@ describe('nodes without data', () => {
     expect(why({ ...blank, h1: { blank: true, others } })).toMatch(
       /h1 has that of rabbit-jobs@10\.93\.9\.11 \(\/root\/h1\/members\/jobs@h1\/data\/mnesia\/.*Give the hosts back the addresses/,
     );
+    // What is on a host that it has left is no cluster to join.
+    expect(why({ ...blank, h1: { blank: true, others }, h4: { blank: false } })).toMatch(
+      'Give the hosts back',
+    );
     // Only one has another address: the others are the cluster, and it joins them as a new node.
     expect(
       admission(service, cluster, { ...blank, h1: { blank: true, others }, h2: { blank: false } }, ['h1'])

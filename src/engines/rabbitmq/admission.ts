@@ -9,7 +9,12 @@ export type Admission =
   /** A sentence: why nothing may begin, and what to do. */
   | { how: 'refuse'; why: string };
 
-type Found = Pick<HostLive, 'blank' | 'admitted' | 'others'>;
+interface Found extends Pick<HostLive, 'blank' | 'admitted' | 'others' | 'nodes'> {
+  snapshot?: unknown;
+}
+
+const serves = ({ nodes, snapshot }: Found): boolean => nodes !== undefined || snapshot !== undefined;
+const hasData = ({ blank, admitted }: Found): boolean => blank === false || admitted === true;
 
 /**
  * What becomes of those of `hosts` that have no data, by what was found of every host that has some of the service's or may have. A cluster
@@ -23,11 +28,11 @@ export function admission(
 ): Admission | undefined {
   const blank = hosts.filter((host) => places[host]?.blank === true && !places[host].admitted);
   if (blank.length === 0) return undefined;
-  // One that was let in before, and has no data yet, is part of it too: perhaps it is the one that begins it.
-  const full = Object.keys(places).filter((host) => places[host]!.blank === false || places[host]!.admitted);
-  if (full.length > 0) return { how: 'join', hosts: blank, full };
   const renamed = renamedText(service, cluster, places);
   if (renamed) return { how: 'refuse', why: renamed };
+  // One that was let in before, and has no data yet, is part of it too: perhaps it is the one that begins it.
+  const full = Object.keys(places).filter((host) => hasData(places[host]!));
+  if (full.length > 0) return { how: 'join', hosts: blank, full };
   const unknown = Object.keys(places).filter((host) => places[host]!.blank === undefined);
   if (unknown.length > 0) return { how: 'refuse', why: unknownText(cluster, unknown) };
   const seed = service.hosts.find((host) => blank.includes(host) && !service.spec.ram.includes(host));
@@ -35,14 +40,17 @@ export function admission(
   return { how: 'begin', seed, join: blank.filter((host) => host !== seed) };
 }
 
-/** Why no cluster may begin beside data of nodes that had other addresses; undefined where there is none, or some under the file's. Pure. */
+/**
+ * Why no cluster may begin beside data of nodes that had other addresses; undefined where there is none, or where a host of the service has some
+ * under the address that it has now. What lies on a host that the service has left may be long forgotten. Pure.
+ */
 export function renamedText(
   service: RabbitService,
   cluster: Cluster,
   places: Record<string, Found>,
 ): string | undefined {
   const all = Object.entries(places);
-  if (all.some(([, { blank, admitted }]) => blank === false || admitted)) return undefined;
+  if (all.some(([host, of]) => serves(of) || (service.hosts.includes(host) && hasData(of)))) return undefined;
   const found = all.flatMap(([host, { others = [] }]) =>
     others.map((node) => `${host} has that of ${node} (${mnesiaFolder(service, cluster, host)}/${node})`),
   );
