@@ -113,9 +113,10 @@ async function admit(context: Context, hosts: string[], timeoutMs: number): Prom
     context,
     timeoutMs,
     (live) => {
+      if (live.view) return live.view;
       if (behind !== undefined && found.full.every((host) => live.hosts[host]?.idle))
         throw new StepFailed(behind);
-      return live.view ?? silent(live);
+      return silent(live);
     },
     (why) => new StepFailed(behind ?? `${why}. See phalanx logs ${service.name}`),
   );

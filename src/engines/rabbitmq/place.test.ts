@@ -38,4 +38,6 @@ it('a node that does not answer is known to serve nothing only when its process 
   expect(parsePlace({ lines: line(true, 25672), text: 'why: {error, enospc}\n' }).idle).toBeUndefined();
   expect(parsePlace({ lines: line(true, 25672), text: 'why: {ok, starting}\n' }).idle).toBe(true);
   expect(parsePlace({ lines: line(false, null), text: 'why: failed to connect\n' }).idle).toBe(true);
+  // Whoever answers serves, whatever its supervisor knows.
+  expect(parsePlace({ lines: [...line(false, null), { me: 'x' }], text: '' }).idle).toBeUndefined();
 });

@@ -64,7 +64,7 @@ export function parsePlace({ lines, text }: Pick<RunResult, 'lines' | 'text'>): 
     ...(admitted ? { admitted } : {}),
     ...(others.length > 0 ? { others } : {}),
     ...(port === null ? {} : { port }),
-    ...(!runs || notServing(text) ? { idle: true } : {}),
+    ...(!snapshot && (!runs || notServing(text)) ? { idle: true } : {}),
     ...(snapshot ? { snapshot } : { why: whySilent(text) }),
   };
 }
