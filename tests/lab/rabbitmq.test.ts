@@ -8,24 +8,29 @@ import { observeRabbit } from '../../src/engines/rabbitmq/observe.ts';
 import { consumed, lost, publishing, stopPublishing } from './amqp-clients.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
 
-const vip = '10.93.2.100';
+const network = '10.93.2';
+const vip = `${network}.100`;
 const home = '/var/lib/phalanx/mqlab';
 
 interface Shape {
   nodes?: string[];
   /** More words of the service, each on a line. */
   more?: string;
+  /** Its first three numbers. */
+  at?: string;
+  /** Of the nodes' hosts. */
+  disk?: string;
 }
 
-const yaml = ({ nodes = ['data1', 'data2', 'data3'], more = '' }: Shape = {}): string => `
+const yaml = ({ nodes = ['data1', 'data2', 'data3'], more = '', at = network, disk }: Shape = {}): string => `
 cluster: mqlab
-network: 10.93.2.0/24
-hosts: { lb1: {}, lb2: {}, ${nodes.map((name) => `${name}: {}`).join(', ')} }
+network: ${at}.0/24
+hosts: { lb1: {}, lb2: {}, ${nodes.map((name) => `${name}: ${disk ? `{ disk: ${disk} }` : '{}'}`).join(', ')} }
 services:
   jobs:
     type: rabbitmq
     hosts: [${nodes.join(', ')}]
-    ram: [data3]
+    ram: [${nodes.includes('data3') ? 'data3' : nodes.at(-1)}]
     timing: fast
     exchanges: { orders: { type: topic } }
     bindings: [{ from: orders, to: mail, key: 'mail.*' }]
@@ -34,12 +39,13 @@ ${more.replace(/^/gm, '    ')}
   front:
     type: director
     hosts: [lb1, lb2]
-    vip: ${vip}
+    vip: ${at}.100
     listen:
       - { port: 5672, to: jobs, plane: haproxy }
       - { port: 15672, to: jobs, at: management, plane: haproxy }
 `;
 const queues = 'queues: { mail: {}, old: { type: classic, mirrored: all } }';
+const changed = 'config: { channel_max: 500 }\nmanagement: 15673';
 
 const cluster = new TestCluster(yaml({ more: queues }));
 const shell = (script: string): string => execFileSync('sh', ['-c', script], { encoding: 'utf8' }).trim();
@@ -169,7 +175,8 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
 
   it('a changed configuration rolls through under a publisher, and nothing confirmed is lost', async () => {
     const client = await publishing(url(), 'mail', 'c');
-    cluster.write(yaml({ more: `${queues}\nconfig: { channel_max: 500 }` }));
+    // The management page's port among it: until its turn has come each node has it where it was.
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
     const out = await cluster.must('up');
     const published = await client.stop();
     expect(out).toMatch(/gate\s+jobs@data1/);
@@ -179,13 +186,48 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     expect(await steps()).toEqual([]);
   });
 
+  it('a changed port and a changed type of node are refused, with what to do, and nothing is touched', async () => {
+    const before = ['data1', 'data2', 'data3'].map(pidOf);
+    cluster.write(yaml({ more: `${queues}\n${changed}\nport: 5673` }));
+    const port = await cluster.run(['up']);
+    expect(port.exit).toBe(1);
+    expect(port.out).toMatch(/jobs@data3 run with port 5672, and the file says 5673.*phalanx down/);
+    cluster.write(yaml({ more: `${queues}\n${changed}` }).replace('ram: [data3]', 'ram: [data2]'));
+    const planned = await steps();
+    expect(planned).toEqual(expect.arrayContaining(['hold jobs@data2', 'hold jobs@data3']));
+    expect(planned.filter((id) => !/^(write|hold) /.test(id))).toEqual([]);
+    const type = await cluster.run(['up']);
+    expect(type.exit).toBe(1);
+    expect(type.out).toContain('it is a disk node, and by `ram` a RAM node');
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    await cluster.must('up');
+    await healthy();
+    expect(await steps()).toEqual([]);
+    expect(['data1', 'data2', 'data3'].map(pidOf)).toEqual(before);
+  });
+
+  it('after a lost disk one up gives the queues their members back before it restarts a node for a change', async () => {
+    const client = await publishing(url(), 'mail', 'h');
+    shell(`s6-svc -wD -T 60000 -d ${folder('data2')}/service; rm -rf ${folder('data2')}/data`);
+    cluster.write(yaml({ more: `${queues}\n${changed.replace('500', '400')}` }));
+    const planned = await steps();
+    expect(planned.indexOf('spread jobs')).toBeGreaterThan(planned.indexOf('ready jobs@data2'));
+    expect(planned.indexOf('spread jobs')).toBeLessThan(planned.indexOf('restart jobs@data1'));
+    await cluster.must('up');
+    await healthy();
+    const published = await client.stop();
+    expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    await cluster.must('up');
+  });
+
   it("what is in the file is made and changed, what is not is left alone, and a queue's nature only with leave", async () => {
     const admin = `phalanx:${secrets()['jobs/admin']}`;
     shell(
       `curl -sf -u ${admin} -X PUT -H 'content-type: application/json' -d '{"durable":true,"arguments":{"x-queue-type":"quorum"}}' http://${vip}:15672/api/queues/%2F/own`,
     );
-    const changed = `queues: { mail: { arguments: { x-max-length: 1000000 } }, old: { type: classic }, new: {} }\nconfig: { channel_max: 500 }`;
-    cluster.write(yaml({ more: changed }));
+    const other = `queues: { mail: { arguments: { x-max-length: 1000000 } }, old: { type: classic }, new: {} }\n${changed}`;
+    cluster.write(yaml({ more: other }));
     const refused = await cluster.run(['up']);
     expect(refused.out).toContain('--allow-data-loss jobs');
     const queuesNow = shell(`curl -sf -u ${admin} http://${vip}:15672/api/queues?columns=name,arguments`);
@@ -195,18 +237,36 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     expect(shell(`curl -sf -u ${admin} http://${vip}:15672/api/policies`)).toBe('[]');
     await cluster.must('up', '--allow-data-loss', 'jobs');
     expect(await steps()).toEqual([]);
-    cluster.write(yaml({ more: `${queues}\nconfig: { channel_max: 500 }` }));
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
     await cluster.must('up', '--allow-data-loss', 'jobs');
   });
 
   it('a new node joins, and queues get members on it', async () => {
     const four = ['data1', 'data2', 'data3', 'data4'];
     const before = pidOf('data1');
-    cluster.write(yaml({ nodes: four, more: `${queues}\nconfig: { channel_max: 500 }` }));
+    cluster.write(yaml({ nodes: four, more: `${queues}\n${changed}` }));
     await cluster.must('up');
     await healthy();
     expect((await row('queue mail')).facts['online']).toBe('4 of 4');
     expect(pidOf('data1')).toBe(before);
+  });
+
+  it('a stream is told, and holds the node that has a replica of it', async () => {
+    const admin = `phalanx:${secrets()['jobs/admin']}`;
+    const stream = (method: string, body = ''): string =>
+      shell(
+        `curl -sf -u ${admin} -X ${method} -H 'content-type: application/json' ${body && `-d '${body}'`} http://${vip}:15672/api/queues/%2F/flow`,
+      );
+    stream('PUT', '{"durable":true,"arguments":{"x-queue-type":"stream","x-initial-cluster-size":4}}');
+    await healthy();
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/data4 stays in the cluster: queue flow \(stream\) has a replica on data4/);
+    stream('DELETE');
+    cluster.write(yaml({ nodes: ['data1', 'data2', 'data3', 'data4'], more: `${queues}\n${changed}` }));
+    await cluster.must('up');
+    await healthy();
   });
 
   it('a node does not leave while a queue is critical, and leaves when none is', async () => {
@@ -221,7 +281,7 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
       `import socket; s = socket.create_server(('${address}', 25672))\nwhile True: s.accept()`,
     ]);
     try {
-      cluster.write(yaml({ more: `${queues}\nconfig: { channel_max: 500 }\nstart: 3s` }));
+      cluster.write(yaml({ more: `${queues}\n${changed}\nstart: 3s` }));
       const { exit, out } = await cluster.run(['up']);
       expect(exit).toBe(1);
       expect(out).toMatch(
@@ -233,7 +293,7 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     } finally {
       squatter.kill('SIGKILL');
     }
-    cluster.write(yaml({ more: `${queues}\nconfig: { channel_max: 500 }` }));
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
     await cluster.must('up');
     await healthy();
     expect((await row('queue mail')).facts['online']).toBe('3 of 3');
@@ -316,6 +376,55 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     await cluster.must('up');
     await healthy();
     expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+  });
+
+  it('begins no second cluster beside its data, when addresses change or hosts are replaced while it is down', async () => {
+    const client = await publishing(url(), 'mail', 'i');
+    const published = await client.stop();
+    await cluster.must('down');
+    cluster.write(yaml({ at: '10.93.3', more: `${queues}\n${changed}` }));
+    const renumbered = await cluster.run(['up']);
+    expect(renumbered.exit).toBe(1);
+    expect(renumbered.out).toMatch(
+      /data1 has that of rabbit-jobs@10\.93\.2\.\d+ .*Give the hosts back the addresses/,
+    );
+    await cluster.must('down');
+    cluster.write(yaml({ nodes: ['data7', 'data8', 'data9'], more: `${queues}\n${changed}` }));
+    const replaced = await cluster.run(['up']);
+    expect(replaced.exit).toBe(1);
+    expect(replaced.out).toMatch(/the data of jobs is on data1, .*where the file no longer has it/);
+    await cluster.must('down');
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    await cluster.must('up');
+    await healthy();
+    expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+  });
+
+  it('moves to all new hosts in one up, with its messages', async () => {
+    const client = await publishing(url(), 'mail', 'j');
+    const published = await client.stop();
+    const nodes = ['data10', 'data11', 'data12'];
+    cluster.write(yaml({ nodes, disk: '400mb', more: `${queues}\n${changed}` }));
+    await cluster.must('up');
+    await healthy();
+    expect((await row('queue mail')).facts['online']).toBe('3 of 3');
+    expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+    expect(await steps()).toEqual([]);
+  });
+
+  it('a node whose disk is full says so itself', async () => {
+    const { cluster: whole, reach } = await openSession(cluster.file);
+    const fill = `${whole.hosts['data11']!.root}/members/fill`;
+    const on = (script: string) => reach.host('data11').run(script, { timeoutMs: 20_000 });
+    await on(`dd if=/dev/zero of=${fill} bs=1M`);
+    try {
+      await until('it is told', async () => (await row('jobs@data11')).why?.includes('disk alarm'), 60_000);
+      expect((await row('jobs@data11')).health).toBe('degraded');
+    } finally {
+      await on(`rm -f ${fill}`);
+    }
+    await healthy();
+    cluster.write(yaml({ more: queues }));
   });
 
   it('killed at any moment of its first start, the next up finishes', async () => {

@@ -72,6 +72,15 @@ export function joinConf(service: RabbitService, cluster: Cluster, host: string)
   });
 }
 
+/** The nodes to find the cluster by that are none of the file's. Numbered after those of `joinConf`. */
+export function peersConf(service: RabbitService, cluster: Cluster, peers: string[]): string {
+  const known = service.hosts.map((host) => nodeOf(service, cluster, host));
+  const further = peers
+    .filter((node) => !known.includes(node))
+    .map((node, i) => [`cluster_formation.classic_config.nodes.${known.length + i + 1}`, node]);
+  return lines(Object.fromEntries(further));
+}
+
 /**
  * What rabbitmq.conf cannot say: quorum queues on up to five nodes, and how often Ra's failure detector (aten) looks, in
  * milliseconds (1000 is its own).

@@ -165,3 +165,17 @@ describe('a password hash', () => {
     expect(matches('', 'a')).toBe(false);
   });
 });
+
+it("further vhosts are made, with the application's own user in each and nobody else", () => {
+  const { service, cluster } = sample(['h1'], { vhosts: ['reports', '/'], users: { reporter: {} } });
+  const made = differences(service, cluster, { ...whole, permissions: [] });
+  expect(made.filter(({ what }) => /vhost|permissions/.test(what)).map(({ what }) => what)).toEqual([
+    'vhost reports',
+    'permissions of jobs',
+    'permissions of jobs in reports',
+    'permissions of reporter',
+  ]);
+  expect(made.find(({ what }) => what === 'permissions of jobs in reports')!.calls[0]!.path).toBe(
+    '/api/permissions/reports/jobs',
+  );
+});

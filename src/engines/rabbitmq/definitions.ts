@@ -77,22 +77,23 @@ export function differences(service: RabbitService, cluster: Cluster, live: Defi
   ];
 }
 
-function vhostChanges({ spec }: RabbitService, live: Definitions): Change[] {
-  if (live.vhosts.some((one) => one.name === spec.vhost)) return [];
-  return [
-    {
-      what: `vhost ${spec.vhost}`,
-      why: 'is missing',
-      calls: [
-        { method: 'PUT', path: path('vhosts', spec.vhost), body: {} },
-        {
-          method: 'PUT',
-          path: path('permissions', spec.vhost, adminUser),
-          body: { configure: '.*', write: '.*', read: '.*' },
-        },
-      ],
-    },
-  ];
+/** Every vhost of the file, once. */
+const vhostsOf = ({ spec }: RabbitService): string[] => [...new Set([spec.vhost, ...spec.vhosts])];
+
+function vhostChanges(service: RabbitService, live: Definitions): Change[] {
+  const missing = vhostsOf(service).filter((vhost) => !live.vhosts.some((one) => one.name === vhost));
+  return missing.map((vhost) => ({
+    what: `vhost ${vhost}`,
+    why: 'is missing',
+    calls: [
+      { method: 'PUT', path: path('vhosts', vhost), body: {} },
+      {
+        method: 'PUT',
+        path: path('permissions', vhost, adminUser),
+        body: { configure: '.*', write: '.*', read: '.*' },
+      },
+    ],
+  }));
 }
 
 interface Wanted {
@@ -100,26 +101,34 @@ interface Wanted {
   secret: string;
   tags: string[];
   permission: { configure: string; write: string; read: string };
+  /** Where it has that. */
+  vhosts: string[];
 }
 
 function wantedUsers(service: RabbitService): Wanted[] {
   const everything = { configure: '.*', write: '.*', read: '.*' };
   return [
-    // The application's own: anything inside its vhost, nothing outside it, no management.
-    { name: appUser(service), secret: 'password', tags: [], permission: everything },
+    // The application's own: anything inside its vhosts, nothing outside them, no management.
+    {
+      name: appUser(service),
+      secret: 'password',
+      tags: [],
+      permission: everything,
+      vhosts: vhostsOf(service),
+    },
     ...Object.entries(service.spec.users).map(([name, { tags, ...permission }]) => ({
       name,
       secret: `user-${name}`,
       tags,
       permission,
+      vhosts: [service.spec.vhost],
     })),
   ];
 }
 
 function userChanges(service: RabbitService, cluster: Cluster, live: Definitions): Change[] {
-  const { vhost } = service.spec;
   const changes: Change[] = [];
-  for (const { name, secret, tags, permission } of wantedUsers(service)) {
+  for (const { name, secret, tags, permission, vhosts } of wantedUsers(service)) {
     const password = cluster.secrets[`${service.name}/${secret}`] ?? '';
     const found = live.users.find((one) => one.name === name);
     const foundTags = typeof found?.tags === 'string' ? found.tags.split(',').filter(Boolean) : found?.tags;
@@ -146,16 +155,21 @@ function userChanges(service: RabbitService, cluster: Cluster, live: Definitions
           },
         ],
       });
-    const rights = live.permissions.find((one) => one.user === name && one.vhost === vhost);
-    const same =
-      rights &&
-      isDeepStrictEqual({ configure: rights.configure, write: rights.write, read: rights.read }, permission);
-    if (!same)
-      changes.push({
-        what: `permissions of ${name}`,
-        why: rights ? 'differ' : 'are missing',
-        calls: [{ method: 'PUT', path: path('permissions', vhost, name), body: permission }],
-      });
+    for (const vhost of vhosts) {
+      const rights = live.permissions.find((one) => one.user === name && one.vhost === vhost);
+      const same =
+        rights &&
+        isDeepStrictEqual(
+          { configure: rights.configure, write: rights.write, read: rights.read },
+          permission,
+        );
+      if (!same)
+        changes.push({
+          what: `permissions of ${name}${vhost === service.spec.vhost ? '' : ` in ${vhost}`}`,
+          why: rights ? 'differ' : 'are missing',
+          calls: [{ method: 'PUT', path: path('permissions', vhost, name), body: permission }],
+        });
+    }
   }
   if (live.users.some((one) => one.name === 'guest'))
     changes.push({

@@ -25,7 +25,7 @@ export interface QueueView {
   exclusive?: boolean;
   arguments: Record<string, unknown>;
   messages?: number | null;
-  /** Quorum: nodes. */
+  /** Quorum queues and streams: nodes. */
   leader?: string;
   members?: string[];
   online?: string[];
@@ -50,8 +50,16 @@ export interface HostLive {
   blank?: boolean;
   /** It was let in, and is on its way to be a member. */
   admitted?: boolean;
+  /** Nodes of the service under other addresses that have data there: the host had another address. */
+  others?: string[];
+  /** Known not to serve: its process is not there or waits to be admitted, or it says that it starts or pauses. */
+  idle?: boolean;
+  /** Where its process listens for other nodes, while there is one. */
+  port?: number;
   /** The nodes it knows, itself among them; absent when it does not answer. */
   nodes?: NodeView[];
+  /** Nodes that it is connected to now. */
+  connected?: string[];
   /** Why it does not answer. */
   why?: string;
 }

@@ -1,10 +1,13 @@
-import type { Cluster } from '../../file/cluster.ts';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
-import { quote } from '../../hosts/shell.ts';
+import { diskImage } from '../../hosts/lab/disk.ts';
+import { LabHost } from '../../hosts/lab/lab-host.ts';
 import { type HostLive, type NodeView, type QueueView, type RabbitLive, running } from './live.ts';
-import { entryOf, memberName, nodeOf, type RabbitService } from './names.ts';
-import { type Snapshot, snapshotScript, whySilent } from './snapshot.ts';
-import { admittedFile, blankTest, databaseFolder } from './start.ts';
+import { memberName, nodeOf, type RabbitService } from './names.ts';
+import { type Place, parsePlace, placeScript } from './place.ts';
+import type { Snapshot } from './snapshot.ts';
 
 /** A host answers in 30 to 150 ms, or not at all. */
 const patienceMs = 6_000;
@@ -22,14 +25,9 @@ export async function observeRabbit(
   const places = await placesOf(service, cluster, reach);
   const snapshots = Object.values(places).flatMap(({ snapshot }) => snapshot ?? []);
   const hosts: Record<string, HostLive> = Object.fromEntries(
-    Object.entries(places).map(([host, { blank, admitted, snapshot, why }]) => [
-      host,
-      {
-        ...(blank === undefined ? {} : { blank }),
-        ...(admitted ? { admitted } : {}),
-        ...(snapshot ? { nodes: nodesOf(snapshot, snapshots) } : { why: why ?? 'the host does not answer' }),
-      },
-    ]),
+    Object.entries(places)
+      .filter(([host, { present }]) => service.hosts.includes(host) || present)
+      .map(([host, place]) => [host, hostLive(place, snapshots)]),
   );
   const from = bestView(service, cluster, hosts);
   if (from === undefined) return { hosts };
@@ -80,58 +78,54 @@ function counted(queue: QueueView, snapshots: Snapshot[]): QueueView {
   return typeof same?.messages === 'number' ? { ...rest, messages: same.messages } : rest;
 }
 
-interface Place {
-  blank?: boolean;
-  admitted?: boolean;
-  snapshot?: Snapshot;
-  why?: string;
+function hostLive({ present: _, snapshot, why, ...place }: Place, snapshots: Snapshot[]): HostLive {
+  if (!snapshot) return { ...place, why: why ?? 'the host does not answer' };
+  return { ...place, nodes: nodesOf(snapshot, snapshots), connected: snapshot.connected };
 }
 
-/** By host, whether its node has data, and what it sees: hosts of the service, and every other that has a folder of it. */
+/**
+ * By host, whether its node has data, and what it sees: hosts of the service, every other that has a folder of it, and those that
+ * cannot be asked whether they have one.
+ */
 export async function placesOf(
   service: RabbitService,
   cluster: Cluster,
   reach: Reach,
 ): Promise<Record<string, Place>> {
-  const all = [...Object.keys(cluster.hosts), ...Object.keys(cluster.former ?? {})];
+  const all = Object.values({ ...cluster.former, ...cluster.hosts });
   const asked = await Promise.all(
-    all.map(async (host) => [host, await placeOn(service, cluster, host, reach)] as const),
+    all.map(async (entry) => [entry.name, await placeOn(service, cluster, entry, reach)] as const),
   );
   return Object.fromEntries(
-    asked
-      .filter(([host, { present }]) => service.hosts.includes(host) || present)
-      .map(([host, { present: _, ...place }]) => [host, place]),
+    asked.filter(([host, { present }]) => service.hosts.includes(host) || present !== false),
   );
 }
 
 async function placeOn(
   service: RabbitService,
   cluster: Cluster,
-  host: string,
+  entry: HostEntry,
   reach: Reach,
-): Promise<Place & { present?: boolean }> {
-  const entry = entryOf(cluster, host);
-  const folder = `${entry.root}/members/${memberName(service, host)}`;
-  const script = `database=${quote(`${folder}/${databaseFolder(service.name, entry.address)}`)}
-present=false blank=false admitted=false
-[ ! -d ${quote(folder)} ] || present=true
-if ${blankTest}; then blank=true; fi
-if [ -e ${quote(`${folder}/${admittedFile}`)} ]; then admitted=true; fi
-printf '{"present":%s,"blank":%s,"admitted":%s}\\n' "$present" "$blank" "$admitted"
-${snapshotScript(service, cluster, host)}`;
+): Promise<Place> {
+  const host = reach.host(entry.name);
   try {
-    const { lines, text } = await reach.host(host).run(script, { timeoutMs: patienceMs });
-    const found = lines.find((line) => 'present' in line) as {
-      present: boolean;
-      blank: boolean;
-      admitted: boolean;
-    };
-    const snapshot = lines.find((line) => 'me' in line) as unknown as Snapshot | undefined;
-    return { ...found, ...(snapshot ? { snapshot } : { why: whySilent(text) }) };
+    return parsePlace(await host.run(placeScript(service, cluster, entry.name), { timeoutMs: patienceMs }));
   } catch (error) {
-    if (error instanceof HostUnreachable) return { why: error.message };
-    throw error;
+    if (!(error instanceof HostUnreachable)) throw error;
+    const off = host instanceof LabHost && host.init() === undefined;
+    return {
+      why: error.message,
+      ...(off && !service.hosts.includes(entry.name) ? leftOff(service, entry) : {}),
+    };
   }
+}
+
+/** What a lab host that is off has of the service: its files lie on this machine, unless it has a disk of its own. */
+function leftOff(service: RabbitService, { name, root }: HostEntry): Place {
+  if (existsSync(diskImage(root))) return {};
+  const mnesia = join(root, 'members', memberName(service, name), 'data/mnesia');
+  if (!existsSync(mnesia)) return { present: false };
+  return { present: true, idle: true, blank: readdirSync(mnesia).length === 0 };
 }
 
 /**

@@ -1,17 +1,20 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from '../../file/cluster.ts';
-import type { Reach } from '../../hosts/host.ts';
+import { HostUnreachable, type Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
 import { asOwner } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
-import { ApiRefused, apiOf } from './api.ts';
+import { admission, leftBehindText } from './admission.ts';
+import { apiOf } from './api.ts';
+import { peersConf } from './configuration.ts';
 import { type Change, differences } from './definitions.ts';
 import { atom, binary, evaluate } from './erlang.ts';
+import { againstBlindly, servingAs } from './gate.ts';
 import { type RabbitLive, running, type View } from './live.ts';
-import { entryOf, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
+import { entryOf, hostOfNode, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
 import { observeRabbit, placesOf } from './observe.ts';
 import { againstLeaving, againstStopping, lacking, queueText } from './queues.ts';
-import { admittedFile } from './start.ts';
+import { admittedFile, peersFile } from './start.ts';
 
 interface Context {
   service: RabbitService;
@@ -39,6 +42,7 @@ export async function performRabbit(
     return define(context, (change) => !change.destroys);
   }
   if (action.name === 'spread') return spread(context, timeoutMs);
+  if (action.name === 'hold') throw new StepHeld(String(args['why']));
   if (action.name === 'gate') return gate(context, String(args['host']), timeoutMs);
   if (action.name === 'rejoin') return rejoin(context, String(args['host']), timeoutMs);
   if (action.name === 'release') return release(context, String(args['node']), timeoutMs);
@@ -94,38 +98,50 @@ async function viewNow(context: Context, timeoutMs = 60_000): Promise<View> {
  */
 async function admit(context: Context, hosts: string[], timeoutMs: number): Promise<void> {
   const { service, cluster, reach, say } = context;
-  const places = await placesOf(service, cluster, reach);
-  const blank = hosts.filter((host) => places[host]?.blank === true && !places[host].admitted);
-  if (blank.length === 0) return;
-  // One that was let in before, and has no data yet, is part of it too: perhaps it is the one that begins it.
-  const full = Object.keys(places).filter((host) => places[host]!.blank === false || places[host]!.admitted);
-  const unknown = Object.keys(places).filter((host) => places[host]!.blank === undefined);
-  if (full.length > 0) {
-    say(`waiting for the nodes that have data: ${full.join(', ')}`);
-    const view = await viewNow(context, timeoutMs);
-    for (const host of blank) {
-      const node = nodeOf(service, cluster, host);
-      if (view.nodes.some((one) => one.name === node)) await forgetThrough(context, view, node);
-      await mark(context, host, 'join');
-    }
+  const found = admission(service, cluster, await placesOf(service, cluster, reach), hosts);
+  if (found === undefined) return;
+  if (found.how === 'refuse') throw new StepFailed(found.why);
+  if (found.how === 'begin') {
+    say(`a new cluster begins on ${found.seed}`);
+    await mark(context, found.seed, 'seed', []);
+    await Promise.all(found.join.map((host) => mark(context, host, 'join', [])));
     return;
   }
-  if (unknown.length > 0)
-    throw new StepFailed(
-      `${unknown.join(', ')} cannot be asked whether the cluster's data is there, and no other host has any: bring ${unknown.length === 1 ? 'it' : 'them'} back and run up again`,
-    );
-  const seed = service.hosts.find((host) => blank.includes(host) && !service.spec.ram.includes(host));
-  if (!seed) throw new StepFailed('no disk node is there to begin the cluster');
-  say(`a new cluster begins on ${seed}`);
-  await mark(context, seed, 'seed');
-  await Promise.all(blank.filter((host) => host !== seed).map((host) => mark(context, host, 'join')));
+  say(`waiting for the nodes that have data: ${found.full.join(', ')}`);
+  const behind = leftBehindText(service, cluster, found.full);
+  const view = await until(
+    context,
+    timeoutMs,
+    (live) => {
+      if (live.view) return live.view;
+      if (behind !== undefined && found.full.every((host) => live.hosts[host]?.idle))
+        throw new StepFailed(behind);
+      return silent(live);
+    },
+    (why) => new StepFailed(behind ?? `${why}. See phalanx logs ${service.name}`),
+  );
+  for (const host of found.hosts) {
+    const node = nodeOf(service, cluster, host);
+    if (view.nodes.some((one) => one.name === node)) await forgetThrough(context, view, node);
+    await mark(context, host, 'join', running(view.nodes));
+  }
 }
 
-async function mark({ service, cluster, reach }: Context, host: string, how: 'seed' | 'join'): Promise<void> {
+/** Lets the node on, which finds the cluster by these nodes besides the file's. */
+async function mark(
+  { service, cluster, reach }: Context,
+  host: string,
+  how: 'seed' | 'join',
+  peers: string[],
+): Promise<void> {
   const { root } = entryOf(cluster, host);
   const name = memberName(service, host);
-  const file = `${root}/members/${name}/${admittedFile}`;
-  const script = `umask 077; mkdir -p "$(dirname ${quote(file)})" && printf ${how} >${quote(`${file}.new`)} && mv ${quote(`${file}.new`)} ${quote(file)}`;
+  const folder = `${root}/members/${name}`;
+  const write = (path: string, text: string): string => {
+    const file = quote(`${folder}/${path}`);
+    return `printf %s ${quote(text)} >${file}.new && mv ${file}.new ${file}`;
+  };
+  const script = `umask 077; mkdir -p "$(dirname ${quote(`${folder}/${admittedFile}`)})" && ${write(peersFile, peersConf(service, cluster, peers))} && ${write(admittedFile, how)}`;
   const { exit, stderr } = await reach.host(host).run(asOwner({ name }, root, script), { timeoutMs: 5_000 });
   if (exit !== 0) throw new StepFailed(`${host}: ${stderr.trim()}`);
 }
@@ -194,39 +210,53 @@ async function spread(context: Context, timeoutMs: number): Promise<void> {
 
 /** Opens when the node may stop without any queue losing its majority or its last copy. */
 async function gate(context: Context, host: string, timeoutMs: number): Promise<void> {
-  const { service, cluster, reach } = context;
-  const node = nodeOf(service, cluster, host);
+  const { service, cluster } = context;
   await until<true>(
     context,
     timeoutMs,
     async (live) => {
-      // Nothing serves: a restart can only mend.
-      if (!live.view) return Object.values(live.hosts).some((one) => one.nodes) ? silent(live) : true;
-      if (!running(live.view.nodes).includes(node)) return true;
-      const critical = await criticalAt(context, host);
+      if (!live.view) {
+        const reasons = againstBlindly(live);
+        return reasons.length === 0
+          ? true
+          : `no node can say whether it may, and not all are known to serve nothing: ${reasons.join('; ')}. Bring them back, or all down with phalanx down`;
+      }
+      const node = servingAs(service, cluster, live, host);
+      if (node === undefined) return true;
+      const critical = await criticalAt(context, live.view, host);
       if (typeof critical === 'string') return critical;
       const reasons = againstStopping(service, cluster, live.view, node, critical);
       return reasons.length === 0 ? true : reasons.join('; ');
     },
     (why) => new StepHeld(`${memberName(service, host)} is not restarted: ${why}`),
   );
+}
 
-  /** The queues that RabbitMQ's own check names, or why it cannot be asked. */
-  async function criticalAt(
-    at: Context,
-    on: string,
-  ): Promise<{ name: string; virtual_host: string }[] | string> {
-    try {
-      await apiOf(at.service, at.cluster, on, reach, 5_000).call(
-        'GET',
-        '/api/health/checks/node-is-quorum-critical',
-      );
-      return [];
-    } catch (error) {
-      if (error instanceof ApiRefused && error.status === 503)
-        return (error.body as { queues?: { name: string; virtual_host: string }[] }).queues ?? [];
-      return `${on}: ${(error as Error).message}`;
-    }
+/**
+ * The quorum queues that would stop without this host's node, as RabbitMQ's own health check node-is-quorum-critical finds them, or why it cannot
+ * be asked. Not through the management API, which is where the running configuration has it and not the file.
+ */
+async function criticalAt(
+  context: Context,
+  view: View,
+  host: string,
+): Promise<{ name: string; virtual_host: string }[] | string> {
+  // As the check has it: alone a node is always the majority.
+  if (view.nodes.length < 2) return [];
+  try {
+    const answer = await evaluate(
+      `binary_to_list(base64:encode(rabbit_json:encode([#{name => Name, virtual_host => VHost} ||
+        Q <- lists:sublist(rabbit_quorum_queue:list_with_minimum_quorum(), 50), {resource, VHost, queue, Name} <- [amqqueue:get_name(Q)]])))`,
+      { ...context, host },
+      5_000,
+    );
+    // As Erlang prints it: in quotes.
+    const text = Buffer.from(answer.replaceAll('"', ''), 'base64').toString('utf8');
+    return JSON.parse(text) as { name: string; virtual_host: string }[];
+  } catch (error) {
+    if (!(error instanceof StepFailed || error instanceof HostUnreachable || error instanceof SyntaxError))
+      throw error;
+    return `${host} cannot say which queues need it: ${error.message}`;
   }
 }
 
@@ -283,7 +313,9 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
       if (!live.view) return silent(live);
       const against = againstLeaving(service, cluster, live.view, node);
       if (against.length > 0) return against.join('; ');
-      const queues = live.view.queues.filter((queue) => queue.members?.includes(node));
+      const queues = live.view.queues.filter(
+        (queue) => queue.type === 'quorum' && queue.members?.includes(node),
+      );
       if (queues.length === 0) return true;
       // One after the other, looked at anew after each: a member that just left may have made another queue critical.
       const [queue] = queues;
@@ -299,13 +331,11 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
   );
 }
 
-/** A running node of the file that is not this one. */
+/** The host of a running node that is not this one: of the file where one is, else of those that leave. */
 function other({ service, cluster }: Context, view: View, node: string): string {
-  const up = new Set(running(view.nodes));
-  const found = service.hosts.find((host) => {
-    const name = nodeOf(service, cluster, host);
-    return name !== node && up.has(name);
-  });
+  const up = running(view.nodes).filter((name) => name !== node);
+  const hosts = up.flatMap((name) => hostOfNode(cluster, name) ?? []);
+  const found = service.hosts.find((host) => hosts.includes(host)) ?? hosts[0];
   if (!found) throw new StepFailed(`no other node of ${service.name} runs: start one first`);
   return found;
 }

@@ -168,6 +168,64 @@ describe('a plan', () => {
     );
   });
 
+  it('a side of a split is restarted only with leave where it may have taken messages, also for another reason', () => {
+    const live = liveOf(view(three, [], ['h2'], defined), full);
+    live.hosts['h2']!.nodes = view(three, [], ['h1', 'h3']).nodes;
+    for (const partitions of ['ignore', 'autoheal']) {
+      const steps = planned(live, { h2: 'restart' }, { spec: { partitions } });
+      expect(find(steps, 'restart jobs@h2').destroys).toBe('jobs');
+      // Not done without leave, and so is nothing that leads to it.
+      expect(ids(steps)).not.toContain('drain jobs@h2');
+    }
+    expect(find(planned(live, { h2: 'restart' }), 'restart jobs@h2').destroys).toBeUndefined();
+  });
+
+  it('autoheal is left to itself while the sides do not reach each other', () => {
+    const live = liveOf(view(three, [], ['h2'], defined), full);
+    live.hosts['h2']!.nodes = view(three, [], ['h1', 'h3']).nodes;
+    live.hosts['h2']!.connected = [];
+    expect(planned(live, {}, { spec: { partitions: 'autoheal' } })).toEqual([]);
+    live.hosts['h2']!.connected = [node('h1')];
+    const steps = planned(live, {}, { spec: { partitions: 'autoheal' } });
+    expect(find(steps, 'restart jobs@h2').destroys).toBe('jobs');
+  });
+
+  it('queues get the members that they lack before any node is restarted', () => {
+    const live = liveOf(view(three, [quorum('mail', three, ['h1', 'h3'])], ['h2'], defined), {
+      ...full,
+      h2: true,
+    });
+    live.hosts['h2']!.idle = true;
+    for (const h2 of ['start', 'restart'] as const) {
+      const steps = planned(live, { h1: 'restart', h2, h3: 'restart' });
+      expect(find(steps, 'spread jobs').after).toContain('ready jobs@h2');
+      expect(find(steps, 'write jobs@h1').after).toContain('spread jobs');
+      expect(find(steps, 'admit jobs').after).toContain(`${h2} jobs@h2`);
+      expect(behind(steps, 'restart jobs@h3', 'restart jobs@h1')).toBe(true);
+    }
+  });
+
+  it('a changed port or address is refused while there is something to lose, and nothing else is done, nor does a node leave', () => {
+    const moved = whole();
+    moved.hosts['h2']!.port = 25673;
+    const renamed: RabbitLive = { hosts: { h1: { blank: true, others: ['rabbit-jobs@10.9.9.9'] }, h2: {} } };
+    for (const [live, why] of [
+      [moved, /jobs@h2 runs with port 5673, and the file says 5672.*phalanx down/],
+      [renamed, /h1 has that of rabbit-jobs@10\.9\.9\.9/],
+    ] as const) {
+      const steps = planned(live, { h1: 'restart' }, { leaving: ['h4'] });
+      expect(ids(steps)).toEqual(['hold jobs', 'stop jobs@h4', 'remove jobs@h4']);
+      expect(steps[0]!.why).toMatch(why);
+      expect(steps.slice(1).every((step) => step.needs.includes('hold jobs'))).toBe(true);
+    }
+  });
+
+  it('a node of another type than the file says is never passed over in silence', () => {
+    const steps = planned(whole(), {}, { spec: { ram: ['h3'] } });
+    expect(ids(steps)).toEqual(['hold jobs@h3']);
+    expect(steps[0]!.why).toMatch('it is a disk node, and by `ram` a RAM node');
+  });
+
   it('a node leaves after its queues, and is forgotten before its files go', () => {
     const four = [...three, 'h4'];
     const live = liveOf(view(four, [quorum('mail', four)], [], defined), { ...full, h4: false });

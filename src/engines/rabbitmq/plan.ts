@@ -3,14 +3,23 @@ import { quote } from '../../hosts/shell.ts';
 import { asOwner, restartFragment, startFragment, stopFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, EngineAction, Member, Step } from '../engine.ts';
 import { rolling } from '../rolling.ts';
+import { renamedText } from './admission.ts';
 import { differences } from './definitions.ts';
-import type { RabbitLive, View } from './live.ts';
-import { entryOf, hostOfNode, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
+import { type RabbitLive, running, type View } from './live.ts';
+import {
+  distributionPort,
+  entryOf,
+  hostOfNode,
+  memberName,
+  nodeOf,
+  nodeText,
+  type RabbitService,
+} from './names.ts';
 import { againstLeaving, lacking, queueText } from './queues.ts';
 
 /**
- * Bring nodes up, admit those without data, restart one at a time where a majority stays, make the definitions so, give
- * quorum queues their members, and let nodes go that the file no longer has. Starts from what the cluster says of itself: nothing
+ * Bring nodes up, admit those without data, give quorum queues their members, restart one at a time where a majority stays, make the
+ * definitions so, and let nodes go that the file no longer has. Starts from what the cluster says of itself: nothing
  * here depends on who leads what. Pure.
  */
 export function planRabbit(
@@ -20,44 +29,112 @@ export function planRabbit(
   base: BasePlan,
 ): Step[] {
   const plan = new Planner(service);
+  const obstacle = live && obstacleTo(service, cluster, live);
+  if (obstacle) {
+    const hold = plan.hold(service.name, obstacle);
+    const leaving = [...base.leaving.values()].flat();
+    return [hold, ...leaving.map((step) => ({ ...step, needs: [...step.needs, hold.id] }))];
+  }
   const view = live?.view;
   const strays = straysOf(service, cluster, live);
-  const turns = rolling({
-    ...withStrays(service, cluster, withSplit(service, cluster, base, live), strays, live),
-    around: (member) => {
-      const { before, after } = base.around(member);
-      return { before: [plan.gate(member), ...before], after: [plan.rejoin(member), ...after] };
-    },
-  });
+  const work = withStrays(service, cluster, withSplit(service, cluster, base, live), strays, live);
+  const { fresh, turns } = inTurn(plan, service, work, live);
 
-  const admit = plan.admit(service, live, base, strays, turns);
+  const admit = plan.admit(service, live, base, strays, fresh);
   // A node that runs already, and waits to be admitted or is being let in, is waited for as well.
   const entering = service.hosts.filter((host) => live?.hosts[host]?.admitted && !live.hosts[host].nodes);
   for (const host of new Set([...(admit?.hosts ?? []), ...entering])) {
     const member = base.members.find((one) => one.host === host)!;
-    if (!turns.some((step) => step.id === `ready ${member.name}`)) turns.push(readyStep(member, cluster, []));
+    if (![...fresh, ...turns].some((step) => step.id === `ready ${member.name}`))
+      fresh.push(readyStep(member, cluster, []));
   }
   const waits = (step: Step): boolean =>
     step.verb === 'ready' && admit?.hosts.has(step.target.split('@')[1]!) === true;
-  const first = turns.findIndex(waits);
-  const steps = turns.map((step) =>
-    waits(step) ? { ...step, needs: [...step.needs, admit!.step.id] } : step,
-  );
+  const admitted = (some: Step[]): Step[] =>
+    some.map((step) => (waits(step) ? { ...step, needs: [...step.needs, admit!.step.id] } : step));
+  const steps = admitted(fresh);
+  const first = fresh.findIndex(waits);
   if (admit) steps.splice(first < 0 ? steps.length : first, 0, admit.step);
+
+  // Before any node is restarted: a queue that is to have three members and has two stops with each of them.
+  const forgotten = [...(admit?.hosts ?? [])].map((host) => nodeOf(service, cluster, host));
+  const spread = view ? plan.spread(service, cluster, without(view, forgotten)) : undefined;
+  if (spread) steps.push({ ...spread, after: steps.map((step) => step.id) });
+  const [begin, ...rest] = admitted(turns);
+  if (begin) steps.push({ ...begin, after: steps.map((step) => step.id) }, ...rest);
   const upIds = steps.map((step) => step.id);
 
   const defined = plan.define(service, cluster, view);
   // One after the other: what is made anew takes bindings with it, which are then made again.
   for (const [i, step] of defined.entries())
     steps.push({ ...step, after: [...upIds, ...defined.slice(0, i).map((earlier) => earlier.id)] });
-  const forgotten = [...(admit?.hosts ?? [])].map((host) => nodeOf(service, cluster, host));
-  const spread = view ? plan.spread(service, cluster, without(view, forgotten)) : undefined;
-  const grownIds = [...upIds, ...defined.map((step) => step.id)];
-  if (spread) steps.push({ ...spread, after: grownIds });
-  steps.push(
-    ...leavingSteps(plan, service, cluster, view, base, [...grownIds, ...(spread ? [spread.id] : [])]),
-  );
+  const grownIds = steps.map((step) => step.id);
+  for (const [name, why] of retyped(service, cluster, view, forgotten)) steps.push(plan.hold(name, why));
+  steps.push(...leavingSteps(plan, service, cluster, view, base, grownIds));
   return steps;
+}
+
+/** Why nothing of the service may be touched as the file is, and what to do; undefined: nothing is in the way. */
+function obstacleTo(service: RabbitService, cluster: Cluster, live: RabbitLive): string | undefined {
+  const renamed = renamedText(service, cluster, live.hosts);
+  if (renamed) return renamed;
+  const wanted = distributionPort(service.spec);
+  const other = Object.entries(live.hosts).filter(([, { port }]) => port !== undefined && port !== wanted);
+  if (other.length === 0) return undefined;
+  const ports = [...new Set(other.map(([, { port }]) => port! - distributionPort({ port: 0 })))].join(', ');
+  return `${other.map(([host]) => memberName(service, host)).join(', ')} ${other.length === 1 ? 'runs' : 'run'} with port ${ports}, and the file says ${service.spec.port}: nodes find each other by that port, so one that had another would be alone. Change it while none runs: phalanx down, then phalanx up; or put ${ports} back`;
+}
+
+/** Nodes whose type the file has changed, and what to do. RabbitMQ changes it by emptying the node, and an empty log must not vote in a queue. */
+function retyped(
+  service: RabbitService,
+  cluster: Cluster,
+  view: View | undefined,
+  forgotten: string[],
+): [string, string][] {
+  return service.hosts.flatMap((host): [string, string][] => {
+    const node = nodeOf(service, cluster, host);
+    const found = view?.nodes.find(({ name }) => name === node);
+    const type = service.spec.ram.includes(host) ? 'ram' : 'disc';
+    if (!found || found.type === type || forgotten.includes(node)) return [];
+    const text = { ram: 'RAM', disc: 'disk' };
+    return [
+      [
+        memberName(service, host),
+        `it is a ${text[found.type]} node, and by \`ram\` a ${text[type]} node, which it becomes only when it joins: take ${host} out of the service's \`hosts\`, phalanx up, put it back, phalanx up; or put \`ram\` back`,
+      ],
+    ];
+  });
+}
+
+/** Steps that serve nobody yet or no more, side by side; then those that restart what serves, one node after the other. */
+function inTurn(
+  plan: Planner,
+  service: RabbitService,
+  work: BasePlan,
+  live: RabbitLive | undefined,
+): { fresh: Step[]; turns: Step[] } {
+  const own = (member: Member): Step[] => work.byMember.get(member.name) ?? [];
+  // Without data and not let in: nobody is served by it, and queues are to have it back before another is restarted.
+  const waits = ({ host }: Member): boolean =>
+    live?.hosts[host]?.blank === true && live.hosts[host].idle === true;
+  const restarts = (member: Member): boolean =>
+    !waits(member) && own(member).some((step) => step.verb === 'restart');
+  const fresh = work.members.filter((member) => !restarts(member)).flatMap(own);
+  const turns = rolling({
+    ...work,
+    byMember: new Map(work.members.filter(restarts).map((member) => [member.name, own(member)])),
+    around: (member) => {
+      const { before, after } = work.around(member);
+      // A side of a split that only a person may end is not drained for that in vain; nobody counts it, so nothing gates it.
+      const split = own(member).some((step) => step.verb === 'restart' && step.destroys === service.name);
+      return {
+        before: split ? [] : [plan.gate(member), ...before],
+        after: [plan.rejoin(member), ...after],
+      };
+    },
+  });
+  return { fresh, turns };
 }
 
 /** Makes the engine's own steps. */
@@ -79,6 +156,11 @@ class Planner {
       do: { kind: 'engine', service: this.#service, action },
       ...more,
     };
+  }
+
+  /** Says what has to be changed by hand, each time, until it is. */
+  hold(target: string, why: string): Step {
+    return this.step('hold', target, why, { name: 'hold', args: { why } });
   }
 
   gate(member: Member): Step {
@@ -103,7 +185,7 @@ class Planner {
     live: RabbitLive | undefined,
     base: BasePlan,
     strays: string[],
-    turns: Step[],
+    fresh: Step[],
   ): { step: Step; hosts: Set<string> } | undefined {
     const hosts = service.hosts.filter((host) => {
       const blank = live?.hosts[host]?.blank;
@@ -115,11 +197,12 @@ class Planner {
     const why = live?.view
       ? `${hosts.join(', ')} without data: forgotten where known before, then joined`
       : `${hosts.join(', ')} may have no data: a new cluster if none has, else joined to those that do`;
-    // A restart begins by what was admitted before; everything else is first written.
-    const before = turns
+    // One that is restarted in its turn begins by what was admitted before; everything else is first written.
+    const before = fresh
       .filter(
         (step) =>
-          ['write', 'start', 'set aside'].includes(step.verb) && hosts.some((host) => step.host === host),
+          ['write', 'start', 'restart', 'set aside'].includes(step.verb) &&
+          hosts.some((host) => step.host === host),
       )
       .map((step) => step.id);
     const action = { name: 'admit', args: { hosts, timeoutMs: 90_000 } };
@@ -192,7 +275,7 @@ function straysOf(service: RabbitService, cluster: Cluster, live: RabbitLive | u
 /**
  * A node that runs in its own eyes and not in those of the majority was split off, and RabbitMQ has not made up: pause_minority
  * overlooks a split whose nodes are back at once (a frozen machine that goes on), `ignore` leaves it to us. Restarted, it takes
- * what the majority has; with `ignore` it may have taken messages of its own in between.
+ * what the majority has; but for pause_minority it may have taken messages of its own in between, also where it is to be restarted anyway.
  */
 function withSplit(
   service: RabbitService,
@@ -201,27 +284,43 @@ function withSplit(
   live: RabbitLive | undefined,
 ): BasePlan {
   const byMember = new Map(base.byMember);
+  const { partitions } = service.spec;
+  const leave = partitions === 'pause_minority' ? {} : { destroys: service.name };
   for (const member of base.members) {
     const node = nodeOf(service, cluster, member.host);
     const seen = live?.view?.nodes.find((one) => one.name === node);
-    const answers = live?.hosts[member.host]?.nodes !== undefined;
-    if (!answers || seen?.running !== false || (byMember.get(member.name) ?? []).length > 0) continue;
+    const place = live?.hosts[member.host];
+    if (place?.nodes === undefined || seen?.running !== false) continue;
+    const own = byMember.get(member.name) ?? [];
+    const planned = own.find((step) => step.verb === 'restart');
+    const why = 'it was split from the others, who still count it as down: started again it joins them';
+    if (planned) {
+      const restart = { ...planned, why: `${planned.why}; ${why}`, ...leave };
+      byMember.set(
+        member.name,
+        own.map((step) => (step === planned ? restart : step)),
+      );
+      continue;
+    }
+    // RabbitMQ chooses a side and restarts the other by itself once they reach each other, and not before.
+    const reached = running(live!.view!.nodes).some((one) => place.connected?.includes(one));
+    if (partitions === 'autoheal' && !reached) continue;
     const restart: Step = {
       id: `restart ${member.name}`,
       verb: 'restart',
       target: member.name,
       host: member.host,
       service: service.name,
-      why: 'it was split from the others, who still count it as down: started again it joins them',
-      needs: [],
-      ...(service.spec.partitions === 'ignore' ? { destroys: service.name } : {}),
+      why,
+      needs: own.map((step) => step.id),
+      ...leave,
       do: {
         kind: 'script',
         script: restartFragment(member, entryOf(cluster, member.host).root),
         timeoutMs: member.stop.timeoutMs + 30_000,
       },
     };
-    byMember.set(member.name, [restart, readyStep(member, cluster, [restart.id])]);
+    byMember.set(member.name, [...own, restart, readyStep(member, cluster, [restart.id])]);
   }
   return { ...base, byMember };
 }

@@ -54,9 +54,14 @@ describe('against stopping a node', () => {
     ]);
   });
   it('a queue of two members stops with either: it never holds a restart for ever', () => {
+    const pair = quorum('mail', ['h1', 'h2']);
+    pair.arguments['x-quorum-initial-group-size'] = 2;
+    expect(against(view(three, [pair]), [{ name: 'mail', virtual_host: '/' }])).toEqual([]);
+  });
+  it('a queue that has two members for now, and is to have three, is not stopped with either', () => {
     expect(
       against(view(three, [quorum('mail', ['h1', 'h2'])]), [{ name: 'mail', virtual_host: '/' }]),
-    ).toEqual([]);
+    ).toEqual(['queue mail would lose its majority: 2 of 2 members online']);
   });
   it('a mirrored queue whose mirrors are behind', () => {
     const behind = classic('old', 'h1', ['h2'], { synchronised_slave_nodes: [] });
@@ -88,6 +93,15 @@ describe('against leaving', () => {
   it('the only member goes when another node can take its place, and not before', () => {
     expect(against(view(four, [quorum('mail', ['h4'])]))).toEqual([]);
     expect(against(view(['h4'], [quorum('mail', ['h4'])]))).toContain('queue mail has its only member on h4');
+  });
+  it('a stream has a replica there, and of a type that nobody knows nobody knows where it is', () => {
+    const { leader: _, online: __, ...stream } = { ...quorum('log', ['h1', 'h4']), type: 'stream' };
+    expect(against(view(four, [stream]))[0]).toMatch('queue log (stream) has a replica on h4');
+    expect(against(view(four, [{ ...stream, members: [node('h1'), node('h2')] }]))).toEqual([]);
+    const { members: ___, ...strange } = stream;
+    expect(against(view(four, [{ ...strange, type: 'rabbit_mqtt' }]))[0]).toMatch(
+      'queue log (rabbit_mqtt) may be on h4',
+    );
   });
   it('the last disk node', () => {
     expect(against(view(four, [], three))).toEqual(['h4 is the last disk node that runs']);

@@ -46,8 +46,8 @@ export function lacking(service: RabbitService, cluster: Cluster, view: View): A
 
 /**
  * What stands against stopping this node for a moment, a sentence each. `critical` are the queues that RabbitMQ itself names at
- * that node (health check node-is-quorum-critical). Queues with two members or one stop with any of their nodes: a gate for them
- * would never open.
+ * that node (health check node-is-quorum-critical). Queues that are to have two members or one stop with any of their nodes: a gate for them
+ * would never open. One that has fewer than it is to have gets them first.
  */
 export function againstStopping(
   service: RabbitService,
@@ -66,7 +66,7 @@ export function againstStopping(
   }
   for (const { name, virtual_host: vhost } of critical) {
     const queue = view.queues.find((one) => one.name === name && one.vhost === vhost);
-    if (queue && (queue.members?.length ?? 0) < 3) continue;
+    if (queue && wantedSize(service, queue) < 3) continue;
     const online = queue
       ? `: ${queue.online?.length ?? 0} of ${queue.members?.length ?? 0} members online`
       : '';
@@ -102,6 +102,11 @@ export function againstLeaving(service: RabbitService, cluster: Cluster, view: V
           `${text} is critical: without ${leaves} ${online.length} of ${left.length} members would be online`,
         );
     }
+    // Whatever it is, it is nothing that we know how to move; nor, where it does not say, where it is.
+    if (queue.type !== 'quorum' && queue.type !== 'classic' && (queue.members?.includes(node) ?? true))
+      reasons.push(
+        `${text} (${queue.type}) ${queue.members ? `has a replica on ${leaves}` : `may be on ${leaves}`}, and Phalanx moves none of its kind: take it off there by its own tool (rabbitmq-streams delete_replica), or delete it, first`,
+      );
     if (queue.type === 'classic' && queue.node === node && !queue.exclusive) {
       const copies = (queue.synchronised_slave_nodes ?? []).filter((one) => up.has(one) && stay.has(one));
       if (copies.length === 0 && (queue.messages ?? 0) > 0)
@@ -113,5 +118,6 @@ export function againstLeaving(service: RabbitService, cluster: Cluster, view: V
   return reasons;
 }
 
+/** A majority of its members answers. */
 export const hasQuorum = (queue: QueueView): boolean =>
   (queue.online?.length ?? 0) >= majority(queue.members?.length ?? 1);

@@ -96,6 +96,10 @@ export const schema = z.strictObject({
       "How soon a silent node counts as dead. default: RabbitMQ's own 60 s. fast: 3 s; a pause that long then counts as a failure. Without it: fast if promise.rto is under 10s",
     ),
   vhost: name.default('/').describe('Virtual host of everything below; made if it is not there'),
+  vhosts: z
+    .array(name)
+    .default([])
+    .describe("Further virtual hosts, made if they are not there, all open to the application's own user"),
   queues: z.record(name, queue).default({}).describe('Queues by name'),
   exchanges: z.record(name, exchange).default({}).describe('Exchanges by name'),
   bindings: z.array(binding).default([]).describe('What goes from which exchange to which queue'),

@@ -14,6 +14,8 @@ export interface Snapshot {
   /** Of this node: memory, disk. */
   alarms: string[];
   partitions: string[];
+  /** Nodes that it is connected to now. */
+  connected: string[];
   memory: number;
   memory_limit: number;
   disk_free: number | string;
@@ -28,7 +30,7 @@ export interface Snapshot {
  * Erlang, for RabbitMQ 3.10. Of what the node knows by itself; the one question to others, whether members of quorum queues are alive
  * there, goes to nodes that it counts as running, to all at once, and waits a second at most.
  */
-const expression = (file: string): string => `
+const expression = (quick: string, file: string): string => `
 case rabbit:is_running() of
   false -> starting;
   true ->
@@ -55,6 +57,9 @@ case rabbit:is_running() of
         rabbit_classic_queue ->
           Common#{type => classic, node => node(amqqueue:get_pid(Q)), slave_nodes => On(amqqueue:get_slave_pids(Q)),
             synchronised_slave_nodes => On(amqqueue:get_sync_slave_pids(Q))};
+        rabbit_stream_queue ->
+          Stream = Common#{type => stream, members => maps:get(nodes, amqqueue:get_type_state(Q), [])},
+          case amqqueue:get_pid(Q) of Pid when is_pid(Pid) -> Stream#{leader => node(Pid)}; _ -> Stream end;
         Other -> Common#{type => Other}
       end
     end,
@@ -66,42 +71,50 @@ case rabbit:is_running() of
     Json = rabbit_json:encode(#{me => node(), all => rabbit_mnesia:cluster_nodes(all),
       disc => rabbit_mnesia:cluster_nodes(disc), up => Up,
       alarms => [Kind || {{resource_limit, Kind, Node}, _} <- rabbit_alarm:get_alarms(), Node =:= node()],
-      partitions => rabbit_node_monitor:partitions(),
+      partitions => rabbit_node_monitor:partitions(), connected => nodes(),
       memory => vm_memory_monitor:get_process_memory(), memory_limit => vm_memory_monitor:get_memory_limit(),
       disk_free => rabbit_disk_monitor:get_disk_free(), disk_limit => rabbit_disk_monitor:get_disk_free_limit(),
       connections => ets:info(connection_created, size),
       queues => lists:map(Queue, Queues), exchanges => [Exchange(X) || X <- rabbit_exchange:list()],
       definitions => rabbit_definitions:all_definitions()}),
-    file:write_file("${file}", [Json, $\\n])
+    Write = fun(File) -> file:write_file(File, [Json, $\\n]) end,
+    case Write("${quick}") of ok -> ok; _ -> Write("${file}") end
 end.
 `;
 
 /**
  * Sh that prints the node's snapshot as a JSON line, or a line of text that says why there is none. erl_call prints terms and
- * no long binary, so the answer goes through a file of the node's own (its umask is 077).
+ * no long binary, so the answer goes through a file of the node's own (its umask is 077): in memory, so that a full disk does not silence it, in
+ * a folder that nobody else can have made; or with its data, where it may not write there. `$port`: where its process listens, if that is known.
  */
 export function snapshotScript(service: RabbitService, cluster: Cluster, host: string): string {
   const { root, address } = entryOf(cluster, host);
   const folder = `${root}/members/${memberName(service, host)}`;
   const asked = `cd ${quote(folder)} || exit
+quick=$(mktemp -d /dev/shm/phalanx.XXXXXX 2>/dev/null) || quick=/dev/null/none
 file=data/snapshot.$$
-said=$(HOME=${quote(folder)} timeout 3 erl_call -address ${address}:${distributionPort(service.spec)} -e 2>&1 <<PHALANX_ERLANG
-${expression(`${folder}/$file`).replaceAll('$\\n', '\\$\\n')}
+said=$(HOME=${quote(folder)} timeout 3 erl_call -address ${address}:"\${port:-${distributionPort(service.spec)}}" -e 2>&1 <<PHALANX_ERLANG
+${expression('$quick/snapshot', `${folder}/$file`).replaceAll('$\\n', '\\$\\n')}
 PHALANX_ERLANG
 ) || [ -n "$said" ] || said='does not answer within 3 s'
-if [ "$said" = '{ok, ok}' ]; then cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
-rm -f "$file"`;
+if [ "$said" = '{ok, ok}' ]; then cat "$quick/snapshot" 2>/dev/null || cat "$file"; else printf 'why: %s\\n' "$said" | tr '\\n' ' ' | cut -c1-300; fi
+rm -rf "$quick" "$file"`;
   return `if [ -d ${quote(folder)} ]; then
 ${asOwner({ name: memberName(service, host) }, root, asked)}
 fi
 `;
 }
 
+const said = (text: string): string | undefined => /^why: (.*)/m.exec(text)?.[1]?.trim();
+
+/** The node itself says that it does not serve. */
+export const notServing = (text: string): boolean => said(text) === '{ok, starting}';
+
 /** Why there is no snapshot, for a person. */
 export function whySilent(text: string): string {
-  const said = /^why: (.*)/m.exec(text)?.[1]?.trim();
-  if (said === undefined) return 'not set up: phalanx up';
-  if (said === '{ok, starting}') return 'starting, stopping, or paused for want of a majority';
-  if (said.includes('failed to connect')) return 'does not answer';
-  return said;
+  const why = said(text);
+  if (why === undefined) return 'not set up: phalanx up';
+  if (notServing(text)) return 'starting, stopping, or paused for want of a majority';
+  if (why.includes('failed to connect')) return 'does not answer';
+  return why;
 }

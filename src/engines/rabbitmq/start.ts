@@ -15,6 +15,9 @@ export const blankTest = `[ -z "$(ls -A "$database" 2>/dev/null | grep -vxE 'clu
 /** Says that a blank node may start, and how: `seed` begins a cluster, `join` joins one. Lies with the data, so it goes with it. */
 export const admittedFile = 'data/mnesia/admitted';
 
+/** Nodes that one which is to join finds the cluster by, besides those of the file: all of these may be new themselves. Lies beside it, made before it. */
+export const peersFile = 'data/mnesia/peers.conf';
+
 /**
  * The node's start. A node without data waits for `up` to admit it: only there is it known whether the cluster lives elsewhere, and
  * whether this node was a member before and must be forgotten first. A node that starts blank by itself (its disk was
@@ -44,9 +47,9 @@ if [ -e ${admittedFile} ]; then
   how=$(cat ${admittedFile})
   # Killed in the middle of joining: what it has is nobody's, and on its own it would be a cluster of its own.
   if [ "$how" = join ] && ! blank && ! settled; then mv "$database" "data/half-joined-$(date +%Y%m%d-%H%M%S)"; fi
-  if [ "$how" = join ] && blank; then cat join.conf >>run.conf; fi
+  if [ "$how" = join ] && blank; then cat join.conf >>run.conf; cat ${peersFile} >>run.conf 2>/dev/null; fi
   # Good for once: a node that loses its data later has to be admitted again. Twice in the background: nobody's child but init's.
-  ( ( until settled; do sleep 0.5; done; rm -f ${admittedFile} ) & )
+  ( ( until settled; do sleep 0.5; done; rm -f ${admittedFile} ${peersFile} ) & )
 fi
 exec /usr/lib/rabbitmq/bin/rabbitmq-server
 `;

@@ -1,7 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
-import type { NodeView, QueueView, RabbitLive, View } from './live.ts';
+import { majority, type NodeView, type QueueView, type RabbitLive, running, type View } from './live.ts';
 import { memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
 import { hasQuorum, wantedSize } from './queues.ts';
 
@@ -34,7 +34,11 @@ function nodeRow(service: RabbitService, cluster: Cluster, host: string, live: R
       ...row,
       health: 'down',
       facts: {},
-      why: place?.blank && !place.admitted ? blankWhy : (place?.why ?? 'does not answer'),
+      why: place?.others
+        ? `its data is that of ${place.others.join(', ')}, which had another address: phalanx plan says more`
+        : place?.blank && !place.admitted
+          ? blankWhy
+          : (place?.why ?? 'does not answer'),
     };
   if (!found) {
     const why = place?.admitted
@@ -177,6 +181,7 @@ function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView, vi
       ...(why ? { why } : {}),
     };
   }
+  if (queue.type !== 'classic') return { ...row, ...elsewhere(cluster, queue, view), facts: messages };
   const up = view.nodes.some((node) => node.name === queue.node && node.running);
   const mirrors = queue.slave_nodes ?? [];
   const synced = queue.synchronised_slave_nodes ?? [];
@@ -195,4 +200,17 @@ function queueRow(service: RabbitService, cluster: Cluster, queue: QueueView, vi
         ? { why: `mirrors that are not in step: ${behind.join(', ')}` }
         : {}),
   };
+}
+
+/** A stream by the nodes that have it; of other types nothing is known. */
+function elsewhere(cluster: Cluster, queue: QueueView, view: View): Pick<StatusRow, 'health' | 'why'> {
+  if (queue.type !== 'stream' || !queue.members?.length)
+    return { health: 'unknown', why: `Phalanx knows no queues of type ${queue.type}` };
+  const up = new Set(running(view.nodes));
+  const missing = queue.members.filter((node) => !up.has(node)).map((node) => nodeText(cluster, node));
+  if (missing.length === 0) return { health: 'ok' };
+  const without = `without ${missing.join(', ')}`;
+  return queue.members.length - missing.length < majority(queue.members.length)
+    ? { health: 'down', why: `no majority: ${without}; nothing is confirmed` }
+    : { health: 'degraded', why: without };
 }
