@@ -131,7 +131,7 @@ export function planZooKeeper(
   const served = live !== undefined && Object.values(live.servers).some(({ state }) => state === 'serving');
   const hopeless = live && ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
-  const turns: { rank: number; steps: Step[]; restart: string }[] = [];
+  const turns: { rank: number; steps: Step[]; serves: boolean }[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const server = live?.servers[seat.host];
@@ -158,7 +158,7 @@ export function planZooKeeper(
       const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
       const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
       const turn = chain([...writes, gate, ...before, ...all, ready(seat), ...after]);
-      turns.push({ rank, steps: turn, restart: restart.id });
+      turns.push({ rank, steps: turn, serves: server?.state === 'serving' });
       continue;
     }
     all.unshift(...writes);
@@ -209,12 +209,16 @@ export function planZooKeeper(
 
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
-  // Where nobody serves, the first to be restarted may not serve before the next one is: its gate looks at all of them anyway.
-  let last: string | undefined;
+  let needs: string[] = [];
+  let after = before;
   for (const turn of turns) {
     const [first, ...rest] = turn.steps;
-    steps.push({ ...first!, needs: [...first!.needs, ...(last ? [last] : [])], after: before }, ...rest);
-    last = served ? turn.steps.at(-1)!.id : turn.restart;
+    steps.push({ ...first!, needs: [...first!.needs, ...needs], after }, ...rest);
+    const end = turn.steps.at(-1)!.id;
+    // One that did not serve before may not serve now: the next one's gate says what that means. Where nobody serves, the first to be
+    // restarted may even have to wait for the next.
+    needs = [turn.serves ? end : turn.steps.find(({ verb }) => verb === 'restart')!.id];
+    after = served ? [...before, end] : before;
   }
 
   const rolled = soFar();
