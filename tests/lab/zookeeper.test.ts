@@ -277,13 +277,16 @@ describe('zookeeper', () => {
 
   it('the port is changed under a client, which keeps its connection; status says where servers are until then', async () => {
     const file = (port: number) => yaml([], `    config: { snapCount: 7000 }\n    port: ${port}`);
-    const client = await writer(access());
+    // Nothing but the port shall change under the client.
+    cluster.write(file(2181));
+    await cluster.must('up');
     cluster.write(file(2191));
     const before = await cluster.status();
     expect(before.rows.filter(({ role }) => role === 'silent')).toEqual([]);
     expect(before.rows.find(({ role }) => role === 'leader')!.why).toMatch(
       /:2181, the file has it otherwise/,
     );
+    const client = await writer(access());
     await cluster.must('up');
     const { errors, ok, last } = await client.stop();
     expect(errors).toEqual([]);
