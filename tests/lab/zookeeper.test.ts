@@ -274,4 +274,62 @@ describe('zookeeper', () => {
     expect(others.map(pid)).not.toEqual(pids);
     expect((await cluster.status()).health).toBe('healthy');
   }, 300_000);
+
+  it('the port is changed under a client, which keeps its connection; status says where servers are until then', async () => {
+    const file = (port: number) => yaml([], `    config: { snapCount: 7000 }\n    port: ${port}`);
+    // Nothing but the port shall change under the client.
+    cluster.write(file(2181));
+    await cluster.must('up');
+    cluster.write(file(2191));
+    const before = await cluster.status();
+    expect(before.rows.filter(({ role }) => role === 'silent')).toEqual([]);
+    expect(before.rows.find(({ role }) => role === 'leader')!.why).toMatch(
+      /:2181, the file has it otherwise/,
+    );
+    const client = await writer(access());
+    await cluster.must('up');
+    const { errors, ok, last } = await client.stop();
+    expect(errors).toEqual([]);
+    expect(last).toBe(ok);
+    expect(await cluster.must('up')).toContain('nothing to do');
+    const moved = { ...access(), url: access().url.replaceAll(':2181', ':2191') };
+    const said = await javaClient(moved, [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+    cluster.write(file(2181));
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
+  }, 180_000);
+
+  it('all hosts replaced in one edit: the data moves with them, and back; while the old are down nothing is formed', async () => {
+    const [old, fresh] = [voters, ['data7', 'data8', 'data9']];
+    const file = (hosts: string[]) => `
+cluster: zktest
+network: 10.92.40.0/24
+hosts: { ${hosts.map((host) => `${host}: {}`).join(', ')} }
+services: { locks: { type: zookeeper, hosts: [${hosts.join(', ')}], timing: fast } }
+`;
+    const client = await writer(access());
+    const { last } = await client.stop();
+    const has = async (hosts: string[]) => {
+      expect((await cluster.status()).rows.map(({ host, health }) => [host, health])).toEqual(
+        hosts.map((host) => [host, 'ok']),
+      );
+      const said = await javaClient(access(hosts), [`addauth digest ${access().auth}`, 'get /numbers']);
+      expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+    };
+    cluster.write(file(fresh));
+    await cluster.must('up');
+    await has(fresh);
+    await cluster.must('down');
+    cluster.write(file(['data10', 'data11', 'data12']));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/locks@data9.*no longer in the file, cannot be looked at/);
+    cluster.write(file(fresh));
+    await cluster.must('up');
+    await has(fresh);
+    cluster.write(file(old));
+    await cluster.must('up');
+    await has(old);
+  }, 420_000);
 });

@@ -94,9 +94,9 @@ describe('register', () => {
   it('is followed only when all members are in it, and left only after directors have been told', () => {
     const cluster = sample('locks');
     const front = cluster.services['front'] as Service<DirectorSpec>;
-    const base = (members: BasePlan['members'], leaving: Step[] = []): BasePlan => ({
+    const base = (members: BasePlan['members'], leaving: Step[] = [], verb = 'reload'): BasePlan => ({
       members,
-      byMember: new Map(members.map((member) => [member.name, [step('reload', member.name)]])),
+      byMember: new Map(members.map((member) => [member.name, [step(verb, member.name)]])),
       observed: new Map(),
       leaving: new Map(leaving.length > 0 ? [['web.registrar@app1', leaving]] : []),
       around: () => ({ before: [], after: [] }),
@@ -108,7 +108,11 @@ describe('register', () => {
       ({ verb }) => verb === 'reload',
     );
     expect(reload!.after).toEqual(['ready web.registrar@app1', 'ready web.registrar@app2']);
+    const restart = planDirectors(front, cluster, undefined, base(agents, [], 'restart')).find(
+      ({ verb }) => verb === 'restart',
+    );
+    expect(restart!.after).toEqual(expect.arrayContaining(reload!.after!));
     const [stop] = lastOfRegistry(cluster, base([], [step('stop', 'web.registrar@app1')]));
-    expect(stop!.after).toContain(reload!.id);
+    expect(stop!.needs).toContain(reload!.id);
   });
 });

@@ -138,18 +138,18 @@ export const registering = (service: Service): string[] =>
   service.hosts.map((host) => `ready ${registrarName(service, host)}`);
 
 /**
- * Registrars that the file no longer has go after the directors have been told: one that still follows the registry would lose
- * every server.
+ * Registrars that the file no longer has go when the directors have been told: one that still follows the registry would lose
+ * every server. While a director cannot be told, they stay.
  */
 export function lastOfRegistry(cluster: Cluster, base: BasePlan): Step[] {
   const told = Object.values(cluster.services)
     .filter(({ type }) => type === 'director')
     .flatMap((director) =>
       director.hosts.flatMap((host) =>
-        ['reload', 'restart'].map((verb) => `${verb} ${director.name}.agent@${host}`),
+        ['write', 'start', 'reload', 'restart'].map((verb) => `${verb} ${director.name}.agent@${host}`),
       ),
     );
   return [...base.leaving]
     .filter(([name]) => name.includes(`.${part}@`))
-    .flatMap(([, steps]) => steps.map((step) => ({ ...step, after: [...(step.after ?? []), ...told] })));
+    .flatMap(([, steps]) => steps.map((step) => ({ ...step, needs: [...step.needs, ...told] })));
 }

@@ -28,7 +28,9 @@ export function planDirectors(
   const behind = service.spec.listen.flatMap(({ to }) => registering(cluster.services[to]!));
   // An agent that is told to follow a registry while members are still coming into it would drop those.
   const steps = rolling({ ...base, members }).map((step) =>
-    step.verb === 'reload' ? { ...step, after: [...(step.after ?? []), ...behind] } : step,
+    step.verb === 'reload' || step.verb === 'restart'
+      ? { ...step, after: [...(step.after ?? []), ...behind] }
+      : step,
   );
   for (const [host, found] of Object.entries(live ?? {})) {
     const drained = new Set(

@@ -81,6 +81,21 @@ describe('a session that is kept', () => {
     await vi.waitFor(() => expect(new Set(ensemble.opened).size).toBe(2), patience);
   });
 
+  it('is back in time after an election, however long that took and though a server is frozen', async () => {
+    await servers(3, 900);
+    const heard = keep();
+    await vi.waitFor(() => expect(heard.session).toBeDefined(), patience);
+    ensemble.freeze(0);
+    ensemble.elect(1, 2);
+    await new Promise((done) => setTimeout(done, 3_500));
+    expect(heard.session).toBeUndefined();
+    ensemble.elect();
+    const began = performance.now();
+    await vi.waitFor(() => expect(heard.session).toBeDefined(), patience);
+    expect(performance.now() - began).toBeLessThan(900);
+    expect(new Set(ensemble.opened).size).toBe(1);
+  });
+
   it('is gone on with by whoever has its key', async () => {
     await servers(1);
     const heard = keep();

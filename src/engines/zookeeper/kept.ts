@@ -4,7 +4,7 @@ import { type SessionKey, sessionExpired, Wire, ZooKeeperError } from './wire.ts
 
 /** Between two rounds of the servers when none of them serves, milliseconds. */
 const pauseMs = 100;
-/** Longest that a server is given to open a session, milliseconds: a new one is a write, which a busy ensemble may take seconds for. */
+/** Longest that a server which took the connection is given to open a session, milliseconds: a new one is a write, which a busy ensemble may take seconds for. */
 const mostOpenMs = 10_000;
 
 export interface Place {
@@ -37,6 +37,16 @@ export interface KeptOptions {
   /** A watch: something about this node has changed. */
   watched(path: string): void;
 }
+
+/** What came of a server: a session, no answer in time, no connection, or a connection that it ended itself: it has no majority. */
+type End = 'served' | 'late' | 'refused' | 'hung up';
+
+/**
+ * Most were late and nobody is without a majority: the ensemble is there and slow. Otherwise it elects, or is about to, and a frozen
+ * server must not be waited for until the new leader has ended the session.
+ */
+const isBusy = (round: End[]): boolean =>
+  !round.includes('hung up') && round.filter((end) => end === 'late').length > round.length / 2;
 
 /**
  * A session that is kept for as long as the process lives: at another server when its own is gone, frozen or without a majority, and
@@ -72,20 +82,22 @@ export class KeptSession {
 
   async #run(): Promise<void> {
     const { servers, closed } = this.#options;
-    let failures = 0;
+    let round: End[] = [];
+    // A third of the timeout, as is left when a silent server has been given up; twice as long after each round where that was too short.
+    let patience = 1;
     while (!this.#stopped) {
       const place = servers[this.#next++ % servers.length]!;
-      // A third of the timeout, as is left when a silent server has been given up; more where that was not enough.
-      const rounds = Math.floor(failures / servers.length);
-      const { served, why } = await this.#at(
-        place,
-        Math.min(mostOpenMs, (this.#timeoutMs / 3) * 2 ** rounds),
-      );
+      const { end, why } = await this.#at(place, patience);
       if (this.#stopped) return;
-      failures = served ? 0 : failures + 1;
+      round.push(end);
       closed(`${place.host}: ${why.message}`);
       if (why instanceof ZooKeeperError && why.code === sessionExpired) this.#key = undefined;
-      else if (failures > 0 && failures % servers.length === 0) {
+      if (end === 'served') {
+        round = [];
+        patience = 1;
+      } else if (round.length >= servers.length) {
+        patience = this.#key === undefined || isBusy(round) ? patience * 2 : 1;
+        round = [];
         await new Promise<void>((done) => {
           this.#pause = setTimeout(done, pauseMs);
         });
@@ -93,15 +105,29 @@ export class KeptSession {
     }
   }
 
-  /** Serves at one server until that ends, and says how it ended. */
-  async #at(place: Place, openMs: number): Promise<{ served: boolean; why: Error }> {
+  /**
+   * Serves at one server until that ends, and says how it ended. It has a third of the timeout to take the connection, and `patience`
+   * times that to open the session.
+   */
+  async #at(place: Place, patience: number): Promise<{ end: End; why: Error }> {
     const socket = connect({ ...place, noDelay: true, autoSelectFamily: false });
     const wire = new Wire(socket, this.#options.watched);
     this.#socket = socket;
     this.#wire = wire;
-    const late = setTimeout(() => wire.fail(new Error(`no session within ${Math.round(openMs)} ms`)), openMs);
+    const third = this.#timeoutMs / 3;
+    let end: End = 'refused';
+    const within = (ms: number, what: string): NodeJS.Timeout =>
+      setTimeout(() => {
+        end = 'late';
+        wire.fail(new Error(`no ${what} within ${Math.round(ms)} ms`));
+      }, ms);
+    let late = within(third, 'connection');
+    socket.once('connect', () => {
+      clearTimeout(late);
+      end = 'hung up';
+      late = within(Math.min(mostOpenMs, third * patience), 'session');
+    });
     let pulse: NodeJS.Timeout | undefined;
-    let served = false;
     try {
       const { timeoutMs, ...key } = await wire.open(this.#options.sessionMs, false, this.#key);
       clearTimeout(late);
@@ -109,11 +135,11 @@ export class KeptSession {
       this.#timeoutMs = timeoutMs;
       pulse = this.#keepAlive(wire, timeoutMs);
       if (this.#options.user !== undefined) await wire.auth(this.#options.user);
-      served = true;
+      end = 'served';
       this.#options.opened(sessionOn(wire), key);
-      return { served, why: await wire.ended };
+      return { end, why: await wire.ended };
     } catch (error) {
-      return { served, why: error as Error };
+      return { end, why: error as Error };
     } finally {
       clearTimeout(late);
       clearInterval(pulse);

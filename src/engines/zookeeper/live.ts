@@ -5,6 +5,8 @@ export interface LiveServer {
   host: string;
   /** serving: it is part of a majority. read-only and electing: it runs without one. silent: it does not answer. */
   state: 'serving' | 'read-only' | 'electing' | 'silent';
+  /** Where it answered; absent while it is silent. Another than the file's until a change of `port` is through. */
+  port?: number;
   /** Why it is silent. */
   why?: string;
   role?: 'leader' | 'follower' | 'observer';
@@ -25,10 +27,12 @@ export interface LiveServer {
 
 /** The ensemble as it was found. */
 export interface ZooKeeperLive {
-  /** By host: those of the file, and those that the ensemble still has. */
+  /** By host: those of the file, those that the ensemble still has and, where none is known, others that hold data. */
   servers: Record<string, LiveServer>;
-  /** Who the members are: as the majority says, else the newest that lies on a disk. Absent: there never was an ensemble. */
+  /** Who the members are: as the majority says, else the newest that lies on a disk. Absent: there is none on any disk that was seen. */
   ensemble?: Ensemble;
+  /** While no ensemble is known: hosts that the file no longer has in this service, whose disks cannot be looked at. */
+  unseen?: string[];
   leader?: string;
   /** Paths whose access list is not as it should be, or that are missing; absent when it could not be asked. */
   wrong?: string[];
@@ -37,7 +41,7 @@ export interface ZooKeeperLive {
 /** A disk that was part of an elected ensemble at least once. */
 export const hasData = (server: LiveServer | undefined): boolean => (server?.disk?.epoch ?? 0) > 0;
 
-/** Numbers of the voters that serve now. `idOf` gives a host's number. */
+/** Numbers of the voters that serve now. */
 export function servingVoters(live: ZooKeeperLive, hostOf: (id: number) => string | undefined): number[] {
   return votersOf(live.ensemble?.servers ?? [])
     .map(({ id }) => id)

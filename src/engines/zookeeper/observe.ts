@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
@@ -5,12 +6,16 @@ import { accessLists, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
 import { type Ensemble, parseEnsemble } from './ensemble.ts';
 import { hasData, type LiveServer, type ZooKeeperLive } from './live.ts';
-import { hostOf, memberName, seatsOf, type ZooKeeperService } from './seats.ts';
+import { formerSeats, hostOf, memberName, seatsOf, type ZooKeeperService } from './seats.ts';
 import { answerMs, ask, pairs } from './words.ts';
+
+/** Longest that a host which the file no longer has here is waited for, milliseconds: it may be gone for good. */
+const formerMs = 2 * answerMs;
 
 /**
  * Asks every server of the file, all at once, then those that only the ensemble still has, then the leader for the access
- * lists. Takes a few times `answerMs`, however many are dead or frozen.
+ * lists. While none of them serves, the ensemble may be on hosts that the file no longer has: every host that ever had a member
+ * is looked at. Takes a few times `answerMs`, however many are dead or frozen.
  */
 export async function observeZooKeeper(
   service: ZooKeeperService,
@@ -31,12 +36,27 @@ export async function observeZooKeeper(
       : [];
   });
   Object.assign(servers, await look(others));
-  const ensemble = newest(Object.values(servers));
+  const serving = Object.values(servers).some((server) => server.ensemble);
+  const elsewhere = serving
+    ? []
+    : formerSeats(service, cluster)
+        .map(({ host }) => host)
+        .filter((host) => !(host in servers));
+  const former = await Promise.all(elsewhere.map((host) => observeFormer(service, cluster, reach, host)));
+  const ensemble = newest([...Object.values(servers), ...former]);
+  for (const server of former) {
+    const id = cluster.ids?.[`${service.name}/${server.host}`];
+    const belongs = ensemble ? ensemble.servers.some((one) => one.id === id) : hasData(server);
+    if (belongs) servers[server.host] = server;
+  }
+  const unseen = ensemble ? [] : former.flatMap(({ host, disk }) => (disk ? [] : [host]));
   const leader = Object.values(servers).find(({ role }) => role === 'leader')?.host;
-  const wrong = leader === undefined ? undefined : await wrongPaths(service, cluster, reach, leader);
+  const wrong =
+    leader === undefined ? undefined : await wrongPaths(service, cluster, reach, servers[leader]!);
   return {
     servers,
     ...(ensemble ? { ensemble } : {}),
+    ...(unseen.length > 0 ? { unseen } : {}),
     ...(leader === undefined ? {} : { leader }),
     ...(wrong ? { wrong } : {}),
   };
@@ -58,21 +78,60 @@ async function observeServer(
   reach: Reach,
   host: string,
 ): Promise<LiveServer> {
-  const place = { host, port: service.spec.port };
-  const [disk, found] = await Promise.all([
-    diskOf(service, cluster, reach, host),
-    askAll(reach, place).catch(
+  const asked = (port: number) =>
+    askAll(reach, { host, port }).catch(
       (error: Error): Pick<LiveServer, 'state' | 'why'> => ({ state: 'silent', why: reason(error) }),
-    ),
-  ]);
-  return { host, ...found, ...(disk ? { disk } : {}) };
+    );
+  const [disk, atFile] = await Promise.all([diskOf(service, cluster, reach, host), asked(service.spec.port)]);
+  // The file's port is the server's own only when the ensemble has been told of it.
+  const own = portOnDisk(service, cluster, host, disk);
+  const atOwn = own === undefined || own === service.spec.port ? atFile : await asked(own);
+  return { host, ...(atOwn.state === 'silent' ? atFile : atOwn), ...(disk ? { disk } : {}) };
+}
+
+/** A server of a host that the file no longer has here: asked only where the host answers at all. */
+async function observeFormer(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  host: string,
+): Promise<LiveServer> {
+  const late = new AbortController();
+  const disk = await Promise.race([
+    diskOf(service, cluster, reach, host),
+    wait(formerMs, undefined, { signal: late.signal }),
+  ]).finally(() => late.abort());
+  if (!disk) return { host, state: 'silent', why: 'its host does not answer' };
+  return observeServer(service, cluster, reach, host);
+}
+
+/** The port for clients that the server has by what lies on its own disk; undefined where nothing does. */
+function portOnDisk(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  host: string,
+  disk: LiveServer['disk'],
+): number | undefined {
+  const id = cluster.ids?.[`${service.name}/${host}`];
+  return disk?.ensemble?.servers.find((server) => server.id === id)?.port || undefined;
+}
+
+/** Ports at which the server of a host may answer clients, the likeliest first. */
+export async function portsOf(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  reach: Reach,
+  host: string,
+): Promise<number[]> {
+  const own = portOnDisk(service, cluster, host, await diskOf(service, cluster, reach, host));
+  return [...new Set([own ?? service.spec.port, service.spec.port])];
 }
 
 /** One word after the other: each takes a connection, and the server counts them among its clients'. */
 async function askAll(reach: Reach, place: { host: string; port: number }) {
   const srvr = await ask(reach, place, 'srvr');
   const mntr = await ask(reach, place, 'mntr');
-  return fromWords(srvr, mntr, await ask(reach, place, 'conf'));
+  return { port: place.port, ...fromWords(srvr, mntr, await ask(reach, place, 'conf')) };
 }
 
 /** What a server's answers say. A server without a majority answers each word with one sentence. */
@@ -135,11 +194,11 @@ async function wrongPaths(
   service: ZooKeeperService,
   cluster: Cluster,
   reach: Reach,
-  leader: string,
+  leader: LiveServer,
 ): Promise<string[] | undefined> {
   const wanted = Object.entries(accessLists(cluster, service));
   try {
-    const place = { host: leader, port: service.spec.port };
+    const place = { host: leader.host, port: leader.port ?? service.spec.port };
     return await withSession(reach, place, [proof(cluster, service, 'super')], answerMs, async (session) => {
       const found = await Promise.all(wanted.map(([path]) => session.getAcl(path)));
       return wanted.flatMap(([path, acl], i) => (sameAcl(found[i], acl) ? [] : [path]));

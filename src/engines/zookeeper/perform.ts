@@ -14,10 +14,10 @@ import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
-import { hasData, servingVoters, writable, type ZooKeeperLive } from './live.ts';
+import { hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
-import { fromWords, observeZooKeeper, reason } from './observe.ts';
-import { changes } from './plan.ts';
+import { fromWords, observeZooKeeper, portsOf, reason } from './observe.ts';
+import { anew, changes } from './plan.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 import type { Session } from './session.ts';
 import { nodeExists, ZooKeeperError } from './wire.ts';
@@ -27,6 +27,10 @@ import { ask } from './words.ts';
 const readyMs = 60_000;
 /** How long a step waits for a majority before it gives up and holds. */
 const gateMs = 30_000;
+/** How long no voter may serve before that is more than an election, or a control machine that is late itself. */
+const quietMs = 5_000;
+/** How often it is read from a server's disk at which port it answers, while it does not. */
+const portsMs = 2_000;
 /** Longest time for one reconfiguration or one write, the followers' disks included. */
 const writeMs = 5_000;
 
@@ -49,7 +53,7 @@ export async function performZooKeeper(
   const host = String(action.args['host']);
   switch (action.name) {
     case 'form':
-      return form(work);
+      return form(work, action.args['force'] === true);
     case 'seed':
       return seed(work, host, action.args['force'] === true);
     case 'ready':
@@ -72,20 +76,49 @@ const seatOf = ({ service, cluster }: Work, host: string): Seat =>
   seatsOf(service, cluster).find((seat) => seat.host === host)!;
 
 /**
- * Tells every member of a new ensemble who the others are. Every voter's disk must be seen to be empty: an ensemble that is down
- * has left its data there, and a new one would pass it over. With data anywhere there is nothing to form.
+ * Tells every member of a new ensemble who the others are. Every voter's disk must be seen to be empty, and that of every host that
+ * ever had a member: an ensemble that is down, or that the file no longer has, has left its data there, and a new one would pass it
+ * over. With data anywhere there is nothing to form. `force`: the user has accepted that what is elsewhere is passed over.
  */
-async function form(work: Work): Promise<void> {
+async function form(work: Work, force: boolean): Promise<void> {
   const { service, cluster, reach } = work;
   const live = await observeZooKeeper(service, cluster, reach);
-  if (live.ensemble) return;
+  const passedOver = anew(service, cluster, live);
+  if (live.ensemble && !(force && passedOver !== undefined)) return;
   const seats = seatsOf(service, cluster);
   const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
   if (unknown.length > 0)
     throw new StepFailed(
       `the disks of ${unknown.map(({ name }) => name).join(', ')} cannot be looked at: data may be there, and a new ensemble would pass it over. Bring the hosts up and run up again`,
     );
+  const filled = seats.filter(({ host }) => hasData(live.servers[host]));
+  if (filled.length > 0)
+    throw new StepFailed(
+      `${filled.map(({ name }) => name).join(', ')} hold data, and nothing there says who the members are: a new ensemble would pass it over. Restore data/zoo.cfg and the file that it names, or move the data away`,
+    );
+  if (passedOver !== undefined && !force)
+    throw new StepFailed(
+      `${passedOver}. Bring those hosts up, or put them back into the file; where they are gone for good, run up again, which then can be told --allow-data-loss ${service.name}`,
+    );
+  const strange = (await Promise.all(seats.map((seat) => othersOn(work, seat)))).flat();
+  if (strange.length > 0)
+    throw new StepFailed(
+      `${strange.join(', ')} hold data of this service: a host of another name has it, and a new ensemble would pass it over. Give the hosts their former names, or move the data away`,
+    );
   await Promise.all(seats.map((seat) => introduce(work, seat, ensembleText(seats))));
+}
+
+/** Other members of the service with data on the seat's host, as path: those of a host that was given another name. */
+async function othersOn({ service, cluster, reach }: Work, seat: Seat): Promise<string[]> {
+  const root = cluster.hosts[seat.host]!.root;
+  const at = (name: string): string => memberFolder({ name }, root);
+  const script = `for epoch in ${quote(at(memberName(service, '')))}*/data/version-2/currentEpoch; do
+  folder=\${epoch%/data/*}
+  if [ -s "$epoch" ] && [ "$folder" != ${quote(at(seat.name))} ]; then echo "$folder"; fi
+done
+`;
+  const { text } = await reach.host(seat.host).run(script, { timeoutMs: 5_000 });
+  return text.split('\n').flatMap((line) => (line ? [`${line} on ${seat.host}`] : []));
 }
 
 /**
@@ -141,18 +174,25 @@ ${asOwner(member, root, write)} || exit 1
 async function untilServing({ service, cluster, reach, say }: Work, host: string): Promise<void> {
   const name = memberName(service, host);
   const deadline = performance.now() + readyMs;
+  let ports: number[] = [];
+  let read = Number.NEGATIVE_INFINITY;
   let why = '';
   const tell = (now: string): void => {
     if (now !== why) say(now);
     why = now;
   };
   while (performance.now() < deadline) {
+    if (performance.now() - read > portsMs) {
+      ports = await portsOf(service, cluster, reach, host);
+      read = performance.now();
+    }
     try {
-      const { state } = fromWords(await ask(reach, { host, port: service.spec.port }, 'srvr'), '', '');
+      const said = await Promise.any(ports.map((port) => ask(reach, { host, port }, 'srvr')));
+      const { state } = fromWords(said, '', '');
       if (state === 'serving') return;
       tell(state === 'electing' ? 'it runs and finds no majority yet' : `it is ${state}`);
     } catch (error) {
-      tell(reason(error as Error));
+      tell(reason((error as AggregateError).errors[0] as Error));
     }
     await wait(50);
   }
@@ -206,17 +246,29 @@ function lacks(
     .map(({ id }) => {
       const host = byId(id);
       const found = live.servers[host ?? ''];
-      return `${host ? memberName(service, host) : `server ${id}`} ${found?.why ?? found?.state ?? 'is gone'}`;
+      const left = host && !seatsOf(service, cluster).some((seat) => seat.host === host);
+      const put = left ? ' (no longer in the file: put it back until others have its vote)' : '';
+      return `${host ? memberName(service, host) : `server ${id}`} ${found?.why ?? found?.state ?? 'is gone'}${put}`;
     });
   const blocking = silent.length > 0 ? silent.join(', ') : 'its followers are not in step with the leader';
   return `${needed} voters in step are needed, ${Math.min(serving.length, synced)} would be left: ${blocking}`;
 }
 
+/**
+ * Waits until the others have a majority in step without the member, whatever is seen of the member itself: one that did not
+ * answer us may well serve its clients. Only where no voter serves, and goes on not to, is there nothing to be spared for.
+ */
 async function untilSpared(work: Work, host: string): Promise<void> {
   const { id, name } = seatOf(work, host);
+  let quietSince: number | undefined;
   await untilOpen(work, `${name} is not restarted`, (live) => {
-    if (live.servers[host]?.state !== 'serving') return undefined;
     const voters = votersOf(live.ensemble?.servers ?? []);
+    if (!Object.values(live.servers).some(({ state }) => state === 'serving')) {
+      quietSince ??= performance.now();
+      if (performance.now() - quietSince >= quietMs) return undefined;
+      return `nobody serves: that may be an election, and is looked at for ${quietMs / 1000} s`;
+    }
+    quietSince = undefined;
     return lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
   });
 }
@@ -259,7 +311,7 @@ async function reconfigure(
     const live = await untilOpen(work, what, (seen) => (done(seen) ? undefined : blocked(seen)));
     if (done(live)) return;
     try {
-      await asSuper(work, live.leader!, (session) => session.reconfig(change));
+      await asSuper(work, live.servers[live.leader!]!, (session) => session.reconfig(change));
     } catch (error) {
       // Also where the answer was lost, because the leader itself left: what counts is what is seen then.
       work.say((error as Error).message);
@@ -271,10 +323,9 @@ async function reconfigure(
 
 const asSuper = <T>(
   { service, cluster, reach }: Work,
-  host: string,
+  { host, port = service.spec.port }: LiveServer,
   run: (session: Session) => Promise<T>,
-): Promise<T> =>
-  withSession(reach, { host, port: service.spec.port }, [proof(cluster, service, 'super')], writeMs, run);
+): Promise<T> => withSession(reach, { host, port }, [proof(cluster, service, 'super')], writeMs, run);
 
 /** Makes the members and access lists what they should be, then writes and reads as the application will. */
 async function serve(work: Work): Promise<void> {
@@ -288,10 +339,11 @@ async function serve(work: Work): Promise<void> {
   for (const change of changes(service, cluster, live.ensemble!, live))
     await (change.kind === 'leave' ? leave(work, change.id) : add(work, change.seat));
 
-  const { leader } = await untilOpen(work, `${service.name} has no leader`, (seen) =>
+  const { leader, servers } = await untilOpen(work, `${service.name} has no leader`, (seen) =>
     seen.leader === undefined ? 'nobody leads' : undefined,
   );
-  await asSuper(work, leader!, async (session) => {
+  const first = servers[leader!]!;
+  await asSuper(work, first, async (session) => {
     for (const [path, acl] of Object.entries(accessLists(cluster, service))) {
       const found = await session.getAcl(path);
       if (found === undefined) await session.create(path, Buffer.alloc(0), acl);
@@ -303,7 +355,8 @@ async function serve(work: Work): Promise<void> {
   const probe = `${chroot(service)}/phalanx-probe`;
   const own = [{ perms: 31, scheme: 'digest', id: digest(app) }];
   const said = Buffer.from(String(Date.now()));
-  await withSession(reach, { host: leader!, port: service.spec.port }, [app], writeMs, async (session) => {
+  const place = { host: first.host, port: first.port ?? service.spec.port };
+  await withSession(reach, place, [app], writeMs, async (session) => {
     await session.create(probe, said, own).catch((error: unknown) => {
       if (!(error instanceof ZooKeeperError && error.code === nodeExists)) throw error;
       return session.setData(probe, said);

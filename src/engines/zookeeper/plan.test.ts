@@ -20,7 +20,7 @@ const service = (hosts: string[], spec: Record<string, unknown> = {}): ZooKeeper
   spec: schema.parse(spec),
 });
 
-const numbers = [1, 2, 3, 4, 5];
+const numbers = [1, 2, 3, 4, 5, 6];
 const cluster: Cluster = {
   name: 'c',
   file: '/c.yaml',
@@ -182,14 +182,23 @@ describe('plan', () => {
     expect(preceding(steps, 'hold locks@d3')).toContain('ready locks@d2');
   });
 
-  it('where nobody serves nothing is held back: a restart is how a broken change is mended', () => {
-    const steps = planZooKeeper(
-      three,
-      cluster,
-      live(voters(1, 2, 3), undefined),
-      base(three, { restart: ['d1', 'd2', 'd3'] }),
-    );
-    expect(idsOf(steps).filter((id) => id.startsWith('hold'))).toEqual([]);
+  it('where nobody serves restarts are held too, and none waits for the one before to serve: that is how a broken change is mended', () => {
+    const found = live(voters(1, 2, 3), undefined);
+    const steps = planZooKeeper(three, cluster, found, base(three, { restart: ['d1', 'd2', 'd3'] }));
+    expect(preceding(steps, 'restart locks@d1')).toContain('hold locks@d1');
+    expect(preceding(steps, 'hold locks@d2')).toContain('restart locks@d1');
+    expect(preceding(steps, 'hold locks@d3')).toContain('restart locks@d2');
+    expect(preceding(steps, 'hold locks@d2')).not.toContain('ready locks@d1');
+  });
+
+  it('a member that did not answer is restarted in its turn and behind its gate, as one that did', () => {
+    const found = live(voters(1, 2, 3), 1, [2, 3]);
+    const steps = planZooKeeper(three, cluster, found, base(three, { restart: ['d1', 'd2', 'd3'] }));
+    // It may stay silent: the next one's gate says what that means, not this one's deadline.
+    expect(steps.find(({ id }) => id === 'write locks@d3')!.needs).toEqual(['restart locks@d2']);
+    for (const n of [1, 2, 3]) expect(preceding(steps, `restart locks@d${n}`)).toContain(`hold locks@d${n}`);
+    expect(preceding(steps, 'hold locks@d3')).toContain('ready locks@d2');
+    expect(preceding(steps, 'hold locks@d1')).toContain('ready locks@d3');
   });
 
   it('grows one at a time, each taken in when it is in step', () => {
@@ -215,6 +224,68 @@ describe('plan', () => {
     expect(preceding(steps, 'leave locks@d1')).toContain('leave locks@d2');
     expect(preceding(steps, 'leave locks@d2')).toContain('add locks@d5');
     expect(preceding(steps, 'leave locks@d1')).not.toContain('stop locks@d2');
+  });
+
+  it('all hosts are replaced and nobody could be asked: no member stops before the ensemble serves as the file says', () => {
+    const kept = service(['d4', 'd5', 'd6']);
+    const leaving = base(kept, { dead: ['d4', 'd5', 'd6'], leaving: ['d1', 'd2', 'd3'] });
+    const silent: ZooKeeperLive = { servers: {}, unseen: ['d1'] };
+    for (const found of [undefined, silent, live(voters(1, 2, 3), undefined)]) {
+      const steps = planZooKeeper(kept, cluster, found, leaving);
+      for (const n of [1, 2, 3]) {
+        const before = preceding(steps, `stop locks@d${n}`);
+        expect(before.has('serve locks') || before.has(`leave locks@d${n}`)).toBe(true);
+        expect(preceding(steps, 'serve locks')).not.toContain(`stop locks@d${n}`);
+        expect(idsOf(steps)).toContain(`remove locks@d${n}`);
+      }
+    }
+  });
+
+  it('a majority that leaves is not stopped while what stays is away', () => {
+    const kept = service(['d3', 'd4', 'd5']);
+    const found = live(voters(1, 2, 3), 1, [3]);
+    delete found.servers['d3']!.disk;
+    const steps = planZooKeeper(
+      kept,
+      cluster,
+      found,
+      base(kept, { dead: ['d4', 'd5'], leaving: ['d1', 'd2'] }),
+    );
+    for (const n of [1, 2]) {
+      expect(steps.find(({ id }) => id === `stop locks@d${n}`)!.needs).toContain(`leave locks@d${n}`);
+      expect(steps.find(({ id }) => id === `leave locks@d${n}`)!.needs).toContain('add locks@d5');
+    }
+  });
+
+  it('a member that the ensemble is without is stopped, whatever else is to be done', () => {
+    const steps = planZooKeeper(three, cluster, live(voters(1, 2, 3), 1), base(three, { leaving: ['d4'] }));
+    expect(steps.find(({ id }) => id === 'stop locks@d4')!.needs).toEqual([]);
+  });
+
+  it('an ensemble is formed past data of hosts that left the file only when that is accepted by name', () => {
+    const empty = (hosts: string[]): ZooKeeperLive['servers'] =>
+      Object.fromEntries(hosts.map((host) => [host, { host, state: 'silent', disk: { epoch: 0 } }]));
+    const kept = service(['d4', 'd5', 'd6']);
+    const plan = (found: ZooKeeperLive) =>
+      planZooKeeper(kept, cluster, found, base(kept, { dead: ['d4', 'd5', 'd6'] }));
+    const seats = empty(['d4', 'd5', 'd6']);
+    const formed = (found: ZooKeeperLive) => plan(found).find(({ verb }) => verb === 'form');
+    expect(formed({ servers: seats })).toMatchObject({ why: 'a new ensemble of 3' });
+    expect(formed({ servers: seats })!.destroys).toBeUndefined();
+    expect(formed({ servers: seats, unseen: ['d1'] })).toMatchObject({
+      destroys: 'locks',
+      why: expect.stringContaining('locks@d1, no longer in the file, cannot be looked at'),
+    });
+    // Most of what there was is lost, and the rest is not in the file.
+    const rest = live(voters(1, 2, 3), undefined, [1, 2, 3]);
+    for (const host of ['d1', 'd2']) rest.servers[host]!.disk = { epoch: 0 };
+    expect(formed({ ...rest, servers: { ...seats, ...rest.servers } })).toMatchObject({
+      destroys: 'locks',
+      why: expect.stringContaining('locks@d3, no longer in the file, hold data'),
+    });
+    // It may still be brought up: there is nothing to form.
+    const whole = live(voters(1, 2, 3), undefined, [1, 2, 3]);
+    expect(formed({ ...whole, servers: { ...seats, ...whole.servers } })).toBeUndefined();
   });
 
   it('a voter that becomes an observer, or has another port, changes in place', () => {
@@ -311,6 +382,11 @@ describe('what servers say', () => {
       'leader',
       'follower',
     ]);
+    const ports = service(['d1', 'd2', 'd3'], { port: 2191 });
+    expect(zooKeeperStatus(ports, cluster, live(voters(1, 2, 3), 2))[0]).toMatchObject({
+      health: 'degraded',
+      why: expect.stringContaining('10.92.0.11:2181, the file has it otherwise'),
+    });
     const lost = live(voters(1, 2, 3), undefined, [1, 2]);
     expect(zooKeeperStatus(three, cluster, lost)[2]).toMatchObject({
       health: 'down',

@@ -59,10 +59,46 @@ function lostMajority(
 }
 
 /**
+ * What a new ensemble would pass over, where the file's own disks are all seen to be empty: data on hosts that the file no longer
+ * has which can never come together again, or disks there that cannot be looked at. Undefined where there is nothing of the kind, and
+ * where an ensemble serves or may still be brought up: then there is none to be formed.
+ */
+export function anew(service: ZooKeeperService, cluster: Cluster, live: ZooKeeperLive): string | undefined {
+  const servers = Object.values(live.servers);
+  const empty = seatsOf(service, cluster).every(({ host, role }) => {
+    const server = live.servers[host];
+    return !hasData(server) && (role === 'observer' || server?.disk !== undefined);
+  });
+  if (!empty || servers.some(({ state }) => state === 'serving')) return undefined;
+  const lost = live.ensemble && lostMajority(service, cluster, live.ensemble, live);
+  if (live.ensemble && lost === undefined) return undefined;
+  const names = (hosts: string[]): string => hosts.map((host) => memberName(service, host)).join(', ');
+  const holding = servers.filter(hasData).map(({ host }) => host);
+  const said = [
+    ...(lost ? [lost.replace(/:.*/, '')] : []),
+    ...(holding.length > 0
+      ? [`${names(holding)}, no longer in the file, hold data, and a new ensemble passes it over`]
+      : []),
+    ...(live.unseen?.length
+      ? [
+          `the disks of ${names(live.unseen)}, no longer in the file, cannot be looked at: data may be there, and a new ensemble passes it over`,
+        ]
+      : []),
+  ];
+  return said.length > 0 ? said.join('; ') : undefined;
+}
+
+const memberOf = (service: ZooKeeperService, cluster: Cluster, id: number): string | undefined => {
+  const host = hostOf(service, cluster, id);
+  return host === undefined ? undefined : memberName(service, host);
+};
+
+/**
  * Members that do not run are started, side by side: that can only help. New ones, and ones that lost their disk, first
  * learn who the ensemble is. Then, one at a time, each step only with a majority that stays: servers come in, members
  * restart (observers, followers, the leader last), servers leave. At the end a client writes and reads. Nothing here
- * depends on who leads but the order.
+ * depends on who leads but the order, and nothing that runs is stopped for what was seen when the plan was made: a member may
+ * not have answered us and serve, and the hosts that an ensemble is on may not have been looked at.
  */
 export function planZooKeeper(
   service: ZooKeeperService,
@@ -71,7 +107,8 @@ export function planZooKeeper(
   base: BasePlan,
 ): Step[] {
   const seats = seatsOf(service, cluster);
-  const ensemble = live?.ensemble;
+  const passedOver = live && anew(service, cluster, live);
+  const ensemble = passedOver === undefined ? live?.ensemble : undefined;
   const engine = (
     verb: string,
     target: string,
@@ -91,21 +128,15 @@ export function planZooKeeper(
   const ready = (seat: Seat): Step =>
     engine('ready', seat.name, 'until it serves with a majority', { host: seat.host });
 
-  const hopeless = ensemble && lostMajority(service, cluster, ensemble, live);
+  const served = live !== undefined && Object.values(live.servers).some(({ state }) => state === 'serving');
+  const hopeless = live && ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
-  const turns: { rank: number; seat: Seat; steps: Step[] }[] = [];
+  const turns: { rank: number; steps: Step[]; serves: boolean }[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const server = live?.servers[seat.host];
     const writes = own.filter((step) => step.verb === 'write');
     const runs = own.filter((step) => step.verb !== 'write');
-    if (runs.some((step) => step.verb === 'restart') && server?.state === 'serving') {
-      const rank = server.role === 'leader' ? 2 : server.role === 'follower' ? 1 : 0;
-      const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
-      const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
-      turns.push({ rank, seat, steps: chain([...writes, gate, ...before, ...runs, ready(seat), ...after]) });
-      continue;
-    }
     const known = ensemble?.servers.some(({ id }) => id === seat.id);
     // Whether a known member, or one of an ensemble that nobody has seen yet, has its data: it is started, and would only say that it
     // belongs to nobody; then it is told, if need be. A new one is told before.
@@ -118,19 +149,34 @@ export function planZooKeeper(
       const seed = engine('seed', seat.name, force ? hopeless : why, { host: seat.host, force });
       seeds.push(force ? { ...seed, destroys: service.name } : seed);
     }
-    const all = unseen ? [...writes, ...runs, ...seeds] : [...writes, ...seeds, ...runs];
+    const all = unseen ? [...runs, ...seeds] : [...seeds, ...runs];
+    const restart = runs.find((step) => step.verb === 'restart');
+    // One that the ensemble says it does not have is nobody's majority.
+    const stranger = served && !known && server?.state !== 'serving';
+    if (restart && !stranger) {
+      const rank = server?.role === 'leader' ? 2 : server?.role === 'follower' ? 1 : 0;
+      const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
+      const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
+      const turn = chain([...writes, gate, ...before, ...all, ready(seat), ...after]);
+      turns.push({ rank, steps: turn, serves: server?.state === 'serving' });
+      continue;
+    }
+    all.unshift(...writes);
     const searching = server?.state === 'electing' || server?.state === 'read-only';
     steps.push(...chain(all.length > 0 || searching ? [...all, ready(seat)] : []));
   }
 
   if (!ensemble) {
     const why =
-      live === undefined
+      passedOver ??
+      (live === undefined
         ? 'a new ensemble, or the one whose data is there'
-        : `a new ensemble of ${service.hosts.length}`;
-    const form = engine('form', service.name, why, {});
+        : `a new ensemble of ${service.hosts.length}`);
+    const force = passedOver !== undefined;
+    const accepted = force ? { destroys: service.name } : {};
+    const form = engine('form', service.name, why, { force }, accepted);
     const forming = steps.map((step) =>
-      step.verb === 'start' || step.verb === 'restart' || (step.verb === 'ready' && step.needs.length === 0)
+      step.verb === 'start' || (step.verb === 'ready' && step.needs.length === 0)
         ? { ...step, needs: [...step.needs, form.id] }
         : step,
     );
@@ -139,9 +185,14 @@ export function planZooKeeper(
     const needs = writes.map(({ id }) => id);
     steps.splice(0, steps.length, ...writes, { ...form, needs }, ...others);
     // Those that a killed `up` had started wait for the same.
+    const planned = [...steps, ...turns.flatMap((turn) => turn.steps)];
     for (const seat of seats)
-      if (!steps.some(({ id }) => id === `ready ${seat.name}`))
+      if (!planned.some(({ id }) => id === `ready ${seat.name}`))
         steps.push({ ...ready(seat), needs: [form.id] });
+    for (const turn of turns)
+      turn.steps = turn.steps.map((step) =>
+        step.verb === 'hold' ? { ...step, needs: [...step.needs, form.id] } : step,
+      );
   }
 
   /** All that was planned so far, as order without dependence. */
@@ -158,40 +209,44 @@ export function planZooKeeper(
 
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
-  let last: string | undefined;
+  let needs: string[] = [];
+  let after = before;
   for (const turn of turns) {
     const [first, ...rest] = turn.steps;
-    steps.push({ ...first!, needs: [...first!.needs, ...(last ? [last] : [])], after: before }, ...rest);
-    last = turn.steps.at(-1)!.id;
+    steps.push({ ...first!, needs: [...first!.needs, ...needs], after }, ...rest);
+    const end = turn.steps.at(-1)!.id;
+    // One that did not serve before may not serve now: the next one's gate says what that means. Where nobody serves, the first to be
+    // restarted may even have to wait for the next.
+    needs = [turn.serves ? end : turn.steps.find(({ verb }) => verb === 'restart')!.id];
+    after = served ? [...before, end] : before;
   }
 
   const rolled = soFar();
   const going: Step[] = [];
   for (const change of planned) {
     if (change.kind !== 'leave') continue;
-    const name = change.host ? memberName(service, change.host) : `${service.name} server ${change.id}`;
+    const name = memberOf(service, cluster, change.id) ?? `${service.name} server ${change.id}`;
     const needs = coming.map(({ id }) => id);
     going.push(
       engine('leave', name, 'the file no longer has it', { id: change.id }, { needs, after: rolled }),
     );
   }
   steps.push(...chain(going));
-  for (const [name, own] of base.leaving)
-    steps.push(
-      ...own.map((step) =>
-        going.some(({ id }) => id === `leave ${name}`)
-          ? { ...step, needs: [...step.needs, `leave ${name}`] }
-          : step,
-      ),
-    );
 
-  if (steps.length > 0 || live?.wrong === undefined || live.wrong.length > 0) {
+  if (steps.length > 0 || base.leaving.size > 0 || live?.wrong === undefined || live.wrong.length > 0) {
     const why = live?.wrong?.length
       ? `${live.wrong.join(', ')} missing or open to others; then a client writes and reads`
       : 'until the ensemble is as the file says, and a client writes and reads';
     const needs = steps.filter((step) => step.verb === 'form').map(({ id }) => id);
-    const after = steps.filter((step) => step.verb !== 'stop' && step.verb !== 'remove').map(({ id }) => id);
-    steps.push(engine('serve', service.name, why, {}, { needs, after }));
+    steps.push(engine('serve', service.name, why, {}, { needs, after: soFar() }));
+  }
+  // Members that the file no longer has are stopped when the ensemble is without them: as it says now, by the step that makes it so,
+  // or, where nobody could be asked, when it serves as the file says.
+  for (const [name, own] of base.leaving) {
+    const leave = `leave ${name}`;
+    const without = served && !ensemble?.servers.some(({ id }) => memberOf(service, cluster, id) === name);
+    const gate = going.some(({ id }) => id === leave) ? [leave] : without ? [] : [`serve ${service.name}`];
+    steps.push(...own.map((step) => ({ ...step, needs: [...step.needs, ...gate] })));
   }
   return steps;
 }

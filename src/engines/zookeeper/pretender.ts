@@ -8,7 +8,7 @@ import { nodeExists, noNode, types } from './wire.ts';
  */
 export class Pretender {
   readonly nodes = new Map<string, bigint>([['/locks', 0n]]);
-  readonly servers: { port: number; frozen: boolean }[] = [];
+  readonly servers: { port: number; frozen: boolean; electing: boolean }[] = [];
   readonly sessions = new Set<bigint>();
   /** Sessions as they were opened, in order; each time anew or gone on with. */
   readonly opened: bigint[] = [];
@@ -28,7 +28,7 @@ export class Pretender {
     const server = createServer((socket) => this.#serve(socket, nth));
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
     this.#listening.push(server);
-    this.servers.push({ port: (server.address() as { port: number }).port, frozen: false });
+    this.servers.push({ port: (server.address() as { port: number }).port, frozen: false, electing: false });
   }
 
   get url(): string {
@@ -38,6 +38,12 @@ export class Pretender {
   /** Servers accept, and say nothing more. */
   freeze(...which: number[]): void {
     for (const [nth, server] of this.servers.entries()) server.frozen = which.includes(nth);
+  }
+
+  /** Servers are without a majority: they accept, and hang up on whoever asks for a session. The others are not. */
+  elect(...which: number[]): void {
+    for (const [nth, server] of this.servers.entries()) server.electing = which.includes(nth);
+    for (const [socket, nth] of this.#sockets) if (which.includes(nth)) socket.destroy();
   }
 
   /** How many connections there are to each. */
@@ -88,6 +94,10 @@ export class Pretender {
     let rest = Buffer.alloc(0);
     socket.on('data', (chunk: Buffer) => {
       if (this.servers[nth]!.frozen) return;
+      if (this.servers[nth]!.electing) {
+        socket.destroy();
+        return;
+      }
       rest = Buffer.concat([rest, chunk]);
       while (rest.length >= 4 && rest.length >= 4 + rest.readInt32BE()) {
         const frame = rest.subarray(4, 4 + rest.readInt32BE());

@@ -28,6 +28,22 @@ export function seatsOf(service: ZooKeeperService, cluster: Cluster): Seat[] {
   }));
 }
 
+/** Hosts that once had a member and that the file no longer has here, as far as the cluster still knows them: data may be there. */
+export function formerSeats(
+  service: ZooKeeperService,
+  cluster: Cluster,
+): { name: string; host: string; id: number }[] {
+  const own = `${service.name}/`;
+  const now = new Set([...service.hosts, ...service.spec.observers]);
+  return Object.entries(cluster.ids ?? {}).flatMap(([key, id]) => {
+    const host = key.slice(own.length);
+    const known = host in cluster.hosts || host in (cluster.former ?? {});
+    return key.startsWith(own) && known && !now.has(host)
+      ? [{ name: memberName(service, host), host, id }]
+      : [];
+  });
+}
+
 /** The host whose server has, or had, that number; undefined when it is none of ours. */
 export function hostOf(service: { name: string }, cluster: Cluster, id: number): string | undefined {
   const own = `${service.name}/`;

@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { StatusRow } from '../engine.ts';
-import { majority, votersOf } from './ensemble.ts';
+import { majority, serverLine, votersOf } from './ensemble.ts';
 import { type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, seatsOf, type ZooKeeperService } from './seats.ts';
 
@@ -29,6 +29,13 @@ export function zooKeeperStatus(
     const now = live.ensemble?.servers.find((one) => one.id === id);
     if (!seat) return { ...row, role, health: 'degraded', why: 'the file no longer has it: phalanx up' };
     if (!now) return { ...row, role, health: 'degraded', why: 'not yet part of the ensemble: phalanx up' };
+    if (serverLine(now) !== serverLine(seat))
+      return {
+        ...row,
+        role,
+        health: 'degraded',
+        why: `it is ${serverLine(now)}, the file has it otherwise: phalanx up`,
+      };
     if (role === 'leader' && live.wrong && live.wrong.length > 0)
       return { ...row, role, health: 'degraded', why: `${live.wrong.join(', ')} not protected: phalanx up` };
     return { ...row, role, health: 'ok' };

@@ -7,8 +7,9 @@ export const words = ['srvr', 'mntr', 'conf'] as const;
 export const answerMs = 1_500;
 
 /**
- * The server's answer to a four-letter word. Rejects when nothing listens, and when the server accepts (its kernel does, also
- * while it is frozen) and does not answer within `answerMs`.
+ * The server's answer to a four-letter word. Rejects when nothing listens, when the server accepts (its kernel does, also
+ * while it is frozen) and does not answer within `answerMs`, and when it closes without a word: so it does with an address that has
+ * as many connections as `clients` allows, and that says nothing of whether it serves.
  */
 export async function ask(
   reach: Reach,
@@ -26,7 +27,8 @@ export async function ask(
     socket.on('error', fail);
     socket.on('close', () => {
       clearTimeout(late);
-      done(Buffer.concat(chunks).toString());
+      if (chunks.length === 0) fail(new Error('it closed the connection without an answer'));
+      else done(Buffer.concat(chunks).toString());
     });
     socket.write(word);
   });

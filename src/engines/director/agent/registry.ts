@@ -8,6 +8,11 @@ import type { Listen } from '../tables.ts';
 /** How long a session of ours lives without us, and so how soon a frozen ZooKeeper server is left: two thirds of it. Milliseconds. */
 const sessionMs = 2_000;
 const retryMs = 200;
+/**
+ * How long members that are not found stay in when a registry has just come back, or has just been made: for a registrar to find the
+ * ensemble again and, where its session was lost meanwhile, to begin another, which takes a busy ensemble seconds. Milliseconds.
+ */
+const graceMs = sessionMs + 10_000;
 
 /** The file that keeps who was registered, beside agent.json. */
 export const registryFile = 'registry.json';
@@ -19,14 +24,27 @@ interface Ensemble {
   why: string | undefined;
 }
 
+/** What is known of the registry below one path. */
+interface Known {
+  /** Who is let in; undefined: everybody, since nothing is known. */
+  members?: Set<string>;
+  /** Who was found, since the registry was last out of sight. */
+  found?: Set<string>;
+  /** While it runs nobody is put out. */
+  grace?: NodeJS.Timeout;
+}
+
 /**
  * Who is registered, as ZooKeeper last said. What is not known stays as it was: an ensemble that is away, or that does not have
- * the registry at all (it was made anew), changes nothing. It is kept in a file, so that an agent which starts meanwhile knows it too.
+ * the registry at all (it was made anew), changes nothing. When it is back it lets members in at once, and puts out whom it does not have
+ * only after a grace: registrars that are still on their way shall not empty a pool whose every server passes its check. It
+ * is kept in a file, so that an agent which starts meanwhile knows it too.
  */
 export class Registry {
   readonly #file: string;
   readonly #changed: (path: string, joined: Set<string>) => void;
-  readonly #members = new Map<string, Set<string>>();
+  readonly #graceMs: number;
+  readonly #known = new Map<string, Known>();
   readonly #ensembles = new Map<string, Ensemble>();
   readonly #synced = new WeakSet<Session>();
   readonly #looking = new Set<string>();
@@ -34,13 +52,14 @@ export class Registry {
   readonly #retries = new Map<string, NodeJS.Timeout>();
   #paths = new Map<string, string>();
 
-  /** `changed` is called when others are registered below a path than before, with those who came. */
-  constructor(folder: string, changed: (path: string, joined: Set<string>) => void) {
+  /** `changed` is called when others are registered below a path than before, with those who came. `grace` in milliseconds. */
+  constructor(folder: string, changed: (path: string, joined: Set<string>) => void, grace = graceMs) {
     this.#file = join(folder, registryFile);
+    this.#graceMs = grace;
     this.#changed = changed;
     try {
       const kept = JSON.parse(readFileSync(this.#file, 'utf8')) as Record<string, string[]>;
-      for (const [path, names] of Object.entries(kept)) this.#members.set(path, new Set(names));
+      for (const [path, names] of Object.entries(kept)) this.#known.set(path, { members: new Set(names) });
     } catch {
       // There was none, or it was damaged: ZooKeeper will say.
     }
@@ -53,7 +72,10 @@ export class Registry {
     );
     const before = this.#paths;
     this.#paths = wanted;
-    for (const path of this.#members.keys()) if (!wanted.has(path)) this.#members.delete(path);
+    for (const path of this.#known.keys()) {
+      if (wanted.get(path) !== before.get(path)) this.#outOfSight(path);
+      if (!wanted.has(path)) this.#known.delete(path);
+    }
     const urls = new Set(wanted.values());
     for (const [url, { kept }] of this.#ensembles) {
       if (urls.has(url)) continue;
@@ -66,7 +88,7 @@ export class Registry {
 
   /** Whether the registry below `path` lets the server in: it is registered, or nothing is known of that registry yet. */
   admits(path: string, server: string): boolean {
-    return this.#members.get(path)?.has(server) ?? true;
+    return this.#known.get(path)?.members?.has(server) ?? true;
   }
 
   /** What cannot be followed now, and what that means, a sentence each. */
@@ -74,7 +96,7 @@ export class Registry {
     return [...this.#paths].flatMap(([path, url]) => {
       const why = this.#ensembles.get(url)?.why;
       if (why === undefined) return [];
-      const pool = this.#members.has(path)
+      const pool = this.#known.get(path)?.members
         ? 'its servers stay as they were last known, and are checked'
         : 'checks alone decide';
       return [`registry ${path} cannot be followed (${why}): ${pool}`];
@@ -84,6 +106,7 @@ export class Registry {
   close(): void {
     for (const { kept } of this.#ensembles.values()) kept.stop();
     for (const timer of this.#retries.values()) clearTimeout(timer);
+    for (const { grace } of this.#known.values()) clearTimeout(grace);
   }
 
   #connect(url: string): void {
@@ -102,6 +125,7 @@ export class Registry {
       closed: (why) => {
         ensemble.session = undefined;
         ensemble.why = why;
+        for (const [path, at] of this.#paths) if (at === url) this.#outOfSight(path);
       },
       watched: (path) => void this.#look(path),
     });
@@ -119,7 +143,10 @@ export class Registry {
       if (!session) break;
       try {
         const names = await this.#ask(session, path);
-        if (names && this.#paths.has(path)) this.#take(path, names);
+        // What an ensemble said that is away since then, or in the place of which another is asked, is nothing to go by.
+        if (this.#ensembles.get(this.#paths.get(path) ?? '')?.session !== session) continue;
+        if (names) this.#take(path, names);
+        else this.#outOfSight(path);
       } catch {
         // Where the connection is gone the next one looks.
         this.#retries.set(
@@ -144,16 +171,48 @@ export class Registry {
     return (await session.ownerOf(path, true)) === undefined ? undefined : session.getChildren(path, true);
   }
 
+  /** Nobody can say who is in it: what is known stays, and is not believed to be whole when it is seen again. */
+  #outOfSight(path: string): void {
+    const known = this.#known.get(path);
+    clearTimeout(known?.grace);
+    delete known?.grace;
+    delete known?.found;
+  }
+
   #take(path: string, names: string[]): void {
-    const before = this.#members.get(path);
-    if (before && before.size === names.length && names.every((name) => before.has(name))) return;
-    this.#members.set(path, new Set(names));
-    this.#keep();
-    this.#changed(path, new Set(names.filter((name) => !before?.has(name))));
+    const known = this.#known.get(path) ?? {};
+    this.#known.set(path, known);
+    const back = known.found === undefined;
+    const before = known.found ?? known.members;
+    known.found = new Set(names);
+    if (back)
+      known.grace = setTimeout(() => {
+        delete known.grace;
+        this.#settle(path, known, new Set());
+      }, this.#graceMs);
+    this.#settle(path, known, new Set(names.filter((name) => !before?.has(name))));
+  }
+
+  /** Lets in whom was found and, where there is no grace, nobody else. */
+  #settle(path: string, known: Known, joined: Set<string>): void {
+    const { members, found, grace } = known;
+    const all = new Set(grace ? [...(members ?? []), ...found!] : found);
+    // Of an unknown registry everybody is let in until it has had its time.
+    const same =
+      grace && members === undefined
+        ? true
+        : members?.size === all.size && [...all].every((name) => members.has(name));
+    if (!same) {
+      known.members = all;
+      this.#keep();
+    }
+    if (!same || joined.size > 0) this.#changed(path, joined);
   }
 
   #keep(): void {
-    const all = Object.fromEntries([...this.#members].map(([path, names]) => [path, [...names].sort()]));
+    const all = Object.fromEntries(
+      [...this.#known].flatMap(([path, { members }]) => (members ? [[path, [...members].sort()]] : [])),
+    );
     try {
       writeFileSync(`${this.#file}.tmp`, JSON.stringify(all));
       renameSync(`${this.#file}.tmp`, this.#file);
