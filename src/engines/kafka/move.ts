@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../engine.ts';
-import { asking, reason } from './client.ts';
+import { asking, errorName, reason } from './client.ts';
 import { type KafkaLive, named, type Partition } from './live.ts';
 import { type Move, nearlyEmpty, planMoves, redirected } from './moves.ts';
 import { observeKafka, throttleKeys } from './observe.ts';
@@ -113,6 +113,8 @@ async function submit(doing: Doing, live: KafkaLive, moves: Target[]): Promise<v
       api.alterPartitionReassignmentsV0.api.async(connection, 15_000, true, topics),
     );
   } catch (error) {
+    // It has arrived before it could be called back.
+    if (errorName(error) === 'NO_REASSIGNMENT_IN_PROGRESS') return;
     throw new StepFailed(`partitions cannot be moved: ${reason(error)}`);
   }
 }
@@ -135,8 +137,9 @@ async function untilMoved(doing: Doing): Promise<void> {
         deadline = performance.now() + stillMs;
         doing.say(`${told.moving.length} partitions are on their way`);
       }
+      // What has arrived is no longer among them.
+      most = told.moving.length < fewest ? arrived : Math.max(most, arrived);
       fewest = Math.min(fewest, told.moving.length);
-      most = Math.max(most, arrived);
       const { stays } = brokersOf(doing, live);
       const targets = [...new Set(told.moving.flatMap(({ adding }) => adding))];
       const gone = targets.filter((id) => !stays.includes(id));
