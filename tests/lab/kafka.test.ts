@@ -264,7 +264,7 @@ cluster: kfctl
 network: 10.163.8.0/24
 hosts: { d1: {}, d2: {}, d3: {}, c1: {}, c2: {}, c3: {} }
 services:
-  events: { type: kafka, hosts: [d1, d2, d3], heap: 192mb, topics: { orders: { partitions: 3 } }${more} }
+  events: { type: kafka, hosts: [d1, d2, d3], heap: 256mb, topics: { orders: { partitions: 3 } }${more} }
 `;
   const apart = new TestCluster(file(', controllers: [c1, c2, c3]'));
   const roles = async (): Promise<string[]> => (await apart.status()).rows.map(({ role }) => role).sort();
@@ -301,6 +301,25 @@ services:
     expect(await steps()).toEqual([]);
   });
 
+  it('without a majority of controllers status says that, of brokers that answer; up mends it', async () => {
+    const away = ['c2', 'c3'].map(
+      (host) => `/var/lib/phalanx/kfctl/hosts/${host}/members/events.controller@${host}/service`,
+    );
+    for (const service of away) shell(`s6-svc -O -k ${service}; s6-svwait -D -t 5000 ${service}`);
+    await until(
+      'no majority',
+      async () => {
+        const { rows: seen } = await apart.status();
+        const brokers = seen.filter(({ name }) => name.startsWith('events@'));
+        return brokers.length === 3 && brokers.every(({ why }) => why?.includes('have no majority'));
+      },
+      60_000,
+    );
+    await apart.must('up');
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
+    expect(await steps()).toEqual([]);
+  });
+
   it('brokers take the votes over, and lose them again before their role; nothing is lost', async () => {
     const access = await accessOf(apart);
     const load = writer(access, 'orders');
@@ -333,7 +352,7 @@ cluster: kfgrow
 network: 10.163.9.0/24
 hosts: { d1: {}, d2: {}, d3: {} }
 services:
-  events: { type: kafka, hosts: [${hosts}], heap: 192mb, topics: { orders: { partitions: 2, retention: 1h } } }
+  events: { type: kafka, hosts: [${hosts}], heap: 256mb, topics: { orders: { partitions: 2, retention: 1h } } }
 `;
   const growing = new TestCluster(file('d1'));
   beforeAll(async () => {
