@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { kafka } from './client.ts';
 import { performKafka } from './perform.ts';
 import { schema } from './schema.ts';
 import type { KafkaService } from './seats.ts';
@@ -44,6 +45,9 @@ async function form(disks: Record<string, { told: boolean; cluster?: string } | 
 }
 
 describe('the step that forms a cluster', () => {
+  // As long as a busy machine may take to load the library.
+  beforeAll(() => kafka(), 60_000);
+
   it('tells all the first controllers the same, however many were told before', async () => {
     for (const before of [false, true]) {
       const told = await form({ d1: { told: true }, d2: { told: before }, d3: { told: before } });

@@ -82,7 +82,7 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
     case 'move':
       return movePartitions(doing);
     case 'free':
-      return free(doing, seatOf(doing, name));
+      return free(doing, name, id);
     case 'empty':
       return emptyBroker(doing, id);
     case 'forget':
@@ -309,18 +309,18 @@ async function unvote(doing: Doing, voter: Voter): Promise<void> {
 }
 
 /**
- * Takes the vote of a controller that is to be a mere broker, if it has one, when those that the file wants have theirs. Holds where that cannot be
- * known: without its role it could not cast a vote that a majority may need.
+ * Takes the vote of a controller that is to be a mere broker or to leave, if it has one, when those that the file wants have theirs. Holds where that
+ * cannot be known: it could no longer cast a vote that a majority may need.
  */
-async function free(doing: Doing, seat: Seat): Promise<void> {
+async function free(doing: Doing, name: string, node: number): Promise<void> {
   const { service, cluster } = doing;
-  const live = await untilOpen(doing, `${seat.name} is not started without its vote`, (seen) =>
+  const live = await untilOpen(doing, `${name} may have a vote`, (seen) =>
     seen.quorum
       ? undefined
       : 'there is no active controller. If none comes up, its vote is needed: bring the cluster up with the controllers that the file named before, then change them',
   );
   const { add, remove } = whyVote(service, cluster, live);
-  const own = remove.filter(({ id }) => id === seat.id);
+  const own = remove.filter(({ id }) => id === node);
   if (own.length === 0) return;
   for (const newcomer of add) await vote(doing, newcomer);
   for (const voter of own) await unvote(doing, voter);

@@ -294,6 +294,16 @@ describe('the plan of Kafka', () => {
     expect(held.find(({ id }) => id === 'write events@d3')!.needs).toContain('free events@d3');
   });
 
+  it('where nobody tells of votes, one that leaves is asked for its own before it stops', () => {
+    const fewer = service(['d2', 'd3', 'd4']);
+    const { quorum: _, ...headless } = live({ nodes: { ...live().nodes, 'events@d4': node('d4') } });
+    const leaving = { 'events@d1': [script('stop', 'd1'), script('remove', 'd1')] };
+    const steps = planKafka(fewer, cluster, headless, base(fewer, {}, leaving));
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    expect(at('stop events@d1').needs).toEqual(['free events@d1']);
+    expect(at('free events@d1').needs).toEqual(['empty events@d1']);
+  });
+
   it('topics of the file and of Kafka itself get the copies of a cluster that grew, others and further ones keep theirs', () => {
     const spec = { topics: { orders: { partitions: 1 }, wide: {} } };
     const wanted = service(['d1', 'd2', 'd3'], spec);

@@ -149,6 +149,9 @@ export function planKafka(
     const leaving = [...base.leaving.values()].flat();
     return [refuse, ...leaving.map((step) => ({ ...step, needs: [...step.needs, refuse.id] }))];
   }
+  // Where nobody tells of votes, that is asked when it can be: directly before the member is without its role, or stopped.
+  const free = (name: string, id: number, more: Partial<Step> = {}): Step =>
+    engine('free', name, 'it may have a vote', { name, id }, more);
   const ready = (seat: Seat): Step =>
     engine('ready', seat.name, 'until the controllers count on it', { name: seat.name });
 
@@ -333,10 +336,10 @@ export function planKafka(
     last = [turn.rest.at(-1)!.id];
   }
   for (const turn of turns.filter(({ voted }) => voted && !live?.quorum)) {
-    const { name } = turn.seat;
-    const free = engine('free', name, 'it may have a vote', { name }, { needs: last, after: soFar() });
-    steps.push(free);
-    take({ ...turn, serves: true }, [free.id]);
+    const { name, id } = turn.seat;
+    const freed = free(name, id, { needs: last, after: soFar() });
+    steps.push(freed);
+    take({ ...turn, serves: true }, [freed.id]);
     last = [turn.rest.at(-1)!.id];
   }
 
@@ -358,11 +361,12 @@ export function planKafka(
   for (const [name, own] of base.leaving) {
     const needs = [...moved, ...unvoting.map(({ id }) => id)];
     const left = idOf(service, cluster, name);
-    const holds = left !== undefined && !name.includes('.controller@');
+    const holds = left !== undefined && !isController(name);
     const empty = holds
       ? [engine('empty', name, 'nothing may lie on it when it is stopped', { id: left })]
       : [];
-    const [first, ...rest] = [...empty, ...own];
+    const voteless = keeper !== undefined || live?.quorum !== undefined || left === undefined;
+    const [first, ...rest] = [...empty, ...(voteless ? [] : [free(name, left)]), ...own];
     const leaving = chain([{ ...first!, needs: [...first!.needs, ...needs] }, ...rest]);
     steps.push(...leaving);
     if (holds && keeper === undefined)
@@ -391,8 +395,11 @@ export function planKafka(
   return steps;
 }
 
+/** Of the name of a member that the file no longer has: it is a controller of its own. */
+const isController = (name: string): boolean => name.includes('.controller@');
+
 /** The node id that a member has or had. */
 function idOf(service: KafkaService, cluster: Cluster, name: string): number | undefined {
   const host = name.slice(name.indexOf('@') + 1);
-  return cluster.ids?.[`${service.name}/${host}`];
+  return cluster.ids?.[`${service.name}/${isController(name) ? `controller.${host}` : host}`];
 }
