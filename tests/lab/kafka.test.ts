@@ -258,6 +258,134 @@ services:
   });
 });
 
+describe('kafka with controllers of their own', patient, () => {
+  const file = (more: string): string => `
+cluster: kfctl
+network: 10.163.8.0/24
+hosts: { d1: {}, d2: {}, d3: {}, c1: {}, c2: {}, c3: {} }
+services:
+  events: { type: kafka, hosts: [d1, d2, d3], heap: 256mb, topics: { orders: { partitions: 3 } }${more} }
+`;
+  const apart = new TestCluster(file(', controllers: [c1, c2, c3]'));
+  const roles = async (): Promise<string[]> => (await apart.status()).rows.map(({ role }) => role).sort();
+  const steps = async (): Promise<string[]> => {
+    const { out } = await apart.run(['plan', '--json']);
+    return (JSON.parse(out) as { steps: { id: string }[] }).steps.map(({ id }) => id);
+  };
+  beforeAll(async () => {
+    await apart.run(['down', '--purge']);
+    await apart.must('up');
+  }, 900_000);
+  afterAll(() => apart.remove(), 120_000);
+
+  it('forms, up again has nothing to do, and all are healthy, those as well that do not lead', async () => {
+    expect(await apart.must('up')).toContain('nothing to do');
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
+    expect(await roles()).toEqual([
+      'active controller',
+      'broker',
+      'broker',
+      'broker',
+      'controller',
+      'controller',
+    ]);
+  });
+
+  it('another port is refused while they run, and nobody is restarted', async () => {
+    apart.write(file(', controllers: [c1, c2, c3], port: 9192'));
+    expect(await steps()).toEqual(['refuse events']);
+    const { exit, out } = await apart.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/port 9092, not 9192.*phalanx down, then phalanx up/);
+    apart.write(file(', controllers: [c1, c2, c3]'));
+    expect(await steps()).toEqual([]);
+  });
+
+  it('without a majority of controllers status says that, of brokers that answer; up mends it', async () => {
+    const away = ['c2', 'c3'].map(
+      (host) => `/var/lib/phalanx/kfctl/hosts/${host}/members/events.controller@${host}/service`,
+    );
+    for (const service of away) shell(`s6-svc -O -k ${service}; s6-svwait -D -t 5000 ${service}`);
+    await until(
+      'no majority',
+      async () => {
+        const { rows: seen } = await apart.status();
+        const brokers = seen.filter(({ name }) => name.startsWith('events@'));
+        return brokers.length === 3 && brokers.every(({ why }) => why?.includes('have no majority'));
+      },
+      60_000,
+    );
+    await apart.must('up');
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
+    expect(await steps()).toEqual([]);
+  });
+
+  it('brokers take the votes over, and lose them again before their role; nothing is lost', async () => {
+    const access = await accessOf(apart);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    apart.write(file(''));
+    await apart.must('up');
+    expect(await roles()).toEqual(['broker, active controller', 'broker, controller', 'broker, controller']);
+    expect(await steps()).toEqual([]);
+
+    apart.write(file(', controllers: [c1, c2, c3]'));
+    const order = (await steps()).filter((id) => /^(unvote|restart)/.test(id));
+    for (const host of ['d1', 'd2', 'd3']) {
+      const unvote = order.findIndex((id) => id.startsWith(`unvote events@${host}`));
+      expect(unvote).toBeGreaterThanOrEqual(0);
+      expect(order.indexOf(`restart events@${host}`)).toBeGreaterThan(unvote);
+    }
+    await apart.must('up');
+    expect(await steps()).toEqual([]);
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
+    expect(await roles()).toContain('active controller');
+    const written = await load.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    expect(await lost(access, apart.folder, 'orders', written)).toEqual([]);
+  });
+});
+
+describe('kafka that grows from one broker', patient, () => {
+  const file = (hosts: string): string => `
+cluster: kfgrow
+network: 10.163.9.0/24
+hosts: { d1: {}, d2: {}, d3: {} }
+services:
+  events: { type: kafka, hosts: [${hosts}], heap: 256mb, topics: { orders: { partitions: 2, retention: 1h } } }
+`;
+  const growing = new TestCluster(file('d1'));
+  beforeAll(async () => {
+    await growing.run(['down', '--purge']);
+    await growing.must('up');
+  }, 600_000);
+  afterAll(() => growing.remove(), 120_000);
+
+  it("topics of the file and the groups' offsets get the copies of a cluster of three; a key that left the file is gone", async () => {
+    const access = await accessOf(growing);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const written = await load.stop();
+    // A group of readers: its offsets are in a topic with one copy.
+    expect(await lost(access, growing.folder, 'orders', written)).toEqual([]);
+    growing.write(file('d1, d2, d3').replace(', retention: 1h', ''));
+    await growing.must('up');
+    expect(await growing.must('up')).toContain('nothing to do');
+    const now = await accessOf(growing);
+    const said = await javaTool(now, growing.folder, 'org.apache.kafka.tools.TopicCommand', [
+      '--bootstrap-server',
+      now.brokers[0]!,
+      '--command-config',
+      'PROPERTIES',
+      '--describe',
+    ]);
+    expect(said).toMatch(/Topic: orders\s.*ReplicationFactor: 3/);
+    expect(said).toMatch(/Topic: __consumer_offsets\s.*ReplicationFactor: 3/);
+    expect(said).not.toMatch(/Topic: orders\s.*retention.ms/);
+    expect(await lost(now, growing.folder, 'orders', written)).toEqual([]);
+  });
+});
+
 describe('kafka 3.9 with its metadata in ZooKeeper', patient, () => {
   const old = (threads: number): string => `
 cluster: kfazk

@@ -80,6 +80,9 @@ export function application(service: KafkaService, cluster: Cluster, last?: numb
   };
 }
 
+/** Said of a member whose host answers and which does not: no process serves there. */
+export const nothingListens = 'nothing listens';
+
 /** Why a member did not do it, in a few words: what the member itself said, if it did. */
 export function reason(error: unknown): string {
   const { message, cause } = error as Error;
@@ -87,9 +90,26 @@ export function reason(error: unknown): string {
   const said = [message, ...errors.map((one) => one.message), (cause as Error | undefined)?.message].join(
     '; ',
   );
-  if (/ECONNREFUSED/.test(said)) return 'nothing listens';
+  if (/ECONNREFUSED/.test(said)) return nothingListens;
   if (/timed out|no answer within/i.test(said)) return 'no answer';
   return ([...new Set(errors.map((one) => one.message))].join('; ') || message).replace(/\s+/g, ' ');
+}
+
+/** What a member answered, also where it could not answer for all that it was asked: then each part of the answer has its own error. */
+export function partly<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: { response?: T }) => {
+    if (error.response === undefined) throw error;
+    return error.response;
+  });
+}
+
+/** What is answered within `ms`; undefined when it is late or refused. For questions without whose answer the rest is told. */
+export function within<T>(ms: number, answer: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((done) => {
+    timer = setTimeout(() => done(undefined), ms);
+  });
+  return Promise.race([answer.catch(() => undefined), late]).finally(() => clearTimeout(timer));
 }
 
 /** What an error of several is made of, to the last. */

@@ -27,7 +27,7 @@ export const owned: Record<string, string> = {
 export const keyStore = 'data/tls.p12';
 export const keyStorePassword = 'phalanx';
 
-const clientListener = 'CLIENT';
+export const clientListener = 'CLIENT';
 export const controllerListener = 'CONTROLLER';
 
 /**

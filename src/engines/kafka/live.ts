@@ -30,6 +30,28 @@ export interface Disk {
   formatted?: { cluster: string; node: number; directory: string };
   /** `form` or `seed` has told it which cluster it belongs to. */
   told: boolean;
+  /** With what it was last started; absent where it never was. */
+  started?: Started;
+}
+
+/** What a member runs with, or ran with last: of the configuration that its start made. */
+export interface Started {
+  /** Ports of the listeners that it opened. */
+  port?: number;
+  controllerPort?: number;
+  tls: boolean;
+  /** It was a controller. */
+  controller: boolean;
+}
+
+/** A partition on its way, as the active controller tells it. */
+export interface Moving {
+  topic: string;
+  index: number;
+  /** All copies that it has for now: those that stay, `adding` and `removing`. */
+  replicas: number[];
+  adding: number[];
+  removing: number[];
 }
 
 export interface LiveVoter {
@@ -58,10 +80,14 @@ export interface KafkaLive {
   partitions?: Partition[];
   /** Node ids of brokers that the controllers count on. */
   brokers: number[];
-  /** Partitions that are being moved. */
-  moving: number;
-  /** Of topics in the file: the configuration keys that the file sets, as they are. */
+  /** Partitions that are being moved. Absent: could not be asked. */
+  moving?: Moving[];
+  /** Of topics in the file: the configuration keys that the file sets or could set, as they are. */
   topics: Record<string, Record<string, string>>;
+  /** Of the same topics: those of the keys that are set at the topic itself, not inherited from the brokers. */
+  overrides: Record<string, string[]>;
+  /** min.insync.replicas where it is set for the whole cluster, which outranks server.properties. */
+  minInsync?: number;
   /** Users that can prove themselves by SCRAM. Absent: could not be asked. */
   users?: string[];
   /** What the members run is on this machine. */
@@ -72,9 +98,12 @@ export interface KafkaLive {
   notFetched?: string;
 }
 
-/** It has been formatted before, or some member of it runs. */
+/**
+ * Some member of it runs, or some disk was formatted. That members were told of it is not enough: before the first of them has started there
+ * is nothing to join.
+ */
 export const formed = (live: KafkaLive): boolean =>
-  live.quorum !== undefined || Object.values(live.nodes).some(({ disk }) => disk?.formatted || disk?.told);
+  live.quorum !== undefined || Object.values(live.nodes).some(({ disk }) => disk?.formatted);
 
 export const named = ({ topic, index }: Partition): string => `${topic}-${index}`;
 

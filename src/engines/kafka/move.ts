@@ -1,11 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../engine.ts';
-import { asking, reason } from './client.ts';
-import type { KafkaLive } from './live.ts';
-import { type Move, nearlyEmpty, planMoves } from './moves.ts';
+import { asking, errorName, reason } from './client.ts';
+import { type KafkaLive, named, type Partition } from './live.ts';
+import { type Move, nearlyEmpty, planMoves, redirected } from './moves.ts';
 import { observeKafka, throttleKeys } from './observe.ts';
 import { anyBroker, type Doing, some, untilOpen } from './perform.ts';
 import { nodeOf, seatsOf } from './seats.ts';
+import { copiesWanted } from './topics.ts';
 
 /** As long as anything moves it goes on; this long without any progress, it holds. */
 const stillMs = 120_000;
@@ -14,16 +15,14 @@ const stillMs = 120_000;
 const throttled = ['leader.replication.throttled.replicas', 'follower.replication.throttled.replicas'];
 
 /**
- * Moves partitions to where they belong: off brokers that leave, to brokers that came. All in one request, which the active
- * controller carries out, also when this command is killed: then the next one waits for it and goes on. A partition keeps all its
+ * Moves partitions to where they belong: off brokers that leave, to brokers that came, to as many copies as they are to have. All in one request,
+ * which the active controller carries out, also when this command is killed: then the next one waits for it and goes on. A partition keeps all its
  * copies until the new ones are in step. At the end the throttle is taken off.
  */
 export async function movePartitions(doing: Doing): Promise<void> {
   for (;;) {
-    const live = await untilOpen(doing, 'partitions are not moved', (seen) =>
-      !seen.quorum ? 'there is no active controller' : seen.partitions ? undefined : 'no broker answers',
-    );
-    if (live.moving > 0) {
+    const live = await untilTold(doing);
+    if (live.moving.length > 0) {
       await untilMoved(doing);
       continue;
     }
@@ -39,18 +38,53 @@ export async function movePartitions(doing: Doing): Promise<void> {
   await unthrottle(doing);
 }
 
-function wantedMoves({ service, cluster }: Doing, live: KafkaLive): Move[] {
-  const own = seatsOf(service, cluster).filter(({ broker }) => broker);
-  const brokers = own.map(({ id }) => id).filter((id) => live.brokers.includes(id));
-  const down = own.filter(({ id }) => !brokers.includes(id));
-  const partitions = live.partitions ?? [];
-  // A broker of the file that is down for now keeps what it has: its partitions are not carried about for a restart.
-  const stays = [...brokers, ...down.map(({ id }) => id)];
-  const spread = nearlyEmpty(partitions, brokers).length > 0 && down.length === 0;
-  const { moves, stuck } = planMoves(partitions, stays, {
-    spread,
-    copiesOf: (topic) => service.spec.topics[topic]?.replication,
+/** How often a broker that leaves is emptied again of what has come to it meanwhile. */
+const again = 3;
+
+/** Looks once more whether nothing lies on a broker that leaves, directly before it is stopped; what has come to it since is moved. */
+export async function emptyBroker(doing: Doing, id: number): Promise<void> {
+  const name = nodeOf(doing.service, doing.cluster, id)?.name ?? `node ${id}`;
+  for (let left = again; ; left--) {
+    const live = await untilTold(doing);
+    const held = live.partitions.filter(({ replicas }) => replicas.includes(id)).map(named);
+    if (held.length === 0) return;
+    if (left === 0)
+      throw new StepHeld(
+        `${name} is not stopped: it holds ${some(held)}, which came to it while it was emptied. Run up again`,
+      );
+    doing.say(`${name} holds ${some(held)}`);
+    await movePartitions(doing);
+  }
+}
+
+type Told = KafkaLive & Required<Pick<KafkaLive, 'partitions' | 'moving'>>;
+
+/** What is where, and what is on its way. */
+async function untilTold(doing: Doing): Promise<Told> {
+  const live = await untilOpen(doing, 'partitions are not moved', (seen) => {
+    if (!seen.quorum) return 'there is no active controller';
+    if (!seen.partitions) return 'no broker answers';
+    return seen.moving ? undefined : 'nobody tells which partitions are on their way';
   });
+  return live as Told;
+}
+
+/** Brokers of the file, and those of them that serve. One that is down for now keeps what it has: its partitions are not carried about for a restart. */
+function brokersOf({ service, cluster }: Doing, live: KafkaLive) {
+  const own = seatsOf(service, cluster).filter(({ broker }) => broker);
+  const stays = own.map(({ id }) => id);
+  return {
+    stays,
+    serving: stays.filter((id) => live.brokers.includes(id)),
+    down: own.filter(({ id }) => !live.brokers.includes(id)),
+    copiesOf: (partition: Partition): number => copiesWanted(service, partition),
+  };
+}
+
+function wantedMoves(doing: Doing, live: Told): Move[] {
+  const { stays, serving, down, copiesOf } = brokersOf(doing, live);
+  const spread = nearlyEmpty(live.partitions, serving).length > 0 && down.length === 0;
+  const { moves, stuck } = planMoves(live.partitions, stays, { spread, serving, copiesOf });
   if (stuck.length > 0)
     throw new StepFailed(
       `${some(stuck)} would want more copies than the ${stays.length} brokers that stay: lower the topic's replication, or keep more brokers. Nothing was moved`,
@@ -65,7 +99,9 @@ function wantedMoves({ service, cluster }: Doing, live: KafkaLive): Move[] {
   return moves;
 }
 
-async function submit(doing: Doing, live: KafkaLive, moves: Move[]): Promise<void> {
+type Target = Pick<Move, 'topic' | 'index'> & { to: number[] | null };
+
+async function submit(doing: Doing, live: KafkaLive, moves: Target[]): Promise<void> {
   const topics = [...new Set(moves.map(({ topic }) => topic))].map((name) => ({
     name,
     partitions: moves
@@ -77,31 +113,83 @@ async function submit(doing: Doing, live: KafkaLive, moves: Move[]): Promise<voi
       api.alterPartitionReassignmentsV0.api.async(connection, 15_000, true, topics),
     );
   } catch (error) {
+    // It has arrived before it could be called back.
+    if (errorName(error) === 'NO_REASSIGNMENT_IN_PROGRESS') return;
     throw new StepFailed(`partitions cannot be moved: ${reason(error)}`);
   }
 }
 
-/** Waits until nothing is on its way; holds when nothing comes any further. */
+/**
+ * Waits until nothing is on its way. What is on its way to a broker that the file no longer has is sent elsewhere at once; to one that does not
+ * serve, when nothing has come any further for `stillMs`. Holds when nothing comes any further otherwise.
+ */
 async function untilMoved(doing: Doing): Promise<void> {
   let deadline = performance.now() + stillMs;
-  let before = '';
+  let [fewest, most] = [Number.POSITIVE_INFINITY, -1];
   for (;;) {
     const live = await observeKafka(doing.service, doing.cluster, doing.reach);
-    const known = live.partitions !== undefined && live.users !== undefined;
-    if (known && live.moving === 0) return;
-    const bytes = Object.values(live.nodes).reduce((sum, node) => sum + (node.bytes ?? 0), 0);
-    const now = `${live.moving} ${bytes}`;
-    if (now !== before) {
-      deadline = performance.now() + stillMs;
-      if (known) doing.say(`${live.moving} partitions are on their way`);
+    const { moving, partitions } = live;
+    const told = moving && partitions ? { ...live, moving, partitions } : undefined;
+    if (moving?.length === 0) return;
+    if (told) {
+      const arrived = arrivedBytes(told);
+      if (told.moving.length < fewest || arrived > most) {
+        deadline = performance.now() + stillMs;
+        doing.say(`${told.moving.length} partitions are on their way`);
+      }
+      // What has arrived is no longer among them.
+      most = told.moving.length < fewest ? arrived : Math.max(most, arrived);
+      fewest = Math.min(fewest, told.moving.length);
+      const { stays } = brokersOf(doing, live);
+      const targets = [...new Set(told.moving.flatMap(({ adding }) => adding))];
+      const gone = targets.filter((id) => !stays.includes(id));
+      const dead = targets.filter((id) => !live.brokers.includes(id));
+      const lost = performance.now() > deadline ? [...gone, ...dead] : gone;
+      if (lost.length > 0) {
+        await redirect(doing, told, lost);
+        deadline = performance.now() + stillMs;
+        [fewest, most] = [Number.POSITIVE_INFINITY, -1];
+        continue;
+      }
     }
-    before = now;
     if (performance.now() > deadline)
       throw new StepHeld(
-        `${live.moving} partitions are on their way and nothing has moved for ${stillMs / 1000} s; they go on by themselves, run up again`,
+        `${moving ? `${moving.length} partitions are on their way (${some(moving.map(({ topic, index }) => `${topic}-${index}`))})` : 'nobody tells which partitions are on their way'} and nothing has moved for ${stillMs / 1000} s; they go on by themselves, run up again`,
       );
     await wait(300);
   }
+}
+
+/** Bytes of the copies that are being made, where they are made: what else is written does not count as progress. */
+const arrivedBytes = ({ moving, nodes }: Told): number => {
+  const sizes = new Map(Object.values(nodes).map(({ id, sizes }) => [id, sizes]));
+  return moving
+    .flatMap(({ topic, index, adding }) => adding.map((id) => sizes.get(id)?.[`${topic}-${index}`] ?? 0))
+    .reduce((sum, bytes) => sum + bytes, 0);
+};
+
+/** Sends partitions elsewhere that are on their way to brokers where they cannot arrive, or leaves them where they were. */
+async function redirect(doing: Doing, live: Told, lost: number[]): Promise<void> {
+  const { stays, serving, copiesOf } = brokersOf(doing, live);
+  const targets = redirected(live.partitions, live.moving, lost, stays, { copiesOf, serving });
+  const names = lost.map((id) => nodeOf(doing.service, doing.cluster, id)?.name ?? `node ${id}`);
+  doing.say(
+    `${some(targets.map(({ topic, index }) => `${topic}-${index}`))} cannot arrive at ${names.join(', ')}: they go elsewhere or stay`,
+  );
+  const others = live.moving
+    .filter((one) => !targets.some(({ topic, index }) => topic === one.topic && index === one.index))
+    .map(({ topic, index, replicas, adding, removing }) => ({
+      topic,
+      index,
+      from: replicas.filter((id) => !adding.includes(id)),
+      to: replicas.filter((id) => !removing.includes(id)),
+    }));
+  // A topic's list of what is slowed is written whole.
+  await throttle(doing, live, [
+    ...targets.flatMap(({ to, ...one }) => (to ? [{ ...one, to }] : [])),
+    ...others,
+  ]);
+  await submit(doing, live, targets);
 }
 
 async function throttle(doing: Doing, live: KafkaLive, moves: Move[]): Promise<void> {

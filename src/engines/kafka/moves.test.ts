@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Partition } from './live.ts';
-import { nearlyEmpty, planMoves } from './moves.ts';
+import { nearlyEmpty, planMoves, redirected } from './moves.ts';
 
 const partition = (index: number, replicas: number[]): Partition => ({
   topic: 'orders',
@@ -50,6 +50,33 @@ describe('moves of partitions', () => {
     const { moves, stuck } = planMoves(six, [1, 2], { spread: false });
     expect(stuck).toHaveLength(6);
     expect(moves).toEqual([]);
+  });
+
+  it('new copies go to brokers that serve before any other', () => {
+    const grow = { spread: false, copiesOf: () => 2, serving: [1, 3] };
+    expect(planMoves([partition(0, [1])], [1, 2, 3], grow).moves[0]!.to).toEqual([1, 3]);
+  });
+
+  it('what is on its way to a broker that is lost goes elsewhere or back, and the rest is left alone', () => {
+    const on = (index: number, replicas: number[], adding: number[], removing: number[]) => ({
+      topic: 'orders',
+      index,
+      replicas,
+      adding,
+      removing,
+    });
+    const moving = [on(0, [4, 2, 1], [4], [1]), on(1, [3, 2, 1], [3], [1])];
+    const partitions = [partition(0, [4, 2, 1]), partition(1, [3, 2, 1])];
+    // 4 is lost. 1 leaves: its copy goes to 3 instead.
+    expect(redirected(partitions, moving, [4], [2, 3], { serving: [2, 3] })).toEqual([
+      { topic: 'orders', index: 0, from: [2, 1], to: [2, 3] },
+    ]);
+    // 1 stays: it is as it was.
+    expect(redirected(partitions, moving, [4], [1, 2, 3], { serving: [1, 2, 3] })).toEqual([
+      { topic: 'orders', index: 0, from: [2, 1], to: null },
+    ]);
+    // Nobody serves who could take it.
+    expect(redirected(partitions, moving, [4], [2, 4], { serving: [2] })[0]!.to).toBeNull();
   });
 
   it('whatever the layout: copies stay distinct, in number and on allowed brokers, and loads differ by one at most', () => {

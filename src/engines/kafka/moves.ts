@@ -1,4 +1,4 @@
-import { named, type Partition } from './live.ts';
+import { type Moving, named, type Partition } from './live.ts';
 
 /** Where a partition's copies are to be; the first leads, when it can. */
 export interface Move {
@@ -13,12 +13,16 @@ export interface Move {
  * as many as it has), and, when `spread`, level the number of copies and of first leaders between brokers to within one, by
  * as few moves as that takes. Partitions stay where they are otherwise. Deterministic: the same input, the same moves.
  *
- * `stuck` are partitions that want more copies than there are brokers.
+ * Copies go to brokers of `serving` (default: all) before any other. `stuck` are partitions that want more copies than there are brokers.
  */
 export function planMoves(
   partitions: Partition[],
   brokers: number[],
-  { spread, copiesOf }: { spread: boolean; copiesOf?: (topic: string) => number | undefined },
+  {
+    spread,
+    copiesOf,
+    serving = brokers,
+  }: { spread: boolean; copiesOf?: (partition: Partition) => number; serving?: number[] },
 ): { moves: Move[]; stuck: string[] } {
   const allowed = new Set(brokers);
   const load = new Map(brokers.map((id) => [id, 0]));
@@ -28,11 +32,16 @@ export function planMoves(
   const goal = new Map(partitions.map((partition) => [partition, [...partition.replicas]]));
   for (const replicas of goal.values()) for (const id of replicas) count(id, 1);
   const least = (not: number[]): number | undefined =>
-    brokers.filter((id) => !not.includes(id)).sort((a, b) => load.get(a)! - load.get(b)! || a - b)[0];
+    brokers
+      .filter((id) => !not.includes(id))
+      .sort(
+        (a, b) =>
+          Number(serving.includes(b)) - Number(serving.includes(a)) || load.get(a)! - load.get(b)! || a - b,
+      )[0];
   const stuck: string[] = [];
 
   for (const [partition, replicas] of goal) {
-    const wanted = copiesOf?.(partition.topic) ?? replicas.length;
+    const wanted = copiesOf?.(partition) ?? replicas.length;
     if (wanted > brokers.length) {
       stuck.push(named(partition));
       continue;
@@ -60,6 +69,36 @@ export function planMoves(
     .filter(([partition, to]) => !stuck.includes(named(partition)) && to.join() !== partition.replicas.join())
     .map(([{ topic, index, replicas }, to]) => ({ topic, index, from: replicas, to }));
   return { moves, stuck };
+}
+
+/**
+ * Where partitions go instead that are on their way to a broker of `lost`, where they never arrive: `to` null takes them back to where they were.
+ * The others on their way are left alone.
+ */
+export function redirected(
+  partitions: Partition[],
+  moving: Moving[],
+  lost: number[],
+  brokers: number[],
+  options: { copiesOf?: (partition: Partition) => number; serving: number[] },
+): { topic: string; index: number; from: number[]; to: number[] | null }[] {
+  const way = (one: Pick<Moving, 'topic' | 'index'>): Moving | undefined =>
+    moving.find(({ topic, index }) => topic === one.topic && index === one.index);
+  const astray = (one: Moving): boolean => one.adding.some((id) => lost.includes(id));
+  // Those astray as they were before they set out, the others as they will be.
+  const settled = partitions.map((partition) => {
+    const one = way(partition);
+    if (!one) return partition;
+    const not = astray(one) ? one.adding : one.removing;
+    return { ...partition, replicas: one.replicas.filter((id) => !not.includes(id)) };
+  });
+  const { moves } = planMoves(settled, brokers, { spread: false, ...options });
+  return moving.filter(astray).map(({ topic, index, replicas, adding }) => {
+    const to = moves.find((move) => move.topic === topic && move.index === index)?.to;
+    const from = replicas.filter((id) => !adding.includes(id));
+    const arrives = to?.every((id) => from.includes(id) || options.serving.includes(id));
+    return { topic, index, from, to: to && arrives ? to : null };
+  });
 }
 
 /** Takes a copy from the fullest broker to the emptiest while they differ by more than one: a follower where there is one. */

@@ -2,15 +2,22 @@ import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
-import { asking, type Kafka, reason } from './client.ts';
-import type { Disk, KafkaLive, LiveNode, LiveVoter, Partition, Quorum } from './live.ts';
+import { asking, type Kafka, partly, reason, within } from './client.ts';
+import { clientListener, controllerListener } from './configuration.ts';
+import type { Disk, KafkaLive, LiveNode, LiveVoter, Partition, Quorum, Started } from './live.ts';
 import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
 import { hasCopy, hasSoftware, notFetched } from './software.ts';
-import { wantedTopics } from './topics.ts';
+import { lookedAt, wantedTopics } from './topics.ts';
 import { fromDashed } from './uuid.ts';
 
 /** How long one member may take for all that it is asked; a frozen one costs this much, all of them together no more. */
 export const answerMs = 2_500;
+
+/**
+ * How long what the active controller has to answer may take beyond the rest. A broker that finds none holds such a question for much longer, and
+ * what it knows itself is told all the same.
+ */
+const controllerMs = 1_000;
 
 export interface Work {
   service: KafkaService;
@@ -25,6 +32,8 @@ interface Found {
   node: LiveNode;
   /** Its host has no copy of the software. */
   lacking: boolean;
+  /** A controller that answers and does not lead. */
+  follows?: boolean;
   quorum?: Quorum;
   partitions?: Partition[];
   brokers?: number[];
@@ -67,6 +76,14 @@ export async function observeKafka(
   const quorum = found
     .flatMap((one) => one.quorum ?? [])
     .reduce<Quorum | undefined>((best, one) => (best && best.epoch >= one.epoch ? best : one), undefined);
+  // A controller that does not lead tells nothing of itself: whoever knows the quorum does.
+  for (const { node } of found.filter((one) => one.follows))
+    if (
+      [...(quorum?.voters ?? []), ...(quorum?.observers ?? [])].some(
+        (one) => one.id === node.id && one.caughtUp,
+      )
+    )
+      node.state = 'serving';
   // The broker on the active controller's side of any cut, and the least behind.
   const teller =
     found.find(({ node, partitions }) => partitions && node.id === quorum?.leader) ??
@@ -79,14 +96,20 @@ export async function observeKafka(
     ...(quorum ? { quorum } : {}),
     ...(teller ? { partitions: teller.partitions! } : {}),
     brokers: teller?.brokers ?? [],
-    moving: more?.moving ?? 0,
+    ...(more?.moving ? { moving: more.moving } : {}),
     topics: more?.topics ?? {},
+    overrides: more?.overrides ?? {},
+    ...(more?.minInsync === undefined ? {} : { minInsync: more.minInsync }),
     ...(more ? { users: more.users } : {}),
     software: hasSoftware(service),
     lacking: [...new Set(found.filter(({ lacking }) => lacking).map(({ node }) => node.host))],
     ...(sentence ? { notFetched: sentence } : {}),
   };
 }
+
+/** What a member says of itself and of the cluster. */
+type Asked = Pick<LiveNode, 'state' | 'bytes' | 'sizes' | 'throttled'> &
+  Pick<Found, 'follows' | 'quorum' | 'partitions' | 'brokers'>;
 
 async function observeNode(
   work: Work,
@@ -97,7 +120,7 @@ async function observeNode(
   const port = broker ? spec.port : spec.controllerPort;
   const [disk, asked] = await Promise.all([
     diskOf(work, name, host),
-    asking(work, { host, port }, answerMs, (connection, api) =>
+    asking<Asked>(work, { host, port }, answerMs, (connection, api) =>
       broker
         ? askBroker(connection, api, id, work.service.spec.metadata !== undefined)
         : askController(connection, api),
@@ -106,26 +129,30 @@ async function observeNode(
       (error: unknown) => ({ state: 'silent' as const, why: reason(error) }),
     ),
   ]);
-  const { state, why, ...rest } = asked as Awaited<ReturnType<typeof askBroker>> & { why?: string };
-  const { quorum, partitions, brokers, ...facts } = rest;
+  const { state, why, follows, quorum, partitions, brokers, ...facts }: Asked & { why?: string | undefined } =
+    asked;
   return {
     node: { ...base, state, ...(why ? { why } : {}), ...facts, ...(disk ? { disk: disk.disk } : {}) },
     lacking: disk?.lacking ?? false,
+    ...(follows ? { follows } : {}),
     ...(quorum ? { quorum } : {}),
     ...(partitions ? { partitions } : {}),
     ...(brokers ? { brokers } : {}),
   };
 }
 
-async function askController(connection: Connection, api: Kafka) {
+async function askController(connection: Connection, api: Kafka): Promise<Asked> {
   const quorum = await quorumOf(connection, api);
-  return { state: quorum ? ('serving' as const) : ('fenced' as const), ...(quorum ? { quorum } : {}) };
+  return quorum ? { state: 'serving' as const, quorum } : { state: 'fenced' as const, follows: true };
 }
 
-async function askBroker(connection: Connection, api: Kafka, id: number, keeper: boolean) {
-  const [metadata, logs, configs, quorum] = await Promise.all([
-    api.metadataV12.api.async(connection, null, false, false),
-    api.describeLogDirsV4.api.async(connection, null),
+async function askBroker(connection: Connection, api: Kafka, id: number, keeper: boolean): Promise<Asked> {
+  const began = performance.now();
+  // A broker answers one after the other: what may be held comes last.
+  const asked = Promise.all([
+    // A partition that nobody leads, and a disk that failed, are answers with an error of their own.
+    partly(api.metadataV12.api.async(connection, null, false, false)),
+    partly(api.describeLogDirsV4.api.async(connection, null)),
     api.describeConfigsV4.api.async(
       connection,
       [
@@ -138,9 +165,11 @@ async function askBroker(connection: Connection, api: Kafka, id: number, keeper:
       false,
       false,
     ),
-    // Answered by the active controller: without one the rest is still told.
-    keeper ? undefined : quorumOf(connection, api).catch(() => undefined),
   ]);
+  const voting = keeper ? undefined : quorumOf(connection, api);
+  voting?.catch(() => {});
+  const [metadata, logs, configs] = await asked;
+  const quorum = voting && (await within(patience(began), voting));
   // With the metadata in ZooKeeper one of the brokers is the controller, and nobody votes.
   const active = keeper && metadata.controllerId >= 0 ? metadata.controllerId : undefined;
   const led = active === undefined ? quorum : { leader: active, epoch: 0, voters: [], observers: [] };
@@ -175,10 +204,18 @@ async function askBroker(connection: Connection, api: Kafka, id: number, keeper:
   };
 }
 
+/** Milliseconds for what the active controller has to answer, within what one member may take in all. */
+const patience = (began: number): number =>
+  Math.max(0, Math.min(controllerMs, answerMs - 200 - (performance.now() - began)));
+
+/** The quorum as the active controller has it; undefined when whoever is asked answers and neither is it nor knows it. */
 async function quorumOf(connection: Connection, api: Kafka): Promise<Quorum | undefined> {
-  const { topics } = await api.describeQuorumV2.api.async(connection, [
-    { topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] },
-  ]);
+  // From a controller that does not lead: NOT_LEADER_OR_FOLLOWER.
+  const { topics } = await partly(
+    api.describeQuorumV2.api.async(connection, [
+      { topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] },
+    ]),
+  );
   const partition = topics[0]?.partitions[0];
   if (partition?.errorCode !== 0 || partition.leaderId < 0) return undefined;
   const now = Math.max(
@@ -204,37 +241,72 @@ async function quorumOf(connection: Connection, api: Kafka): Promise<Quorum | un
 async function observeAll(work: Work, { host }: LiveNode) {
   const wanted = wantedTopics(work.service);
   return asking(work, { host, port: work.service.spec.port }, answerMs, async (connection, api) => {
-    const [moving, users, configs] = await Promise.all([
-      api.listPartitionReassignmentsV0.api.async(connection, 1_000, null),
+    const began = performance.now();
+    const asked = Promise.all([
+      partly(
+        api.describeConfigsV4.api.async(
+          connection,
+          [
+            {
+              resourceType: api.ConfigResourceTypes.BROKER,
+              // Of no broker: for all of them.
+              resourceName: '',
+              configurationKeys: ['min.insync.replicas'],
+            },
+            ...wanted.map(({ name, config }) => ({
+              resourceType: api.ConfigResourceTypes.TOPIC,
+              resourceName: name,
+              configurationKeys: [...new Set([...lookedAt, ...Object.keys(config)])],
+            })),
+          ],
+          false,
+          false,
+        ),
+      ),
       // A user that is not there is an answer, not an error.
       api.describeUserScramCredentialsV0.api.async(connection, null),
-      wanted.length === 0
-        ? { results: [] }
-        : api.describeConfigsV4.api
-            .async(
-              connection,
-              wanted.map(({ name, config }) => ({
-                resourceType: api.ConfigResourceTypes.TOPIC,
-                resourceName: name,
-                configurationKeys: Object.keys(config),
-              })),
-              false,
-              false,
-            )
-            .catch((error: { response?: { results: [] } }) => error.response ?? { results: [] }),
     ]);
+    const moves = api.listPartitionReassignmentsV0.api.async(connection, 1_000, null);
+    moves.catch(() => {});
+    const [configs, users] = await asked;
+    const moving = await within(patience(began), moves);
+    const ofTopics = configs.results.filter(
+      ({ resourceType }) => resourceType === api.ConfigResourceTypes.TOPIC,
+    );
+    const minInsync = configs.results
+      .filter(({ resourceType }) => resourceType === api.ConfigResourceTypes.BROKER)
+      .flatMap(({ configs: keys }) => keys)
+      .find(({ name, value }) => name === 'min.insync.replicas' && value)?.value;
     return {
-      moving: moving.topics.reduce((sum, { partitions }) => sum + partitions.length, 0),
+      moving: moving?.topics.flatMap(({ name, partitions }) =>
+        partitions.map(({ partitionIndex, replicas, addingReplicas, removingReplicas }) => ({
+          topic: name,
+          index: partitionIndex,
+          replicas,
+          adding: addingReplicas,
+          removing: removingReplicas,
+        })),
+      ),
+      minInsync: minInsync ? Number(minInsync) : undefined,
       users: users.results.map(({ user }) => user),
       topics: Object.fromEntries(
-        configs.results.map(({ resourceName, configs: keys }) => [
+        ofTopics.map(({ resourceName, configs: keys }) => [
           resourceName,
           Object.fromEntries(keys.map(({ name, value }) => [name, value ?? ''])),
+        ]),
+      ),
+      overrides: Object.fromEntries(
+        ofTopics.map(({ resourceName, configs: keys }) => [
+          resourceName,
+          keys.filter(({ configSource }) => configSource === ownSetting).map(({ name }) => name),
         ]),
       ),
     };
   });
 }
+
+/** Where Kafka says that a topic's key is from when it is set at the topic itself (DYNAMIC_TOPIC_CONFIG). */
+const ownSetting = 1;
 
 /** What lies on the member's disk, and whether the software is there; undefined when the host does not answer. */
 async function diskOf(
@@ -251,17 +323,41 @@ async function diskOf(
 lacking=false
 ${entry.kind === 'lab' ? '' : `${hasCopy(entry, service)} || lacking=true`}
 get() { sed -n "s/^$1=//p" '${folder}/data/log/meta.properties' 2>/dev/null; }
-printf '{"told":%s,"lacking":%s,"cluster":"%s","node":"%s","directory":"%s"}\\n' $told $lacking "$(get cluster.id)" "$(get node.id)" "$(get directory.id)"
+had() { sed -n "s/^$1=//p" '${folder}/data/server.properties' 2>/dev/null; }
+printf '{"told":%s,"lacking":%s,"cluster":"%s","node":"%s","directory":"%s",' $told $lacking "$(get cluster.id)" "$(get node.id)" "$(get directory.id)"
+printf '"listeners":"%s","protocols":"%s","roles":"%s"}\\n' "$(had listeners)" "$(had listener.security.protocol.map)" "$(had process.roles)"
 `,
       { timeoutMs: 5_000 },
     );
-    const { told, lacking, cluster: id, node, directory } = lines[0] as Record<string, string>;
+    const line = lines[0] as Record<string, string>;
+    const { told, lacking, cluster: id, node, directory } = line;
     const formatted = id ? { cluster: id, node: Number(node), directory: directory ?? '' } : undefined;
     return {
-      disk: { told: String(told) === 'true', ...(formatted ? { formatted } : {}) },
+      disk: {
+        told: String(told) === 'true',
+        ...(formatted ? { formatted } : {}),
+        ...(line['listeners']
+          ? { started: startedWith(line['listeners'], line['protocols'] ?? '', line['roles'] ?? '') }
+          : {}),
+      },
       lacking: String(lacking) === 'true',
     };
   } catch {
     return undefined;
   }
+}
+
+/** What a member runs with, of the three keys of its configuration that say so. */
+export function startedWith(listeners: string, protocols: string, roles: string): Started {
+  const port = (name: string): number | undefined => {
+    const found = new RegExp(`(?:^|,)${name}://[^,]*:(\\d+)(?:,|$)`).exec(listeners)?.[1];
+    return found === undefined ? undefined : Number(found);
+  };
+  const [clients, controllers] = [port(clientListener), port(controllerListener)];
+  return {
+    ...(clients === undefined ? {} : { port: clients }),
+    ...(controllers === undefined ? {} : { controllerPort: controllers }),
+    tls: protocols.includes('SASL_SSL'),
+    controller: roles.split(',').includes('controller'),
+  };
 }

@@ -6,10 +6,10 @@ import { quote } from '../../hosts/shell.ts';
 import { asOwner, diedFragment, memberFolder } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { asking, type Kafka, reason } from './client.ts';
-import { blockedBy } from './gate.ts';
+import { blockedBy, refusedMeanwhile } from './gate.ts';
 import { makeRoot } from './keeper.ts';
 import { formed, type KafkaLive, leaderless, named, underReplicated } from './live.ts';
-import { movePartitions } from './move.ts';
+import { emptyBroker, movePartitions } from './move.ts';
 import { answerMs, observeKafka } from './observe.ts';
 import { whyVote } from './plan.ts';
 import { addVoter, removeVoter, type Voter } from './raft.ts';
@@ -50,7 +50,12 @@ export async function performKafka(
 
 async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
   const { service, cluster, say } = doing;
-  const { name, id, directory } = action.args as { name: string; id: number; directory: string };
+  const { name, id, directory, why } = action.args as {
+    name: string;
+    id: number;
+    directory: string;
+    why: string;
+  };
   switch (action.name) {
     case 'fetch':
       return fetchSoftware(service, cluster, say);
@@ -63,7 +68,9 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
     case 'form':
       return form(doing);
     case 'seed':
-      return tell(doing, seatOf(doing, name), joining(doing));
+      return tell(doing, seatOf(doing, name), joining(doing), { again: false });
+    case 'refuse':
+      throw new StepHeld(why);
     case 'ready':
       return untilServing(doing, seatOf(doing, name));
     case 'hold':
@@ -74,6 +81,10 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
       return unvote(doing, { id, directory });
     case 'move':
       return movePartitions(doing);
+    case 'free':
+      return free(doing, name, id);
+    case 'empty':
+      return emptyBroker(doing, id);
     case 'forget':
       return forget(doing, id);
     case 'serve':
@@ -92,7 +103,8 @@ const joining = ({ service, cluster }: Doing): string =>
 
 /**
  * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data
- * is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is.
+ * is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is. Ids come from the
+ * cluster's secret: a form that was cut short is repeated word for word.
  */
 async function form(doing: Doing): Promise<void> {
   const { service, cluster, reach } = doing;
@@ -114,31 +126,36 @@ async function form(doing: Doing): Promise<void> {
       `${id}@${address}:${service.spec.controllerPort}:${firstDirectory(service, cluster, id)}`,
   );
   const begin = `--cluster-id ${clusterId(service, cluster)} --initial-controllers ${first.join(',')}`;
-  // A form that was cut short has told some: nothing is formatted before all are told, so the others may be told the same.
-  const begun = old && !Object.values(live.nodes).some(({ disk }) => disk?.formatted) && !live.quorum;
   await Promise.all(
     seats.map(async (seat) => {
       const disk = live.nodes[seat.name]?.disk;
       if (disk === undefined || disk.formatted) return;
-      await tell(doing, seat, seat.controller && (!old || begun) ? begin : joining(doing));
+      // What is told of a new cluster holds until somebody has begun it; one that joins keeps to what it was told.
+      await tell(doing, seat, seat.controller && !old ? begin : joining(doing), { again: !old });
     }),
   );
 }
 
-async function tell({ cluster, reach }: Doing, seat: Seat, text: string): Promise<void> {
+/** Tells a member with an empty disk what to format it for; one that was told already is told another thing only `again`. */
+async function tell(
+  { cluster, reach }: Doing,
+  seat: Seat,
+  text: string,
+  { again }: { again: boolean },
+): Promise<void> {
   const { root } = cluster.hosts[seat.host]!;
   const folder = quote(`${memberFolder(seat, root)}/data`);
   const write = `mkdir -p ${folder} && cd ${folder} || exit 1
 [ ! -s log/meta.properties ] || exit 0
-printf '%s\\n' ${quote(text)} >first.new && mv first.new first`;
+${again ? '' : '[ ! -s first ] || exit 0\n'}printf '%s\\n' ${quote(text)} >first.new && mv first.new first`;
   const { exit, stderr } = await reach.host(seat.host).run(asOwner(seat, root, write));
   if (exit !== 0) throw new StepFailed(`${seat.name}: ${stderr.trim()}`);
 }
 
 /** Waits until the controllers count on the member. */
-async function untilServing({ service, cluster, reach, say }: Doing, seat: Seat): Promise<void> {
-  const { host, name, id } = seat;
-  const port = seat.broker ? service.spec.port : service.spec.controllerPort;
+async function untilServing(doing: Doing, seat: Seat): Promise<void> {
+  const { cluster, reach, say } = doing;
+  const { host, name } = seat;
   const { root } = cluster.hosts[host]!;
   const deaths = async (): Promise<number> => {
     const restarts = quote(`${memberFolder({ name }, root)}/restarts`);
@@ -156,20 +173,7 @@ async function untilServing({ service, cluster, reach, say }: Doing, seat: Seat)
   };
   while (performance.now() < deadline) {
     try {
-      const counted = await asking(
-        { service, cluster, reach },
-        { host, port },
-        answerMs,
-        (connection, api) =>
-          seat.broker
-            ? api.metadataV12.api
-                .async(connection, [], false, false)
-                .then(({ brokers }) => brokers.some(({ nodeId }) => nodeId === id))
-            : api.describeQuorumV2.api
-                .async(connection, [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }])
-                .then(({ topics }) => (topics[0]?.partitions[0]?.leaderId ?? -1) >= 0),
-      );
-      if (counted) return;
+      if (await isCounted(doing, seat)) return;
       tellNow('it runs, and the controllers do not count on it yet');
     } catch (error) {
       tellNow(reason(error));
@@ -184,6 +188,22 @@ async function untilServing({ service, cluster, reach, say }: Doing, seat: Seat)
     .then(({ stderr }) => stderr.trim())
     .catch((error: Error) => error.message);
   throw new StepFailed(`${name} does not serve: ${why}${died ? `\n${died}` : ''}`);
+}
+
+/** Whether the controllers count on a member that answers. Rejects when it does not answer. */
+async function isCounted(doing: Doing, seat: Seat): Promise<boolean> {
+  const { service, cluster, reach } = doing;
+  const { host, id, name } = seat;
+  if (seat.broker)
+    return asking(doing, { host, port: service.spec.port }, answerMs, async (connection, api) => {
+      const { brokers } = await api.metadataV12.api.async(connection, [], false, false);
+      return brokers.some(({ nodeId }) => nodeId === id);
+    });
+  // Only the one that leads tells of the others.
+  const { nodes } = await observeKafka(service, cluster, reach);
+  const node = nodes[name];
+  if (node?.state === 'silent') throw new Error(node.why);
+  return node?.state === 'serving';
 }
 
 /** Looks again and again until `blocked` names no reason; then gives what was seen. Holds when its time is over. */
@@ -207,10 +227,12 @@ export async function untilOpen(
 }
 
 async function untilSpared(doing: Doing, seat: Seat): Promise<void> {
-  await untilOpen(doing, `${seat.name} is not restarted`, (live) => {
-    if (live.nodes[seat.name]?.state !== 'serving') return undefined;
-    return blockedBy(doing.service, doing.cluster, live, seat);
-  });
+  const live = await untilOpen(doing, `${seat.name} is not restarted`, (seen) =>
+    blockedBy(doing.service, doing.cluster, seen, seat),
+  );
+  const refused = refusedMeanwhile(doing.service, live, seat).map(named);
+  if (refused.length > 0)
+    doing.say(`${some(refused)} refuse${refused.length === 1 ? 's' : ''} writes while it restarts`);
 }
 
 /** Runs on any broker that serves: what changes the cluster is passed on to the active controller. */
@@ -284,6 +306,24 @@ async function unvote(doing: Doing, voter: Voter): Promise<void> {
       live.quorum!.voters.some(({ id, directory }) => id === voter.id && directory === voter.directory),
     (api, connection) => removeVoter(api, connection, clusterId(service, cluster), voter),
   );
+}
+
+/**
+ * Takes the vote of a controller that is to be a mere broker or to leave, if it has one, when those that the file wants have theirs. Holds where that
+ * cannot be known: it could no longer cast a vote that a majority may need.
+ */
+async function free(doing: Doing, name: string, node: number): Promise<void> {
+  const { service, cluster } = doing;
+  const live = await untilOpen(doing, `${name} may have a vote`, (seen) =>
+    seen.quorum
+      ? undefined
+      : 'there is no active controller. If none comes up, its vote is needed: bring the cluster up with the controllers that the file named before, then change them',
+  );
+  const { add, remove } = whyVote(service, cluster, live);
+  const own = remove.filter(({ id }) => id === node);
+  if (own.length === 0) return;
+  for (const newcomer of add) await vote(doing, newcomer);
+  for (const voter of own) await unvote(doing, voter);
 }
 
 /** The controllers forget a broker that is gone. Not known to them: done. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Cluster } from '../../file/cluster.ts';
 import type { BasePlan, Step } from '../engine.ts';
-import type { KafkaLive, LiveNode } from './live.ts';
+import type { KafkaLive, LiveNode, Started } from './live.ts';
 import { kafkaMembers } from './members.ts';
 import { planKafka } from './plan.ts';
 import { schema } from './schema.ts';
@@ -50,8 +50,9 @@ const live = (more: Partial<KafkaLive> = {}): KafkaLive => ({
     isr: [1, 2, 3],
   })),
   brokers: [1, 2, 3],
-  moving: 0,
+  moving: [],
   topics: {},
+  overrides: {},
   users: ['app'],
   software: true,
   lacking: [],
@@ -155,8 +156,173 @@ describe('the plan of Kafka', () => {
     const at = (id: string): Step => steps.find((step) => step.id === id)!;
     expect(ids(steps)).toContain('vote events@d4');
     expect(at('unvote events@d1 (dir1)').needs).toEqual(['vote events@d4', 'move events']);
-    expect(at('stop events@d1').needs).toEqual(['move events', 'unvote events@d1 (dir1)']);
+    expect(at('empty events@d1').needs).toEqual(['move events', 'unvote events@d1 (dir1)']);
+    expect(at('stop events@d1').needs).toEqual(['empty events@d1']);
     expect(at('forget events@d1').needs).toEqual(['remove events@d1']);
+  });
+
+  const blank = { disk: { told: true } };
+  const allBlank = (state: LiveNode['state']) => {
+    const { quorum: _, partitions: __, ...rest } = live({ brokers: [] });
+    const names = ['d1', 'd2', 'd3'];
+    const nodes = names.map((host) => [`events@${host}`, { ...node(host, state), ...blank }]);
+    return { ...rest, nodes: Object.fromEntries(nodes) as Record<string, LiveNode> };
+  };
+
+  it('a form that was cut short is done again: what was told and never begun is no cluster to join', () => {
+    const own = Object.fromEntries(
+      ['d1', 'd2', 'd3'].map((host) => [`events@${host}`, [script('start', host)]]),
+    );
+    const steps = planKafka(three, cluster, allBlank('silent'), base(three, own));
+    expect(ids(steps)).toContain('form events');
+    expect(ids(steps).join()).not.toContain('seed');
+    // Also where they run already, each waiting to be told.
+    expect(ids(planKafka(three, cluster, allBlank('silent'), base(three)))).toContain('form events');
+  });
+
+  it('a member that was told what to begin with keeps to it; one that was told nothing joins', () => {
+    for (const told of [true, false]) {
+      const nodes = { ...live().nodes, 'events@d3': { ...node('d3', 'silent'), disk: { told } } };
+      const steps = planKafka(
+        three,
+        cluster,
+        live({ nodes }),
+        base(three, { 'events@d3': [script('start', 'd3')] }),
+      );
+      expect(ids(steps).includes('seed events@d3')).toBe(!told);
+    }
+  });
+
+  const restarting = (...names: string[]) =>
+    Object.fromEntries(names.map((host) => [`events@${host}`, [script('restart', host)]]));
+
+  it('members that run and do not answer restart one after the other too, each behind its gate', () => {
+    const nodes = Object.fromEntries(
+      ['d1', 'd2', 'd3'].map((host) => [`events@${host}`, node(host, 'silent')]),
+    );
+    const { quorum: _, partitions: __, ...mute } = live({ nodes, brokers: [] });
+    const steps = planKafka(three, cluster, mute, base(three, restarting('d1', 'd2', 'd3')));
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    for (const host of ['d1', 'd2', 'd3'])
+      expect(at(`restart events@${host}`).needs).toEqual([`hold events@${host}`]);
+    expect(at('hold events@d2').needs).toEqual(['restart events@d1']);
+    expect(at('hold events@d3').needs).toEqual(['restart events@d2']);
+    // They may need each other to serve.
+    expect(at('ready events@d1').needs).toEqual(['restart events@d1']);
+    expect(ids(steps).indexOf('ready events@d1')).toBeGreaterThan(ids(steps).indexOf('restart events@d3'));
+  });
+
+  it('one that does not serve as it is restarts before those that do, and they wait until it serves', () => {
+    const nodes = { ...live().nodes, 'events@d3': node('d3', 'silent') };
+    const steps = planKafka(three, cluster, live({ nodes }), base(three, restarting('d1', 'd2', 'd3')));
+    expect(ids(steps).filter((id) => /^(restart|ready)/.test(id))).toEqual([
+      'restart events@d3',
+      'ready events@d3',
+      'restart events@d1',
+      'ready events@d1',
+      'restart events@d2',
+      'ready events@d2',
+    ]);
+    expect(steps.find(({ id }) => id === 'hold events@d1')!.needs).toEqual(['ready events@d3']);
+  });
+
+  it('ports and TLS are not changed while members run: it says so, and touches nobody', () => {
+    const ran: Started = { port: 9092, controllerPort: 9093, tls: false, controller: true };
+    const as = (host: string): LiveNode => {
+      const one = node(host, 'silent');
+      return { ...one, disk: { ...one.disk!, started: ran } };
+    };
+    const nodes = Object.fromEntries(['d1', 'd2', 'd3'].map((host) => [`events@${host}`, as(host)]));
+    const own = restarting('d1', 'd2', 'd3');
+    for (const [spec, why] of [
+      [{ port: 9192 }, 'port 9092, not 9192'],
+      [{ controllerPort: 9193 }, 'controllerPort 9093, not 9193'],
+      [{ tls: true }, 'tls false, not true'],
+    ] as const) {
+      const changed = service(['d1', 'd2', 'd3'], spec);
+      const leaving = { 'events@d4': [script('stop', 'd4')] };
+      const steps = planKafka(changed, cluster, live({ nodes }), base(changed, own, leaving));
+      expect(ids(steps)).toEqual(['refuse events', 'stop events@d4']);
+      expect(steps[0]!.why).toContain(why);
+      expect(steps[1]!.needs).toEqual(['refuse events']);
+      // After down they are started as the file says.
+      const starts = Object.fromEntries(
+        Object.keys(own).map((name) => [name, [script('start', name.slice(-2))]]),
+      );
+      expect(ids(planKafka(changed, cluster, live({ nodes }), base(changed, starts)))).not.toContain(
+        'refuse events',
+      );
+    }
+    expect(ids(planKafka(three, cluster, live({ nodes }), base(three, own)))).toContain('restart events@d1');
+  });
+
+  it('a controller that becomes a mere broker loses its vote before its role, when the newcomer has one', () => {
+    // d4 stands first now: d3 is no longer among the three controllers.
+    const four = service(['d4', 'd1', 'd2', 'd3']);
+    const nodes = { ...live().nodes, 'events@d4': node('d4') };
+    const seen = live({ nodes, brokers: [1, 2, 3, 4] });
+    const own = Object.fromEntries(
+      ['d4', 'd3'].map((host) => [`events@${host}`, [script('write', host), script('restart', host)]]),
+    );
+    const steps = planKafka(four, cluster, seen, base(four, own));
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    expect(at('vote events@d4').needs).toContain('ready events@d4');
+    expect(at('unvote events@d3 (dir3)').needs).toContain('vote events@d4');
+    expect(at('write events@d3').needs).toContain('unvote events@d3 (dir3)');
+    expect(at('restart events@d3').needs).toContain('hold events@d3');
+    const order = ids(steps).filter((id) => /^(restart|vote|unvote|move)/.test(id));
+    expect(order.slice(0, 4)).toEqual([
+      'restart events@d4',
+      'vote events@d4',
+      'unvote events@d3 (dir3)',
+      'restart events@d3',
+    ]);
+  });
+
+  it('a controller that is down is not started without its role as long as it has a vote', () => {
+    const four = service(['d4', 'd1', 'd2', 'd3']);
+    const nodes = { ...live().nodes, 'events@d4': node('d4'), 'events@d3': node('d3', 'silent') };
+    const own = { 'events@d3': [script('write', 'd3'), script('start', 'd3')] };
+    const steps = planKafka(four, cluster, live({ nodes }), base(four, own));
+    expect(steps.find(({ id }) => id === 'write events@d3')!.needs).toContain('unvote events@d3 (dir3)');
+    // With nobody to take the votes away none of them starts as something else.
+    const { quorum: _, ...headless } = live({ nodes });
+    const had: Started = { tls: false, controller: true };
+    const d3 = node('d3', 'silent');
+    headless.nodes['events@d3'] = { ...d3, disk: { ...d3.disk!, started: had } };
+    const held = planKafka(four, cluster, headless, base(four, own));
+    expect(held.find(({ id }) => id === 'write events@d3')!.needs).toContain('free events@d3');
+  });
+
+  it('where nobody tells of votes, one that leaves is asked for its own before it stops', () => {
+    const fewer = service(['d2', 'd3', 'd4']);
+    const { quorum: _, ...headless } = live({ nodes: { ...live().nodes, 'events@d4': node('d4') } });
+    const leaving = { 'events@d1': [script('stop', 'd1'), script('remove', 'd1')] };
+    const steps = planKafka(fewer, cluster, headless, base(fewer, {}, leaving));
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    expect(at('stop events@d1').needs).toEqual(['free events@d1']);
+    expect(at('free events@d1').needs).toEqual(['empty events@d1']);
+  });
+
+  it('topics of the file and of Kafka itself get the copies of a cluster that grew, others and further ones keep theirs', () => {
+    const spec = { topics: { orders: { partitions: 1 }, wide: {} } };
+    const wanted = service(['d1', 'd2', 'd3'], spec);
+    const config = { 'min.insync.replicas': '2', 'cleanup.policy': 'delete' };
+    const moveOf = (topic: string, replicas: number[]): Step | undefined =>
+      planKafka(
+        wanted,
+        cluster,
+        live({
+          partitions: [{ topic, index: 0, leader: 1, replicas, isr: replicas }],
+          topics: { orders: config, wide: config },
+        }),
+        base(wanted),
+      ).find(({ verb }) => verb === 'move');
+    expect(moveOf('orders', [1])!.why).toContain('orders-0 has 1 copy, not 3');
+    expect(moveOf('__consumer_offsets', [1, 2])!.why).toContain('has 2 copies, not 3');
+    expect(moveOf('__transaction_state', [1])).toBeDefined();
+    expect(moveOf('orders', [1, 2, 3])).toBeUndefined();
+    expect(moveOf('theirs', [1, 2])?.why ?? '').not.toContain('copies');
   });
 
   it('one that comes is started and given its share in one go', () => {
@@ -174,7 +340,16 @@ describe('the plan of Kafka', () => {
   });
 
   it('a move that was cut short is gone on with, and a throttle that was left is taken off', () => {
-    expect(ids(planKafka(three, cluster, live({ moving: 2 }), base(three)))).toContain('move events');
+    expect(
+      ids(
+        planKafka(
+          three,
+          cluster,
+          live({ moving: [{ topic: 'orders', index: 0, replicas: [1, 2, 3], adding: [3], removing: [] }] }),
+          base(three),
+        ),
+      ),
+    ).toContain('move events');
     const nodes = { ...live().nodes, 'events@d1': { ...node('d1'), throttled: true } };
     expect(ids(planKafka(three, cluster, live({ nodes }), base(three)))).toContain('move events');
   });

@@ -3,9 +3,10 @@ import type { BasePlan, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
 import { formed, type KafkaLive, named } from './live.ts';
 import { nearlyEmpty, planMoves } from './moves.ts';
+import type { Voter } from './raft.ts';
 import { type KafkaService, nodeOf, type Seat, seatsOf } from './seats.ts';
 import { downloadOf } from './software.ts';
-import { topicDifferences } from './topics.ts';
+import { copiesWanted, topicDifferences } from './topics.ts';
 import { usersOf } from './users.ts';
 
 /** Why partitions are to move, a phrase each; empty when all are where they belong. */
@@ -30,13 +31,15 @@ export function whyMove(service: KafkaService, cluster: Cluster, live: KafkaLive
     if (moves.some(({ to, from }) => to.includes(id) && !from.includes(id)))
       whys.push(`${nodeOf(service, cluster, id)?.name} holds next to nothing`);
   }
-  const tooFew = Object.entries(service.spec.topics).flatMap(([topic, { replication }]) =>
-    replication === undefined
-      ? []
-      : partitions.filter((one) => one.topic === topic && one.replicas.length !== replication),
-  );
-  if (tooFew.length > 0) whys.push(`${named(tooFew[0]!)} has ${tooFew[0]!.replicas.length} copies`);
-  if (live.moving > 0) whys.push(`${live.moving} partitions are on their way`);
+  const wrong = partitions.find((one) => one.replicas.length !== copiesWanted(service, one));
+  if (wrong) {
+    const has = wrong.replicas.length;
+    whys.push(
+      `${named(wrong)} has ${has} ${has === 1 ? 'copy' : 'copies'}, not ${copiesWanted(service, wrong)}`,
+    );
+  }
+  const moving = live.moving?.length ?? 0;
+  if (moving > 0) whys.push(`${moving} partitions are on their way`);
   else if (Object.values(live.nodes).some(({ throttled }) => throttled))
     whys.push('a limit on replication is left over');
   return whys;
@@ -66,11 +69,55 @@ export function whyVote(
   };
 }
 
+/** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
+export function whyRefuse(
+  service: KafkaService,
+  cluster: Cluster,
+  live: KafkaLive | undefined,
+  base: BasePlan,
+): string | undefined {
+  if (!live) return undefined;
+  const { spec } = service;
+  const started = (seat: Seat) => live.nodes[seat.name]?.disk?.started;
+  const seats = seatsOf(service, cluster);
+  for (const seat of seats) {
+    const ran = started(seat);
+    if (!ran || !(base.byMember.get(seat.name) ?? []).some(({ verb }) => verb === 'restart')) continue;
+    const differences = [
+      ...(seat.broker && ran.port !== undefined && ran.port !== spec.port
+        ? [`port ${ran.port}, not ${spec.port}`]
+        : []),
+      ...(seat.controller && ran.controllerPort !== undefined && ran.controllerPort !== spec.controllerPort
+        ? [`controllerPort ${ran.controllerPort}, not ${spec.controllerPort}`]
+        : []),
+      ...(ran.tls !== spec.tls ? [`tls ${ran.tls}, not ${spec.tls}`] : []),
+    ];
+    // One that restarts alone would no longer find the others, nor they it.
+    if (differences.length > 0)
+      return `${seat.name} runs with ${differences.join(' and ')}: members find each other by it, so it changes while all are stopped. phalanx down, then phalanx up`;
+  }
+  return undefined;
+}
+
+/** A member that is restarted when its turn comes, or started without the vote that it has. */
+interface Turn {
+  seat: Seat;
+  rank: number;
+  /** The file no longer has it as a controller, and it has a vote. */
+  voted: boolean;
+  /** It takes part now: its turn is over when it does again. */
+  serves: boolean;
+  /** Up to its start; the rest is only done when it serves. */
+  steps: Step[];
+  rest: Step[];
+}
+
 /**
  * First what they run is fetched. Members that do not run are started, side by side: that can only help. New ones, and
  * ones that lost their disk, are told which cluster they belong to. Then, one after the other: controllers get their
- * vote; members restart, each only when no partition and no vote needs it, the active controller last; partitions move to
- * brokers that came and off brokers that go; those leave. At the end topics and users are as the file says.
+ * vote; members restart, each only when no partition and no vote needs it, those first that do not serve as it is, the active controller last;
+ * controllers that become mere brokers lose their vote and then restart; partitions move to brokers that came and off brokers that go; those
+ * leave. At the end topics and users are as the file says.
  */
 export function planKafka(
   service: KafkaService,
@@ -95,6 +142,16 @@ export function planKafka(
     do: { kind: 'engine', service: service.name, action: { name: verb, args } },
     ...more,
   });
+  const refused = whyRefuse(service, cluster, live, base);
+  if (refused !== undefined) {
+    const refuse = engine('refuse', service.name, refused, { why: refused });
+    // Those that leave stay too: what is not given back here is done as it is.
+    const leaving = [...base.leaving.values()].flat();
+    return [refuse, ...leaving.map((step) => ({ ...step, needs: [...step.needs, refuse.id] }))];
+  }
+  // Where nobody tells of votes, that is asked when it can be: directly before the member is without its role, or stopped.
+  const free = (name: string, id: number, more: Partial<Step> = {}): Step =>
+    engine('free', name, 'it may have a vote', { name, id }, more);
   const ready = (seat: Seat): Step =>
     engine('ready', seat.name, 'until the controllers count on it', { name: seat.name });
 
@@ -130,26 +187,45 @@ export function planKafka(
   const isFormed = keeper !== undefined || (live !== undefined && formed(live));
   const hasData = Object.values(live?.nodes ?? {}).some(({ disk }) => disk?.formatted);
   const steps: Step[] = [];
-  const turns: { rank: number; steps: Step[] }[] = [];
+  const turns: Turn[] = [];
   const newcomers: string[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const node = live?.nodes[seat.name];
     const writes = own.filter((step) => step.verb === 'write');
     const runs = own.filter((step) => step.verb !== 'write');
-    if (runs.some((step) => step.verb === 'restart') && node?.state === 'serving') {
-      const rank = seat.id === live?.quorum?.leader ? 2 : seat.controller ? 1 : 0;
-      const member = base.members.find(({ name }) => name === seat.name)!;
-      const { before, after } = base.around(member);
-      const gate = engine('hold', seat.name, 'until no partition and no vote needs it', { name: seat.name });
-      turns.push({ rank, steps: chain([...writes, gate, ...before, ...runs, ready(seat), ...after]) });
-      continue;
-    }
     const serving = node?.state === 'serving';
     const seed =
-      isFormed && keeper === undefined && !serving && runs.length > 0 && !node?.disk?.formatted
+      isFormed &&
+      keeper === undefined &&
+      !serving &&
+      runs.length > 0 &&
+      !node?.disk?.formatted &&
+      !node?.disk?.told
         ? [engine('seed', seat.name, 'it is told which cluster it belongs to', { name: seat.name })]
         : [];
+    const restarts = runs.some((step) => step.verb === 'restart');
+    // Where nobody tells of votes, one that ran as a controller may have one.
+    const voted =
+      keeper === undefined &&
+      !seat.controller &&
+      (live?.quorum
+        ? live.quorum.voters.some(({ id }) => id === seat.id)
+        : isFormed && node?.disk?.started?.controller === true);
+    if (restarts || (voted && runs.length > 0)) {
+      const leads = seat.id === live?.quorum?.leader ? 2 : seat.controller ? 1 : 0;
+      const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
+      const gate = engine('hold', seat.name, 'until no partition and no vote needs it', { name: seat.name });
+      turns.push({
+        seat,
+        rank: serving ? leads : -1,
+        voted,
+        serves: serving,
+        steps: chain([...writes, ...seed, ...(restarts ? [gate] : []), ...before, ...runs]),
+        rest: [ready(seat), ...after],
+      });
+      continue;
+    }
     const silent = node !== undefined && !serving && own.length === 0;
     const all = [...writes, ...seed, ...runs];
     // Where nobody tells of partitions, a disk that was never formatted holds none.
@@ -190,39 +266,84 @@ export function planKafka(
   /** All that was planned so far, as order without dependence. */
   const soFar = (): string[] => steps.map(({ id }) => id);
   const votes = live ? whyVote(service, cluster, live) : { add: [], remove: [] };
-  const adding: Step[] = [];
-  for (const seat of votes.add) {
+  const adding = votes.add.map((seat) => {
     const needs = steps.filter(({ id }) => id === `ready ${seat.name}`).map(({ id }) => id);
-    adding.push(
-      engine(
-        'vote',
-        seat.name,
-        'a controller without a vote',
-        { name: seat.name },
-        { needs, after: soFar() },
-      ),
+    return engine(
+      'vote',
+      seat.name,
+      'a controller without a vote',
+      { name: seat.name },
+      { needs, after: soFar() },
     );
-  }
+  });
 
   // A controller is restarted into its role before it can be given a vote.
-  const becomes = (step: Step): boolean =>
-    turns.some((turn) => turn.steps.some((one) => one.target === step.target));
+  const becomes = (step: Step): boolean => turns.some(({ seat }) => seat.name === step.target);
+  const began = isFormed ? [] : [`form ${service.name}`];
+  // Some of those that are started may wait for those that have a turn.
+  const started = steps.filter(({ verb }) => verb !== 'ready').map(({ id }) => id);
   steps.push(...chain(adding.filter((step) => !becomes(step))));
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
-  let last: string | undefined;
-  for (const turn of turns) {
-    const [first, ...rest] = turn.steps;
-    steps.push({ ...first!, needs: [...first!.needs, ...(last ? [last] : [])], after: before }, ...rest);
-    last = turn.steps.at(-1)!.id;
+  let last: string[] = began;
+  const take = ({ steps: own, rest, serves }: Turn, needs: string[]): void => {
+    const [head, ...others] = own;
+    const order = serves ? before : started;
+    steps.push({ ...head!, needs: [...new Set([...head!.needs, ...needs])], after: order }, ...others);
+    if (serves) steps.push(...chain([{ ...rest[0]!, needs: [own.at(-1)!.id] }, ...rest.slice(1)]));
+  };
+  // Those that do not serve may need each other for it: all of them are restarted, each behind its gate, and then waited for.
+  const idle = turns.filter(({ voted, serves }) => !voted && !serves);
+  for (const turn of idle) {
+    take(turn, last);
+    last = [turn.steps.at(-1)!.id];
   }
-  const late = adding
-    .filter(becomes)
-    .map((step) => ({ ...step, needs: [...step.needs, ...(last ? [last] : [])] }));
+  const waited = idle.map(({ steps: own, rest }) =>
+    chain([{ ...rest[0]!, needs: [own.at(-1)!.id] }, ...rest.slice(1)]),
+  );
+  steps.push(...waited.flat());
+  if (waited.length > 0) last = waited.map((rest) => rest.at(-1)!.id);
+  for (const turn of turns.filter(({ voted, serves }) => !voted && serves)) {
+    take(turn, last);
+    last = [turn.rest.at(-1)!.id];
+  }
+  const late = adding.filter(becomes).map((step) => ({ ...step, needs: [...step.needs, ...last] }));
   steps.push(...chain(late));
 
-  const whys = live ? whyMove(service, cluster, live) : [];
   const going = [...base.leaving.keys()];
+  const unvote = (voter: Voter, needs: string[]): Step => {
+    const name = nodeOf(service, cluster, voter.id)?.name ?? `node ${voter.id}`;
+    const why = going.includes(name)
+      ? 'the file no longer has it'
+      : 'its vote is of a disk that is gone, or of a role';
+    return engine(
+      'unvote',
+      `${name} (${voter.directory})`,
+      why,
+      { ...voter },
+      { needs: [...adding.map(({ id }) => id), ...needs], after: soFar() },
+    );
+  };
+  // Of members that stay as mere brokers. A vote goes before the role does: votes that nobody can cast count for the majority all the same.
+  const stays = votes.remove.filter(({ id }) => seats.some((seat) => seat.id === id && !seat.controller));
+  for (const voter of stays) {
+    const own = unvote(voter, last);
+    steps.push(own);
+    last = [own.id];
+    const turn = turns.find(({ seat, voted }) => voted && seat.id === voter.id);
+    if (!turn) continue;
+    take({ ...turn, serves: true }, last);
+    last = [turn.rest.at(-1)!.id];
+  }
+  for (const turn of turns.filter(({ voted }) => voted && !live?.quorum)) {
+    const { name, id } = turn.seat;
+    const freed = free(name, id, { needs: last, after: soFar() });
+    steps.push(freed);
+    take({ ...turn, serves: true }, [freed.id]);
+    last = [turn.rest.at(-1)!.id];
+  }
+
+  const whys = live ? whyMove(service, cluster, live) : [];
   if (newcomers.length > 0) whys.push(`${newcomers.join(', ')} ${newcomers.length > 1 ? 'are' : 'is'} empty`);
   if (whys.length > 0 || going.length > 0) {
     const why = whys.join(', ') || `so that nothing lies on ${going.join(', ')}`;
@@ -230,29 +351,31 @@ export function planKafka(
   }
   const moved = steps.filter(({ verb }) => verb === 'move').map(({ id }) => id);
 
-  const unvoting = votes.remove.map((voter) => {
-    const name = nodeOf(service, cluster, voter.id)?.name ?? `node ${voter.id}`;
-    const needs = [...adding.map(({ id }) => id), ...(going.includes(name) ? moved : [])];
-    const why = going.includes(name)
-      ? 'the file no longer has it'
-      : 'its vote is of a disk that is gone, or of a role';
-    return engine('unvote', `${name} (${voter.directory})`, why, { ...voter }, { needs, after: soFar() });
-  });
+  const unvoting = votes.remove
+    .filter((voter) => !stays.includes(voter))
+    .map((voter) => {
+      const name = nodeOf(service, cluster, voter.id)?.name;
+      return unvote(voter, name !== undefined && going.includes(name) ? moved : []);
+    });
   steps.push(...chain(unvoting));
   for (const [name, own] of base.leaving) {
     const needs = [...moved, ...unvoting.map(({ id }) => id)];
-    const leaving = chain(
-      own.map((step, i) => (i === 0 ? { ...step, needs: [...step.needs, ...needs] } : step)),
-    );
+    const left = idOf(service, cluster, name);
+    const holds = left !== undefined && !isController(name);
+    const empty = holds
+      ? [engine('empty', name, 'nothing may lie on it when it is stopped', { id: left })]
+      : [];
+    const voteless = keeper !== undefined || live?.quorum !== undefined || left === undefined;
+    const [first, ...rest] = [...empty, ...(voteless ? [] : [free(name, left)]), ...own];
+    const leaving = chain([{ ...first!, needs: [...first!.needs, ...needs] }, ...rest]);
     steps.push(...leaving);
-    const id = idOf(service, cluster, name);
-    if (id !== undefined && keeper === undefined && !name.includes('.controller@'))
+    if (holds && keeper === undefined)
       steps.push(
         engine(
           'forget',
           name,
           'the controllers need not wait for it',
-          { id },
+          { id: left },
           { needs: [leaving.at(-1)!.id] },
         ),
       );
@@ -272,8 +395,11 @@ export function planKafka(
   return steps;
 }
 
+/** Of the name of a member that the file no longer has: it is a controller of its own. */
+const isController = (name: string): boolean => name.includes('.controller@');
+
 /** The node id that a member has or had. */
 function idOf(service: KafkaService, cluster: Cluster, name: string): number | undefined {
   const host = name.slice(name.indexOf('@') + 1);
-  return cluster.ids?.[`${service.name}/${host}`];
+  return cluster.ids?.[`${service.name}/${isController(name) ? `controller.${host}` : host}`];
 }

@@ -2,13 +2,16 @@ import { StepFailed } from '../engine.ts';
 import { errorName, reason } from './client.ts';
 import type { KafkaLive } from './live.ts';
 import { anyBroker, type Doing } from './perform.ts';
-import { sameSetting, wantedTopics } from './topics.ts';
+import { clusterMinInsync, leftOver, sameSetting, wantedTopics } from './topics.ts';
 import { credential, usersOf } from './users.ts';
 
 /** SCRAM-SHA-512 in Kafka's protocol. */
 const scram512 = 2;
 
-/** Creates what is missing and changes what is otherwise: users and topics of the file. Takes nothing away. */
+/**
+ * Creates what is missing and changes what is otherwise: users and topics of the file, and the cluster's own min.insync.replicas where Kafka keeps
+ * one. Takes no topic and no user away.
+ */
 export async function makeTopics(doing: Doing, live: KafkaLive): Promise<void> {
   const { service, cluster, say } = doing;
   const users = usersOf(service).filter((user) => !live.users?.includes(user));
@@ -27,6 +30,25 @@ export async function makeTopics(doing: Doing, live: KafkaLive): Promise<void> {
       );
       await api.alterUserScramCredentialsV0.api.async(connection, [], made);
     }
+    // From 4.1 on Kafka writes it into the metadata when the cluster begins; from then on server.properties says nothing.
+    if (live.minInsync !== undefined && live.minInsync !== clusterMinInsync(service))
+      await api.incrementalAlterConfigsV1.api.async(
+        connection,
+        [
+          {
+            resourceType: api.ConfigResourceTypes.BROKER,
+            resourceName: '',
+            configs: [
+              {
+                name: 'min.insync.replicas',
+                configOperation: 0 as const,
+                value: `${clusterMinInsync(service)}`,
+              },
+            ],
+          },
+        ],
+        false,
+      );
     for (const topic of topics) {
       const has = found(topic.name);
       const has0 = live.topics[topic.name] ?? {};
@@ -50,14 +72,18 @@ export async function makeTopics(doing: Doing, live: KafkaLive): Promise<void> {
           continue;
         }
         const changed = Object.entries(topic.config).filter(([key, value]) => !sameSetting(has0[key], value));
-        if (changed.length > 0)
+        const left = leftOver(topic, live);
+        if (changed.length + left.length > 0)
           await api.incrementalAlterConfigsV1.api.async(
             connection,
             [
               {
                 resourceType: api.ConfigResourceTypes.TOPIC,
                 resourceName: topic.name,
-                configs: changed.map(([name, value]) => ({ name, configOperation: 0 as const, value })),
+                configs: [
+                  ...changed.map(([name, value]) => ({ name, configOperation: 0 as const, value })),
+                  ...left.map((name) => ({ name, configOperation: 1 as const })),
+                ],
               },
             ],
             false,

@@ -3,7 +3,7 @@ import { durationText } from '../../file/units.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import type { Table } from '../engine.ts';
-import { asking } from './client.ts';
+import { asking, partly } from './client.ts';
 import { type KafkaLive, named, type Partition } from './live.ts';
 import { answerMs, observeKafka } from './observe.ts';
 import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
@@ -43,19 +43,25 @@ export async function showKafka(service: KafkaService, cluster: Cluster, reach: 
     if (!seat) return Promise.resolve(otherwise);
     return asking(work, { host: seat.host, port: service.spec.port }, answerMs, use).catch(() => otherwise);
   };
+  // Each broker knows the groups that it coordinates: of one that is not heard they are missing.
+  const unheard = seatsOf(service, cluster)
+    .filter((seat) => seat.broker && !brokers.includes(seat))
+    .map(({ host }) => host);
 
   const topics = [...new Set(partitions.map(({ topic }) => topic))];
   const [config, offsets, groups, files] = await Promise.all([
     ask<Record<string, Record<string, string>>>(brokers[0]?.id ?? -1, {}, async (connection, api) => {
-      const { results } = await api.describeConfigsV4.api.async(
-        connection,
-        topics.map((resourceName) => ({
-          resourceType: api.ConfigResourceTypes.TOPIC,
-          resourceName,
-          configurationKeys: keys,
-        })),
-        false,
-        false,
+      const { results } = await partly(
+        api.describeConfigsV4.api.async(
+          connection,
+          topics.map((resourceName) => ({
+            resourceType: api.ConfigResourceTypes.TOPIC,
+            resourceName,
+            configurationKeys: keys,
+          })),
+          false,
+          false,
+        ),
       );
       return Object.fromEntries(
         results.map(({ resourceName, configs }) => [
@@ -75,7 +81,13 @@ export async function showKafka(service: KafkaService, cluster: Cluster, reach: 
         ),
       ),
     ).then((lists) => new Map(lists.flat())),
-    Promise.all(brokers.map(({ id }) => ask(id, [] as Committed[], groupsAt))).then((lists) => lists.flat()),
+    Promise.all(
+      brokers.map(async ({ id, host }) => {
+        const { committed, whole } = await ask(id, { committed: [], whole: false }, groupsAt);
+        if (!whole) unheard.push(host);
+        return committed;
+      }),
+    ).then((lists) => lists.flat()),
     Promise.all(brokers.map((seat) => filesOf(work, seat.name, seat.host))).then(
       (found) => new Map(brokers.map((seat, i) => [seat.id, found[i]!])),
     ),
@@ -90,7 +102,7 @@ export async function showKafka(service: KafkaService, cluster: Cluster, reach: 
       live,
       nameOf,
     ),
-    groupTable(groups, offsets),
+    groupTable(groups, offsets, unheard),
   ];
 }
 
@@ -107,10 +119,12 @@ async function offsetsAt(
         .filter(({ topic }) => topic === name)
         .map(({ index }) => ({ partitionIndex: index, currentLeaderEpoch: -1, timestamp })),
     }));
-    const answer = await api.listOffsetsV7.api.async(connection, -1, 0, topics);
+    const answer = await partly(api.listOffsetsV7.api.async(connection, -1, 0, topics));
     return new Map(
       answer.topics.flatMap(({ name, partitions }) =>
-        partitions.map((one) => [`${name}-${one.partitionIndex}`, one.offset] as const),
+        partitions
+          .filter(({ errorCode }) => errorCode === 0)
+          .map((one) => [`${name}-${one.partitionIndex}`, one.offset] as const),
       ),
     );
   };
@@ -119,30 +133,42 @@ async function offsetsAt(
   return [...next].map(([key, offset]) => [key, { first: first.get(key) ?? 0n, next: offset }]);
 }
 
-/** The groups that a broker coordinates, with every offset that they have committed. */
+/** The groups that a broker coordinates, with every offset that they have committed; not `whole` where it could not tell all of it. */
 async function groupsAt(
   connection: Parameters<Parameters<typeof asking>[3]>[0],
   api: Parameters<Parameters<typeof asking>[3]>[1],
-): Promise<Committed[]> {
-  const { groups } = await api.listGroupsV5.api.async(connection, [], []);
-  if (groups.length === 0) return [];
+): Promise<{ committed: Committed[]; whole: boolean }> {
+  // A coordinator that still loads some of its groups names the others.
+  const { groups, errorCode } = await partly(api.listGroupsV5.api.async(connection, [], []));
+  if (groups.length === 0) return { committed: [], whole: errorCode === 0 };
   const states = new Map(groups.map(({ groupId, groupState }) => [groupId, groupState]));
-  const fetched = await api.offsetFetchV8.api.async(
-    connection,
-    groups.map(({ groupId }) => ({ groupId, memberId: null, memberEpoch: -1, topics: null })),
-    false,
-  );
-  return fetched.groups.flatMap(({ groupId, topics }) =>
-    topics.flatMap(({ name, partitions }) =>
-      partitions.map((one) => ({
-        group: groupId,
-        state: states.get(groupId) ?? '',
-        topic: name,
-        index: one.partitionIndex,
-        offset: one.committedOffset,
-      })),
+  const fetched = await partly(
+    api.offsetFetchV8.api.async(
+      connection,
+      groups.map(({ groupId }) => ({ groupId, memberId: null, memberEpoch: -1, topics: null })),
+      false,
     ),
   );
+  const refused = (one: { errorCode: number }): boolean => one.errorCode !== 0;
+  const committed = fetched.groups
+    .filter((group) => !refused(group))
+    .flatMap(({ groupId, topics }) =>
+      topics.flatMap(({ name, partitions }) =>
+        partitions
+          .filter((one) => !refused(one))
+          .map((one) => ({
+            group: groupId,
+            state: states.get(groupId) ?? '',
+            topic: name,
+            index: one.partitionIndex,
+            offset: one.committedOffset,
+          })),
+      ),
+    );
+  const partial = fetched.groups.some(
+    (group) => refused(group) || group.topics.some(({ partitions }) => partitions.some(refused)),
+  );
+  return { committed, whole: errorCode === 0 && !partial };
 }
 
 /** Segments and what their indexes take (they are made large and mostly hollow), by `topic-index`. */
@@ -269,7 +295,7 @@ function partitionTable(
   };
 }
 
-function groupTable(groups: Committed[], offsets: Map<string, Offsets>): Table {
+function groupTable(groups: Committed[], offsets: Map<string, Offsets>, unheard: string[]): Table {
   const rows = groups.map(({ group, state, topic, index, offset }) => {
     const end = offsets.get(`${topic}-${index}`)?.next;
     const lag = end === undefined ? '?' : String(end - offset);
@@ -277,7 +303,10 @@ function groupTable(groups: Committed[], offsets: Map<string, Offsets>): Table {
   });
   rows.sort((a, b) => `${a[0]} ${a[2]}`.localeCompare(`${b[0]} ${b[2]}`, 'en', { numeric: true }));
   return {
-    title: 'consumer groups',
+    title:
+      unheard.length > 0
+        ? `consumer groups, without those of ${unheard.join(', ')}, which did not answer for all`
+        : 'consumer groups',
     columns: ['group', 'state', 'partition', 'committed', 'end', 'lag'],
     rows,
   };

@@ -14,7 +14,7 @@ if [ ! -s data/log/meta.properties ]; then
     echo 'phalanx: it belongs to no cluster yet: phalanx up'
     exit 1
   fi
-  if find data/log -name '*.log' -path '*/*-[0-9]*/*' ! -path '*/__cluster_metadata-0/*' 2>/dev/null | grep -q .; then
+  if find data/log -name '*.log' -path '*/*-[0-9]*/*' 2>/dev/null | grep -q .; then
     echo 'phalanx: there are records in data/log and no meta.properties: not formatted'
     exit 1
   fi
@@ -23,11 +23,13 @@ if [ ! -s data/log/meta.properties ]; then
   # Two words a line, neither with a space in it.
   run kafka.tools.StorageTool format --config data/server.properties $(cat data/first)
 fi
+# It is for one format: where the log is lost later, nobody may take itself for the first controller that it once was.
+rm -f data/first
 `;
 
 /**
- * The script that a member is started with. Storage is formatted once: `data/first`, which `form` or `seed` wrote, says for which
- * cluster and with which first controllers. Without it, and without data, a member does not start: an empty controller
+ * The script that a member is started with. Storage is formatted once: `data/first`, which `form` or `seed` wrote and which is
+ * removed then, says for which cluster and with which first controllers. Without it, and without data, a member does not start: an empty controller
  * that takes itself for a first one could, with another such, forget everything. Records without meta.properties are not
  * formatted over either.
  */

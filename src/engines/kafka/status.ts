@@ -2,7 +2,8 @@ import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
 import { type KafkaLive, type LiveNode, leaderless, named, underReplicated } from './live.ts';
-import { copies, type KafkaService, nodeOf, seatsOf } from './seats.ts';
+import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
+import { minInsyncOf } from './topics.ts';
 
 /** Each member with its live role; and, where partitions suffer, which and by whom. */
 export function kafkaStatus(
@@ -34,6 +35,8 @@ export function kafkaStatus(
     if (!seat) return { ...row, role, health: 'degraded', why: 'the file no longer has it: phalanx up' };
     if (seat.controller && !voter)
       return { ...row, role, health: 'degraded', why: 'a controller without a vote: phalanx up' };
+    if (!seat.controller && voter)
+      return { ...row, role, health: 'degraded', why: 'a vote that the file does not want: phalanx up' };
     return { ...row, role, health: 'ok' };
   });
   return [...rows, ...troubles(service, cluster, live)];
@@ -69,15 +72,24 @@ function troubles(service: KafkaService, cluster: Cluster, live: KafkaLive): Sta
       health: 'down',
       why: live.notFetched ?? 'not fetched yet: phalanx up',
     });
+  const strays = (live.quorum?.voters ?? []).filter(
+    ({ id }) => !Object.values(live.nodes).some((node) => node.id === id),
+  );
+  if (strays.length > 0)
+    rows.push({
+      ...row,
+      name: 'votes',
+      role: 'of nobody',
+      health: 'degraded',
+      why: `${strays.map(({ id }) => nodeOf(service, cluster, id)?.name ?? `node ${id}`).join(', ')} has a vote that the file does not want: phalanx up`,
+    });
   const partitions = live.partitions ?? [];
   const under = underReplicated(partitions);
-  if (under.length > 0) {
-    const dead = leaderless(partitions);
-    const refusing = partitions.filter(
-      ({ topic, isr, replicas }) =>
-        isr.length <
-        Number(live.topics[topic]?.['min.insync.replicas'] ?? copies(service, replicas.length).minInsync),
-    );
+  const dead = leaderless(partitions);
+  const refusing = partitions.filter(
+    (partition) => partition.isr.length < minInsyncOf(service, live, partition),
+  );
+  if (under.length + dead.length + refusing.length > 0) {
     const without = new Set(under.flatMap(({ replicas, isr }) => replicas.filter((id) => !isr.includes(id))));
     const who = [...without].map((id) => nodeOf(service, cluster, id)?.name ?? `node ${id}`).join(', ');
     const list = (names: string[]): string =>
@@ -88,10 +100,14 @@ function troubles(service: KafkaService, cluster: Cluster, live: KafkaLive): Sta
       role: dead.length > 0 ? 'leaderless' : refusing.length > 0 ? 'under min ISR' : 'under-replicated',
       health: dead.length > 0 ? 'down' : 'degraded',
       facts: {
-        'under-replicated': list(under.map(named)),
-        ...(live.moving > 0 ? { moving: String(live.moving) } : {}),
+        ...(under.length > 0 ? { 'under-replicated': list(under.map(named)) } : {}),
+        ...(live.moving && live.moving.length > 0 ? { moving: String(live.moving.length) } : {}),
       },
-      why: `${who} ${without.size === 1 ? 'is' : 'are'} not in step${refusing.length > 0 ? `; writes with acks=all are refused by ${list(refusing.map(named))}` : ''}${dead.length > 0 ? `; nobody leads ${list(dead.map(named))}` : ''}`,
+      why: [
+        ...(under.length > 0 ? [`${who} ${without.size === 1 ? 'is' : 'are'} not in step`] : []),
+        ...(refusing.length > 0 ? [`writes with acks=all are refused by ${list(refusing.map(named))}`] : []),
+        ...(dead.length > 0 ? [`nobody leads ${list(dead.map(named))}`] : []),
+      ].join('; '),
     });
   }
   return rows;
