@@ -55,7 +55,7 @@ export function renamedText(
     others.map((node) => `${host} has that of ${node} (${mnesiaFolder(service, cluster, host)}/${node})`),
   );
   if (found.length === 0) return undefined;
-  return `the data of ${service.name} belongs to nodes with other addresses, and RabbitMQ's nodes are named by theirs: ${found.join('; ')}. Give the hosts back the addresses that they had (\`network\`, \`address\`) and run up again; or, to begin anew without that data, move these folders away`;
+  return `the data of ${service.name} belongs to nodes with other addresses, and RabbitMQ's nodes are named by theirs: ${found.join('; ')}. Give the hosts back the addresses that they had (\`network\`, and \`address\` of each host) and run up again; or, to begin anew without that data, move these folders away`;
 }
 
 function unknownText({ former = {} }: Cluster, unknown: string[]): string {
