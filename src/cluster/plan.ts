@@ -177,7 +177,12 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   );
   return {
     steps: formerHostsLast(cluster, told),
-    refusals: [...lab.refusals, ...unfit, ...refusing],
+    refusals: [
+      ...lab.refusals,
+      ...unfit,
+      ...refusing,
+      ...told.filter(({ refuses }) => refuses).map(({ target, why }) => `${target}: ${why}`),
+    ],
     away,
     lost,
   };

@@ -180,6 +180,8 @@ export interface Step {
   after?: string[];
   /** The service whose data this destroys; such a step needs --allow-data-loss SERVICE. */
   destroys?: string;
+  /** The file asks for what cannot be done to what runs; `why` says so. Then nothing of the whole plan is done: whoever uses the service would be told of what it does not have. */
+  refuses?: true;
   do: Action;
 }
 

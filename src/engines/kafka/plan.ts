@@ -144,7 +144,7 @@ export function planKafka(
   });
   const refused = whyRefuse(service, cluster, live, base);
   if (refused !== undefined) {
-    const refuse = engine('refuse', service.name, refused, { why: refused });
+    const refuse = engine('refuse', service.name, refused, { why: refused }, { refuses: true });
     // Those that leave stay too: what is not given back here is done as it is.
     const leaving = [...base.leaving.values()].flat();
     return [refuse, ...leaving.map((step) => ({ ...step, needs: [...step.needs, refuse.id] }))];

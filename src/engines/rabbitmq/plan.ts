@@ -31,7 +31,7 @@ export function planRabbit(
   const plan = new Planner(service);
   const obstacle = live && obstacleTo(service, cluster, live);
   if (obstacle) {
-    const hold = plan.hold(service.name, obstacle);
+    const hold: Step = { ...plan.hold(service.name, obstacle), refuses: true };
     const leaving = [...base.leaving.values()].flat();
     return [hold, ...leaving.map((step) => ({ ...step, needs: [...step.needs, hold.id] }))];
   }
