@@ -4,8 +4,9 @@ import { StepFailed, StepHeld, type Switchover, type SwitchoverOptions } from '.
 import { parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { newest } from './newest.ts';
+import { applyConfig } from './perform/config.ts';
 import { promote, remember } from './perform/follow.ts';
-import { gate, on, seatNamed, type World, worldOf } from './perform/world.ts';
+import { gate, on, seatNamed, seen, type World, worldOf } from './perform/world.ts';
 import type { RedisService } from './seats.ts';
 import { becomesMaster, failover, follows, handOver } from './switchover-handover.ts';
 import { bySentinel } from './switchover-sentinel.ts';
@@ -40,11 +41,30 @@ export async function switchWith(world: World, options: RedisSwitchover): Promis
     throw new StepHeld(`${heir.name}: its link to ${master.name} is down, so it does not hold every write`);
   await inStep(world, master, heir);
   world.say(`${heir.name} takes over from ${master.name}`);
-  const mode = world.service.spec.mode;
-  if (mode === 'sentinel') return { from: master.name, ...(await bySentinel(world, live, master, heir)) };
-  const ms =
-    mode === 'cluster' ? await inCluster(world, master, heir) : await inReplication(world, master, heir);
-  return { from: master.name, to: heir.name, ms };
+  const done = await handedOver(world, live, master, heir);
+  await inReserve(world, master.name);
+  return { from: master.name, ...done };
+}
+
+async function handedOver(
+  world: World,
+  live: RedisLive,
+  master: LiveMember,
+  heir: LiveMember,
+): Promise<{ to: string; ms: number }> {
+  const { mode } = world.service.spec;
+  if (mode === 'sentinel') return bySentinel(world, live, master, heir);
+  const by = mode === 'cluster' ? inCluster : inReplication;
+  return { to: heir.name, ms: await by(world, master, heir) };
+}
+
+/** The old master, once it has copied the new one, may take over again (guard.ts): not a second later, when its own loop looks. */
+async function inReserve(world: World, name: string): Promise<void> {
+  await gate(async () => {
+    const member = await seen(world, name);
+    return member?.up && !member.linkUp ? `${name} has not copied the new master yet` : undefined;
+  }, 10_000).catch((error: Error) => world.say(error.message));
+  if ((await seen(world, name))?.linkUp) await applyConfig(world, name);
 }
 
 function chosen(world: World, live: RedisLive, options: RedisSwitchover): LiveMember {
