@@ -1,6 +1,5 @@
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../drill/canonical.ts';
 import { type Aimed, faultNamed } from '../drill/faults.ts';
 import { HistoryBroken } from '../drill/history.ts';
@@ -12,9 +11,8 @@ import { awayOf, blameOf, type DrillRun, duration, lostOf, outcomeOf } from '../
 import { renderTerminal } from '../drill/report/terminal.ts';
 import { runDrill, type World } from '../drill/run.ts';
 import { healAll, healLeftOver, leftOver, standingFault, standingText } from '../drill/standing.ts';
-import { troublesNow, unwhole } from '../drill/steady.ts';
+import { steady } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
-import type { Drills } from '../engines/drill.ts';
 import { StepFailed } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
@@ -133,7 +131,7 @@ export async function drill(named: string | undefined, options: DrillOptions): P
         await healLast(session);
         // What a round leaves behind may take longer to settle than the drill waited for.
         const patience = options.degraded ? 0 : round > 0 ? settledMs : settlingMs;
-        const { drills: own, before } = await steady(session, struck, patience, world);
+        const { drills: own, before } = await steady(world, struck, patience);
         if (stop.signal.aborted) break;
         if (own === undefined || (before.length > 0 && !options.degraded)) {
           const leave = own === undefined ? '' : ' (--degraded drills it nevertheless)';
@@ -362,26 +360,29 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
     const real = service.hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
     if (aimed.fault.lab && real.length > 0)
       throw new UserError(`${name} needs the switch of a lab, and ${real.join(', ')} is no lab host`);
-    const sharing = (part: 'disk' | 'clock'): string[] =>
-      service.hosts.filter((host) => {
-        const { kind, [part]: own } = cluster.hosts[host]!;
-        return kind === 'lab' && own === undefined;
-      });
-    const [disk] = aimed.fault.ownDisk ? sharing('disk') : [];
-    if (disk !== undefined)
-      throw new UserError(
-        `${name} needs a disk that it may fill, and ${sharing('disk').join(', ')} shares this machine's`,
-        `give a new host one in the file: ${disk}: { disk: 512mb }`,
-      );
-    const [clock] = aimed.fault.ownClock ? sharing('clock') : [];
-    if (clock !== undefined)
-      throw new UserError(
-        `${name} needs a clock that it may set, and ${sharing('clock').join(', ')} has this machine's`,
-        `give it one in the file, ${clock}: { clock: own }, then phalanx down and up`,
-      );
+    const { own } = aimed.fault;
+    const sharing = service.hosts.filter((host) => {
+      const entry = cluster.hosts[host]!;
+      return own !== undefined && entry.kind === 'lab' && entry[own] === undefined;
+    });
+    if (own !== undefined && sharing.length > 0)
+      throw new UserError(...ownParts[own](name, sharing.join(', '), sharing[0]!));
     return aimed;
   });
 }
+
+/** What is missing, and how a host gets it, for faults that need a part which nobody else uses. */
+const ownParts: Record<'disk' | 'clock', (fault: string, hosts: string, first: string) => [string, string]> =
+  {
+    disk: (fault, hosts, first) => [
+      `${fault} needs a disk that it may fill, and ${hosts} shares this machine's`,
+      `give a new host one in the file: ${first}: { disk: 512mb }`,
+    ],
+    clock: (fault, hosts, first) => [
+      `${fault} needs a clock that it may set, and ${hosts} has this machine's`,
+      `give it one in the file, ${first}: { clock: own }, then phalanx down and up`,
+    ],
+  };
 
 /** Before the first fault: servers that have just come back are not in every director's pool at once. Milliseconds. */
 const settlingMs = 10_000;
@@ -391,34 +392,6 @@ const settledMs = 60_000;
 /** Every fault as often as is asked for, one after the other. */
 const rounds = (faults: Aimed[], repeat = 1): { aimed: Aimed; round: number }[] =>
   faults.flatMap((aimed) => Array.from({ length: repeat }, (_, round) => ({ aimed, round })));
-
-/**
- * How the service is drilled now (undefined: it cannot be), and what is not as it should be; waits for that to become nothing, for at most
- * so many milliseconds or until the drill is interrupted.
- */
-async function steady(
-  { cluster, reach }: Session,
-  service: Service,
-  waitMs: number,
-  { say, signal }: World,
-): Promise<{ drills: Drills | undefined; before: string[] }> {
-  const deadline = performance.now() + waitMs;
-  let said = '';
-  for (;;) {
-    const { observed, troubles } = await troublesNow(cluster, engines, reach);
-    const live = observed.live[service.name];
-    const found = await engines[service.type]!.drills!(service, cluster, reach, live).catch(
-      (error: Error) => error,
-    );
-    if (found instanceof Error && !(found instanceof StepFailed)) throw found;
-    const drills = found instanceof Error ? undefined : found;
-    const before = [...troubles, ...(found instanceof Error ? [found.message] : unwhole(found, live))];
-    if (before.length === 0 || performance.now() > deadline || signal.aborted) return { drills, before };
-    if (before[0] !== said) say(`waiting until the cluster is steady: ${before[0]}`);
-    said = before[0]!;
-    await sleep(200);
-  }
-}
 
 /** One line: what it came to, and how that compares with the last time. */
 function summary(run: DrillRun): string {

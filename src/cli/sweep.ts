@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Journal } from '../cluster/journal.ts';
 import type { Aimed } from '../drill/faults.ts';
 import { runDrill, type World } from '../drill/run.ts';
-import { troublesNow, unwhole } from '../drill/steady.ts';
+import { steady } from '../drill/steady.ts';
 import { choose, renderSweep, renderSweepHtml, type Sweep, type Tried } from '../drill/sweep.ts';
 import type { Drills } from '../engines/drill.ts';
 import { engines } from '../engines/index.ts';
@@ -134,21 +134,12 @@ async function carriedOut(session: Session): Promise<void> {
 }
 
 /** Waits until the cluster is steady: after the change, and after each run. Gives how the service is drilled then. */
-async function steadily({ cluster, reach }: Session, service: Service, world: World): Promise<Drills> {
-  const deadline = performance.now() + settledMs;
-  let reasons: string[] = [];
-  do {
-    const { observed, troubles } = await troublesNow(cluster, engines, reach);
-    const live = observed.live[service.name];
-    reasons = troubles;
-    if (reasons.length === 0) {
-      const drills = await engines[service.type]!.drills!(service, cluster, reach, live);
-      reasons = unwhole(drills, live);
-      if (reasons.length === 0) return drills;
-    }
-    await wait(200, undefined, { signal: world.signal });
-  } while (performance.now() < deadline);
-  throw new UserError(`not steady within ${settledMs / 1000} s: ${reasons.join('; ')}`);
+async function steadily(service: Service, world: World): Promise<Drills> {
+  const { drills, before } = await steady(world, service, settledMs);
+  world.signal.throwIfAborted();
+  if (drills === undefined || before.length > 0)
+    throw new UserError(`not steady within ${settledMs / 1000} s: ${before.join('; ')}`);
+  return drills;
 }
 
 async function tryValue(
@@ -168,7 +159,7 @@ async function tryValue(
   const away: (number | null)[] = [];
   let lost: number | null = 0;
   for (let run = 0; run < repeat && !world.signal.aborted; run++) {
-    const drills = await steadily(session, service, world);
+    const drills = await steadily(service, world);
     const { verdict } = await runDrill(world, {
       service,
       drills: { ...drills, timing: label },

@@ -38,10 +38,8 @@ export interface Fault {
   member?: true;
   /** Needs the lab's switch or power button: cannot be done to a machine reached over ssh. */
   lab?: true;
-  /** Needs a disk that nobody else uses: a lab host shares this machine's unless the file gives it one. */
-  ownDisk?: true;
-  /** Needs a wall clock that nobody else uses: a lab host has this machine's unless the file gives it one. */
-  ownClock?: true;
+  /** Needs a disk or a wall clock that nobody else uses: a lab host has this machine's unless the file gives it one. */
+  own?: 'disk' | 'clock';
   /** Over at once: nothing stands that could be healed, and --for says how long it is repeated. */
   momentary?: true;
   /** Struck again this often for as long as the fault lasts, milliseconds. */
@@ -87,7 +85,7 @@ export const faults: Record<string, Fault> = {
   },
   'full-disk': {
     ...onMember,
-    ownDisk: true,
+    own: 'disk',
     does: 'every free block of the disk that the member is on taken',
     inject: fillDisk,
     evidence: diskIsFull,
@@ -95,7 +93,7 @@ export const faults: Record<string, Fault> = {
   },
   clock: {
     ...network,
-    ownClock: true,
+    own: 'clock',
     does: `the wall clock of the host set ${stepS} s ahead, and back when it is healed`,
     inject: ({ cluster, target }) => stepClock(cluster, target.host, stepS),
     evidence: (scene) => clockIsAhead(scene, stepS),

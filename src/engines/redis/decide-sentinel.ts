@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { decideReplication, follow, leaderOf } from './decide-replication.ts';
-import { at, type LiveSentinel, type RedisLive } from './live.ts';
+import { at, type LiveSentinel, namedMaster, type RedisLive } from './live.ts';
 import { hold, type Move, move, wait } from './move.ts';
 import { quorumOf, type RedisService, sentinelSeatsOf } from './seats.ts';
 import { downAfterOf, timingOf } from './timing.ts';
@@ -43,10 +43,10 @@ export function decideSentinel(
     ];
   }
 
-  const named = watching.reduce((best, one) => (one.master!.epoch > best.master!.epoch ? one : best)).master!;
-  const master = live.members.find((member) => at(member) === at(named));
+  const named = namedMaster(live);
+  const master = live.members.find((member) => at(member) === named);
   if (!master)
-    return [hold(service.name, `the sentinels watch ${at(named)}, which is no member of ${service.name}`)];
+    return [hold(service.name, `the sentinels watch ${named}, which is no member of ${service.name}`)];
   if (watching.some((one) => /failover_in_progress|force_failover/.test(one.master!.flags)))
     return [wait(service.name, 'a failover is under way')];
   if (!master.up)
@@ -74,7 +74,7 @@ export function decideSentinel(
         `${other.name} and ${master.name} are both masters, and the sentinels are to demote one`,
       ),
     ];
-  const agree = watching.filter((one) => at(one.master!) === at(named)).length;
+  const agree = watching.filter((one) => at(one.master!) === named).length;
   if (agree <= sentinelSeatsOf(service, cluster).length / 2)
     return [
       wait(

@@ -60,11 +60,13 @@ async function handedOver(
 
 /** The old master, once it has copied the new one, may take over again (guard.ts): not a second later, when its own loop looks. */
 async function inReserve(world: World, name: string): Promise<void> {
+  let linked = false;
   await gate(async () => {
     const member = await seen(world, name);
-    return member?.up && !member.linkUp ? `${name} has not copied the new master yet` : undefined;
+    linked = member?.linkUp === true;
+    return member?.up && !linked ? `${name} has not copied the new master yet` : undefined;
   }, 10_000).catch((error: Error) => world.say(error.message));
-  if ((await seen(world, name))?.linkUp) await applyConfig(world, name);
+  if (linked) await applyConfig(world, name);
 }
 
 function chosen(world: World, live: RedisLive, options: RedisSwitchover): LiveMember {

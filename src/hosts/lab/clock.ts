@@ -45,17 +45,15 @@ export const makeClock = ({ root, clock }: HostEntry): string =>
 /** Sets the host's wall clock ahead of the machine's; its processes see it within a second. Rejects where it has none of its own. */
 export async function stepClock(cluster: Cluster, host: string, seconds: number): Promise<void> {
   const root = hostRoot(cluster, host);
-  if (!hasOwnClock(cluster, host)) throw new Error(`${host} has no clock of its own`);
+  if (!asksOwnClock(initOf(root, hostNamespace(cluster.name, host)), root))
+    throw new Error(`${host} has no clock of its own`);
   const { exit, stderr } = await machine.run(setClock(root, seconds));
   if (exit !== 0) throw new Error(stderr.trim());
 }
 
-/** Whether what runs on the host asks a clock of its own; false where nothing runs. */
-export function hasOwnClock(cluster: Cluster, host: string): boolean {
-  const root = hostRoot(cluster, host);
-  const init = initOf(root, hostNamespace(cluster.name, host));
-  return init !== undefined && environmentOf(init).includes(`FAKETIME_TIMESTAMP_FILE=${clockFile(root)}`);
-}
+/** Whether what runs on the host with this process 1 asks a clock of its own; false where nothing runs. */
+export const asksOwnClock = (init: number | undefined, root: string): boolean =>
+  init !== undefined && environmentOf(init).includes(`FAKETIME_TIMESTAMP_FILE=${clockFile(root)}`);
 
 /**
  * How far ahead of the machine's the clock is that a new process of the host sees, and how many of its processes have loaded what

@@ -4,7 +4,7 @@ import { BlockList } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
 import type { Cluster } from '../../file/cluster.ts';
-import { clockFile, hasOwnClock } from './clock.ts';
+import { asksOwnClock, clockFile } from './clock.ts';
 import { diskImage } from './disk.ts';
 import {
   bridge,
@@ -130,13 +130,14 @@ function observeHost(
   const ns = hostNamespace(cluster.name, host);
   const namespace = namespaceInode(ns) !== undefined;
   const port = links.get(portName(host));
-  const init = initOf(hostRoot(cluster, host), ns);
+  const root = hostRoot(cluster, host);
+  const init = initOf(root, ns);
   const lost = byCommand !== undefined && byCommand !== init;
   if (!namespace && port === undefined && init === undefined && !lost) return undefined;
   const mark = port?.master === bridge ? port.ifalias : undefined;
   const frozen = init !== undefined && stateOf(init) === 'T';
-  const clock = hasOwnClock(cluster, host);
-  const clockOff = clock ? textOf(clockFile(hostRoot(cluster, host)))?.trim() : undefined;
+  const clock = asksOwnClock(init, root);
+  const clockOff = clock ? textOf(clockFile(root))?.trim() : undefined;
   return {
     namespace,
     ...(mark === undefined ? {} : { mark }),
