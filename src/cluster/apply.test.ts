@@ -75,6 +75,32 @@ describe('apply', () => {
     expect(outcome.done.map((step) => step.id)).toEqual(['alone']);
   });
 
+  it('gives up an order that goes in a circle, and does all of it', { timeout: 10_000 }, async () => {
+    const { outcome } = await run([
+      script('a', 'true', [], 'h1', ['d']),
+      script('b', 'true', ['a']),
+      script('c', 'true', [], 'h2', ['b']),
+      script('d', 'true', ['c'], 'h2'),
+    ]);
+    expect(ids(outcome.failed)).toEqual([]);
+    expect(outcome.done.map((step) => step.id)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('says so when steps need each other, and does the rest', { timeout: 10_000 }, async () => {
+    const { outcome } = await run([
+      script('a', 'true', ['b']),
+      script('b', 'true', ['a']),
+      script('c', 'true', ['a'], 'h2'),
+      script('d', 'true', [], 'h2'),
+    ]);
+    expect(outcome.done.map((step) => step.id)).toEqual(['d']);
+    expect(outcome.failed).toMatchObject([
+      { step: { id: 'a' }, why: expect.stringContaining('waits for itself (a <- b <- a)') },
+    ]);
+    expect(ids(outcome.skipped).sort()).toEqual(['b', 'c']);
+    expect(outcome.stopped).toBe(false);
+  });
+
   it('what only comes after a failed step is done all the same', async () => {
     const { outcome } = await run([script('bad', 'exit 1'), script('next', 'true', [], 'h2', ['bad'])]);
     expect(outcome.done.map((step) => step.id)).toEqual(['next']);

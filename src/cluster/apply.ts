@@ -74,6 +74,10 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
   const needs = (step: Step): string[] => step.needs.filter((id) => known.has(id));
   const ended = (id: string): boolean => !known.has(id) || (states.get(id) ?? 'start') !== 'start';
   const pending = (): Step[] => steps.filter((step) => !states.has(step.id));
+  /** Steps that no longer wait for what they only come after. */
+  const outOfOrder = new Set<string>();
+  const inTurn = (step: Step, passed: (id: string) => boolean): boolean =>
+    outOfOrder.has(step.id) || (step.after ?? []).every(passed);
 
   /** Ready steps of a host, and those behind them that the same script can do. */
   const batch = (host: string): Step[] => {
@@ -85,8 +89,7 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
       for (const step of pending()) {
         if (inBatch.has(step.id) || step.host !== host || step.do.kind !== 'script') continue;
         const open = needs(step).every((id) => states.get(id) === 'done' || inBatch.has(id));
-        const ordered = (step.after ?? []).every((id) => ended(id) || inBatch.has(id));
-        if (!open || !ordered) continue;
+        if (!open || !inTurn(step, (id) => ended(id) || inBatch.has(id))) continue;
         chosen.push(step);
         inBatch.add(step.id);
         grew = true;
@@ -163,7 +166,7 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     };
     for (const step of pending()) {
       if (states.has(step.id)) continue; // taken by a batch of this round
-      if (!needs(step).every((id) => states.get(id) === 'done') || !(step.after ?? []).every(ended)) continue;
+      if (!needs(step).every((id) => states.get(id) === 'done') || !inTurn(step, ended)) continue;
       if (step.do.kind !== 'script') track(runOne(step));
       else if (!busyHosts.has(step.host!)) {
         const host = step.host!;
@@ -172,6 +175,26 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
         track(runBatch(host, chosen).finally(() => busyHosts.delete(host)));
       }
     }
+  };
+
+  /**
+   * Nothing runs and nothing is ready: steps wait for each other. An order alone (`after`) is given up, one step at a time; one that needs itself fails and
+   * says so, and what needs it is skipped. What a plan has is never left undone without a word.
+   */
+  const untangle = (): void => {
+    const free = pending().find((step) => needs(step).every((id) => states.get(id) === 'done'));
+    if (free) {
+      outOfOrder.add(free.id);
+      return;
+    }
+    const path: Step[] = [];
+    let step = pending()[0]!;
+    while (!path.includes(step)) {
+      path.push(step);
+      step = pending().find((one) => needs(path.at(-1)!).includes(one.id))!;
+    }
+    const circle = [...path.slice(path.indexOf(step)), step].map(({ id }) => id);
+    end(step, 'failed', `waits for itself (${circle.join(' <- ')}): a mistake of Phalanx, not of the file`);
   };
 
   const away = context.away ?? {};
@@ -186,7 +209,8 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     const before = states.size;
     launch();
     if (running.size === 0) {
-      if (states.size === before || context.signal.aborted) break;
+      if (context.signal.aborted || pending().length === 0) break;
+      if (states.size === before) untangle();
       continue;
     }
     await Promise.race(running);
