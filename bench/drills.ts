@@ -1,13 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openSession } from '../src/cli/session.ts';
-import { type Round, repeated, roundOf, storedOf } from '../src/drill/repeated.ts';
-import { count, duration } from '../src/drill/report/run.ts';
+import { roundOf } from '../src/drill/repeated.ts';
+import { duration } from '../src/drill/report/run.ts';
 import { engines } from '../src/engines/index.ts';
 import { type Row, TestCluster } from '../tests/lab/cluster.ts';
 import { drill } from '../tests/lab/drills.ts';
+import { type Line, linesOf, table } from './drills/rounds.ts';
 
 /*
  * The table of docs/performance.md: how long clients are away and what is lost, per engine, fault and timing, by `phalanx drill` itself. Each round is a drill
@@ -85,9 +86,6 @@ services:
   },
 };
 
-/** A line of the results: `service` is the engine's name here. */
-type Line = Round & { at: string; seconds: number; load: number; seed: number; why?: string };
-
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -107,13 +105,7 @@ if (values.help || strangers.length > 0 || (rounds !== undefined && !(rounds > 0
 }
 mkdirSync(dirname(values.results), { recursive: true });
 
-const linesNow = (): Line[] =>
-  existsSync(values.results)
-    ? readFileSync(values.results, 'utf8')
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as Line)
-    : [];
+const linesNow = (): Line[] => linesOf(values.results);
 
 /** How many rounds a fault is to have: that nothing is lost by a kill is claimed of thirty. */
 const wanted = (fault: string): number => rounds ?? (/^kill-/.test(fault) ? 30 : 20);
@@ -194,39 +186,6 @@ async function measure(engine: string, timing: string | undefined, net: number):
   } finally {
     await cluster.remove();
   }
-}
-
-/** The table for docs/performance.md, and what all rounds come to. */
-function table(lines: Line[]): string[] {
-  const ms = (value: number | null): string => (value === null ? '?' : duration(value));
-  const rows = repeated(lines).map((one) =>
-    [
-      ...[
-        one.service,
-        one.fault,
-        one.timing ?? '',
-        one.rounds,
-        ms(one.p50Ms),
-        ms(one.p95Ms),
-        ms(one.worstMs),
-      ],
-      ...[one.unknown, ...storedOf(one)],
-    ].join(' | '),
-  );
-  const kills = repeated(lines.filter(({ fault, acknowledged }) => /^kill-/.test(fault) && acknowledged > 0));
-  const sum = (of: (one: (typeof kills)[number]) => number): number =>
-    kills.reduce((total, one) => total + of(one), 0);
-  const head =
-    'engine | fault | timing | rounds | away p50 | p95 | worst | not known | acknowledged | lost'.split(
-      ' | ',
-    );
-  return [
-    `| ${head.join(' | ')} |`,
-    `| ${head.map(() => '---').join(' | ')} |`,
-    ...rows.map((row) => `| ${row} |`),
-    '',
-    `All kills together: ${count(sum(({ acknowledged }) => acknowledged))} acknowledged writes in ${sum(({ rounds }) => rounds)} drills, ${kills.some(({ lost }) => lost === null) ? 'of some it is not known what was' : count(sum(({ lost }) => lost!))} lost.`,
-  ];
 }
 
 const failed: string[] = [];

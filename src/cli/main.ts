@@ -171,7 +171,7 @@ command(
 )
   .option('--to <member>', 'who is to lead (default: the replica that is furthest)')
   .option('--force', 'the present leader is dead: do not ask it')
-  .option('--allow-data-loss', 'with --force: give up writes that only other members hold')
+  .option('--allow-data-loss', 'give up writes that only other members hold')
   .action(async (service: string, options: SwitchoverCommand) => {
     const { switchoverCommand } = await import('./switchover.ts');
     exit(await switchoverCommand(service, options));

@@ -303,11 +303,11 @@ function spoil(defect: Defect, effects: Effect[], finals: FinalRead[], random: R
     case 'log reorders': {
       const { values } = authority('log');
       const client = new Map(acknowledged('append').map((effect) => [effect.op.v, effect.op.p]));
-      const first = random.below(Math.floor(values!.length / 2));
-      const p = client.get(values![first] as number) ?? -1;
-      const at = p < 0 ? values!.findIndex((value) => client.get(value as number) !== undefined) : first;
-      const same = client.get(values![at] as number);
-      const other = values!.findIndex((value, n) => n > at && client.get(value as number) === same);
+      const by = (n: number): number | undefined => client.get(values![n] as number);
+      const laterOf = (at: number): number =>
+        values!.findIndex((_, n) => n > at && by(at) !== undefined && by(n) === by(at));
+      const at = random.pick([...values!.keys()].filter((n) => laterOf(n) > 0));
+      const other = laterOf(at);
       [values![at], values![other]] = [values![other]!, values![at]!];
       break;
     }

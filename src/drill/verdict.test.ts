@@ -128,6 +128,11 @@ test.each(plants)('%s: twenty of twenty caught as %s, and as nothing else', (def
   );
 });
 
+test('a planted disorder is one also where a client has appended nothing more: a seed that the twenty once met', () => {
+  const { anomalies } = judge(planted({ seed: 378_960_686, defect: 'log reorders', rate: 400 }));
+  expect(anomalies.map(({ anomaly }) => anomaly)).toEqual(['reordered']);
+});
+
 test('a record lost in the middle of a partition is a gap, a lost tail is none', () => {
   expect(judge(planted({ seed: 5, defect: 'log loses within' })).models.log).toMatchObject({
     lost: 1,

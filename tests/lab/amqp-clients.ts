@@ -43,7 +43,11 @@ export async function publishing(
     result.longestGapMs = Math.max(result.longestGapMs, now - last);
     last = now;
   };
-  await send(`${prefix}first`);
+  // One that is left behind tries for ever; where the lab is gone by then, whoever answers at its address is no broker, and the library throws out of its socket.
+  await send(`${prefix}first`).catch((error: Error) => {
+    connection.unsafeDestroy();
+    throw error;
+  });
   last = performance.now();
   const work = (async () => {
     for (let n = 0; on; n++) {

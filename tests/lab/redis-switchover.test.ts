@@ -209,4 +209,39 @@ describe('a chain', () => {
     ]);
     expect((await cluster.run(['plan'])).exit).toBe(0);
   });
+
+  it('two masters, each with writes of its own: up names the way out, and only that way gives writes up', async () => {
+    const { members } = await cart.live();
+    const master = members.find((one) => one.role === 'master')!;
+    const heir = members.find((one) => one.role === 'replica' && !one.followers?.length)!;
+    const { cluster: known, reach } = await cart.session();
+    const dial = dialer(await cart.service(), known, reach);
+    await using(dial, heir, async (redis) => {
+      await redis.call('REPLICAOF', 'NO', 'ONE');
+      // As where the file says minReplicas: 0; else a second master takes no write to begin with.
+      await redis.config('SET', 'min-replicas-to-write', '0');
+    });
+    const has = (member: typeof heir) => using(dial, member, (redis) => redis.keys('only:*'));
+    for (const one of [master, heir])
+      await using(dial, one, (redis) => redis.set(`only:${one.name}`, 'written when both led'));
+    const up = await cluster.run(['up']);
+    expect(up.out).toMatch(
+      /each hold writes that another lacks .*phalanx switchover cart --to MEMBER --allow-data-loss$/m,
+    );
+    const way = ['switchover', 'cart', '--to', heir.name];
+    const held = await cluster.run(way);
+    expect([held.exit, held.out]).toEqual([
+      1,
+      expect.stringMatching(`${master.name} holds writes that ${heir.name} lacks.*--allow-data-loss`),
+    ]);
+    expect([await has(master), await has(heir)]).toEqual([[`only:${master.name}`], [`only:${heir.name}`]]);
+    const done = parsed(await cluster.must(...way, '--allow-data-loss', '--json'));
+    expect(done).toMatchObject({ from: master.name, to: heir.name });
+    expect(await cart.masters()).toEqual([heir.name]);
+    await inSync(cart);
+    expect([await has(master), await has(heir)]).toEqual([[`only:${heir.name}`], [`only:${heir.name}`]]);
+    await cluster.must('up');
+    await cart.asTheFileSays();
+    expect(await cart.masters()).toEqual([heir.name]);
+  });
 });

@@ -84,7 +84,7 @@ export function leaderOf(
       moves: [
         hold(
           service.name,
-          `${names(found.rivals)} each hold writes that another lacks (${found.rivals.map((one) => `${one.name}: ${one.keys} keys`).join(', ')}). Choose whose data is kept: phalanx switchover ${service.name} --to MEMBER --allow-data-loss ${service.name}`,
+          `${names(found.rivals)} each hold writes that another lacks (${found.rivals.map((one) => `${one.name}: ${one.keys} keys`).join(', ')}). Choose whose data is kept: phalanx switchover ${service.name} --to MEMBER${masters.length > 0 ? '' : ' --force'} --allow-data-loss`,
         ),
       ],
     };
@@ -176,7 +176,7 @@ export function follow(
       moves.push(
         hold(
           name,
-          `it holds writes that the master ${master.name} lacks (${member.keys} keys). To give them up: phalanx switchover ${service.name} --to ${master.name} --allow-data-loss ${service.name}`,
+          `it holds writes that the master ${master.name} lacks (${member.keys} keys). To give them up: phalanx switchover ${service.name} --to ${master.name} --allow-data-loss`,
         ),
       );
   }

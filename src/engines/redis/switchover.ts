@@ -3,7 +3,7 @@ import type { Reach } from '../../hosts/host.ts';
 import { StepFailed, StepHeld, type Switchover, type SwitchoverOptions } from '../engine.ts';
 import { parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
-import { newest } from './newest.ts';
+import { contains, newest } from './newest.ts';
 import { applyConfig } from './perform/config.ts';
 import { promote, remember } from './perform/follow.ts';
 import { gate, on, seatNamed, seen, type World, worldOf } from './perform/world.ts';
@@ -34,6 +34,8 @@ export async function switchover(
 export async function switchWith(world: World, options: RedisSwitchover): Promise<Switchover> {
   const live = await world.observe();
   const heir = chosen(world, live, options);
+  const rivals = rivalsOf(world, live, heir);
+  if (rivals.length > 0) return givenUp(world, heir, rivals, options);
   const master = masterOf(world, live, heir);
   if (!master) return forced(world, live, heir, options);
   if (master.name === heir.name) return { from: master.name, to: heir.name, ms: 0 };
@@ -189,6 +191,34 @@ async function hang(world: World, master: string): Promise<void> {
   }
 }
 
+/** Mode replication: masters with writes that the heir lacks, where the heir copies none of them now. Nobody but a person can say whose writes are kept. */
+function rivalsOf({ service }: World, { members }: RedisLive, heir: LiveMember): LiveMember[] {
+  if (service.spec.mode !== 'replication' || (heir.role === 'replica' && heir.linkUp)) return [];
+  return members.filter(
+    (one) => one.up && one.name !== heir.name && one.role === 'master' && !contains(heir, one),
+  );
+}
+
+/** A person has said whose writes are kept: the others become copies of it. */
+async function givenUp(
+  world: World,
+  heir: LiveMember,
+  rivals: LiveMember[],
+  options: RedisSwitchover,
+): Promise<Switchover> {
+  const names = rivals.map(({ name }) => name).join(', ');
+  if (!options.allowDataLoss || options.to === undefined)
+    throw new StepHeld(
+      `${names} ${rivals.length > 1 ? 'hold' : 'holds'} writes that ${heir.name} lacks. To give them up: phalanx switchover ${world.service.name} --to ${heir.name} --allow-data-loss`,
+    );
+  const began = performance.now();
+  world.say(`what only ${names} ${rivals.length > 1 ? 'hold' : 'holds'} is given up`);
+  if (heir.role === 'replica') await promote(world, heir.name);
+  await hang(world, heir.name);
+  for (const { name } of rivals) await inReserve(world, name);
+  return { from: names, to: heir.name, ms: performance.now() - began };
+}
+
 /** The master does not answer: its replica is promoted only on the word of a person that it is dead, and only the newest. */
 async function forced(
   world: World,
@@ -222,7 +252,7 @@ async function forced(
     !options.allowDataLoss
   )
     throw new StepHeld(
-      `${'newest' in found ? found.newest.name : 'another member'} holds newer data than ${heir.name}; --allow-data-loss ${service.name} gives it up`,
+      `${'newest' in found ? found.newest.name : 'another member'} holds newer data than ${heir.name}; --allow-data-loss gives it up`,
     );
   await promote(world, best.name);
   await hang(world, best.name);

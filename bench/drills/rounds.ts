@@ -1,0 +1,48 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { type Round, repeated, storedOf } from '../../src/drill/repeated.ts';
+import { count, duration } from '../../src/drill/report/run.ts';
+
+/** A line of the results, one drill: `service` is the engine's name here. */
+export type Line = Round & { at: string; seconds: number; load: number; seed: number; why?: string };
+
+/** Every drill in a file of results; none where there is no file. */
+export const linesOf = (file: string): Line[] =>
+  existsSync(file)
+    ? readFileSync(file, 'utf8')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Line)
+    : [];
+
+/** The table for docs/performance.md, and what all rounds come to. */
+export function table(lines: Line[]): string[] {
+  const ms = (value: number | null): string => (value === null ? '?' : duration(value));
+  const rows = repeated(lines).map((one) =>
+    [
+      ...[
+        one.service,
+        one.fault,
+        one.timing ?? '',
+        one.rounds,
+        ms(one.p50Ms),
+        ms(one.p95Ms),
+        ms(one.worstMs),
+      ],
+      ...[one.unknown, ...storedOf(one)],
+    ].join(' | '),
+  );
+  const kills = repeated(lines.filter(({ fault, acknowledged }) => /^kill-/.test(fault) && acknowledged > 0));
+  const sum = (of: (one: (typeof kills)[number]) => number): number =>
+    kills.reduce((total, one) => total + of(one), 0);
+  const head =
+    'engine | fault | timing | rounds | away p50 | p95 | worst | not known | acknowledged | lost'.split(
+      ' | ',
+    );
+  return [
+    `| ${head.join(' | ')} |`,
+    `| ${head.map(() => '---').join(' | ')} |`,
+    ...rows.map((row) => `| ${row} |`),
+    '',
+    `All kills together: ${count(sum(({ acknowledged }) => acknowledged))} acknowledged writes in ${sum(({ rounds }) => rounds)} drills, ${kills.some(({ lost }) => lost === null) ? 'of some it is not known what was' : count(sum(({ lost }) => lost!))} lost.`,
+  ];
+}
