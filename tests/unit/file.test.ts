@@ -445,6 +445,10 @@ describe('what a director cannot do', () => {
       listen('port: 1, to: web, hash: §port'),
       'scheduler wlc does not hash the client: remove hash, or use sh or mh',
     );
+    expectMistakes(
+      listen('port: 1, to: web, plane: haproxy, scheduler: mh, hash: §port'),
+      "plane haproxy hashes the client's address only: remove hash, or use plane nftables",
+    );
     for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh'])
       expect(() => parse(listen(`port: 1, to: web, plane: haproxy, scheduler: ${scheduler}`))).not.toThrow();
     for (const scheduler of ['lblc', 'lblcr', 'dh', 'sed', 'nq', 'fo', 'ovf'])

@@ -94,6 +94,8 @@ function planeRules(listen: Written, path: Path): Problem[] {
       say('scheduler', `plane haproxy cannot hold scheduler ${scheduler}`, 'use plane nftables');
     if (port !== undefined && port[0] !== port[1])
       say('port', 'plane haproxy holds one port, not a range', 'use plane nftables');
+    if (hash !== undefined && (scheduler === 'sh' || scheduler === 'mh'))
+      say('hash', "plane haproxy hashes the client's address only", 'remove hash, or use plane nftables');
   } else if (forward === 'tun' && plane !== 'ipvs') {
     say('forward', 'tun needs plane ipvs', 'add plane: ipvs, or use nat, fullnat or dr');
   }
