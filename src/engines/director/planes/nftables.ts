@@ -255,7 +255,7 @@ export class NftablesPlane implements Plane {
 
   private async lookAgain(): Promise<void> {
     await call(this.config);
-    const now = await look(this.config);
+    const now = await look(this.config, this.around);
     await this.inTurn(async () => {
       const before = this.around;
       if (JSON.stringify(now) === JSON.stringify(before)) return;
@@ -470,7 +470,7 @@ function difference(before: Surroundings | undefined, now: Surroundings): string
   if (JSON.stringify(before.peers) !== JSON.stringify(now.peers)) {
     return now.peers.length === 0
       ? 'no other director answers ARP: connections are not shared'
-      : `other directors are at ${now.peers.join(', ')}`;
+      : `other directors are at ${now.peers.map(({ mac }) => mac).join(', ')}`;
   }
   return 'routes have changed';
 }

@@ -53,7 +53,7 @@ function table(of: Listen, down: string[] = []): Table {
 
 const around: Surroundings = {
   device: 'eth0',
-  peers: ['02:00:00:00:00:12'],
+  peers: [{ address: '10.0.0.2', mac: '02:00:00:00:00:12' }],
   routes: [
     { family: 4, to: 'default', via: '10.77.0.1', device: 'eth0' },
     { family: 4, to: '10.77.0.0/24', device: 'eth0' },
@@ -261,7 +261,16 @@ describe('what the host says', () => {
       { dst: '10.0.0.2', dev: 'eth0', lladdr: '02:00:00:00:00:02', state: ['STALE'] },
       { dst: '10.0.0.3', dev: 'eth0', state: ['FAILED'] },
     ];
-    expect(peersOf(near, ['10.0.0.2', '10.0.0.3'])).toEqual(['02:00:00:00:00:02']);
+    const two = { address: '10.0.0.2', mac: '02:00:00:00:00:02' };
+    expect(peersOf(near, ['10.0.0.2', '10.0.0.3'])).toEqual([two]);
+    // A cable that was out has emptied the kernel's table: connections go on being shared when it is back.
+    const three = { address: '10.0.0.3', mac: '02:00:00:00:00:03' };
+    expect(peersOf([], ['10.0.0.2'], [two, three])).toEqual([two]);
+    expect(peersOf([{ dst: '10.0.0.2', dev: 'eth0', state: ['INCOMPLETE'] }], ['10.0.0.2'], [two])).toEqual([
+      two,
+    ]);
+    // Asked in vain: it is gone, and what is sent to it a switch would flood.
+    expect(peersOf(near, ['10.0.0.2', '10.0.0.3'], [two, three])).toEqual([two]);
   });
 
   test('the end of an IPv6 address as a number', () => {

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { AgentConfig } from '../../tables.ts';
 import { run } from './nft.ts';
-import type { Route, Surroundings } from './switching.ts';
+import type { Peer, Route, Surroundings } from './switching.ts';
 
 interface Addr {
   ifname: string;
@@ -22,8 +22,8 @@ interface RouteLine {
   protocol?: string;
 }
 
-/** What the plane must know of its host; asked again every few seconds, for it may change. */
-export async function look(config: AgentConfig): Promise<Surroundings> {
+/** What the plane must know of its host; asked again every second, for it may change. `before`: what was found last. */
+export async function look(config: AgentConfig, before?: Surroundings): Promise<Surroundings> {
   const device = deviceOf(await ask<Addr>(['addr']), config.address, config.host);
   const [four, six, near] = await Promise.all([
     ask<RouteLine>(['-4', 'route', 'show', 'table', 'main']),
@@ -36,6 +36,7 @@ export async function look(config: AgentConfig): Promise<Surroundings> {
     peers: peersOf(
       near,
       config.peers.map((peer) => peer.address),
+      before?.peers,
     ),
   };
 }
@@ -83,11 +84,20 @@ export function routesOf(family: 4 | 6, lines: readonly RouteLine[]): Route[] {
   return routes;
 }
 
-export function peersOf(near: readonly Neigh[], peers: readonly string[]): string[] {
-  return peers.flatMap((peer) => {
-    const entry = near.find(
-      (each) => each.dst === peer && each.lladdr !== undefined && !each.state.includes('FAILED'),
-    );
-    return entry?.lladdr === undefined ? [] : [entry.lladdr];
+/**
+ * The directors of these addresses with the MAC addresses that the kernel's table of neighbours has. Where it has none, the last one
+ * known is kept unless the kernel has asked in vain (FAILED): a cable that was out for a moment empties the table, and what this
+ * director then took on would be shared with nobody until the next look.
+ */
+export function peersOf(
+  near: readonly Neigh[],
+  addresses: readonly string[],
+  before: readonly Peer[] = [],
+): Peer[] {
+  return addresses.flatMap((address) => {
+    const entry = near.find((each) => each.dst === address);
+    if (entry?.state.includes('FAILED')) return [];
+    const mac = entry?.lladdr ?? before.find((peer) => peer.address === address)?.mac;
+    return mac === undefined ? [] : [{ address, mac }];
   });
 }

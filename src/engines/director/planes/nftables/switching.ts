@@ -26,8 +26,13 @@ export interface Surroundings {
   device: string;
   /** Routes out of the main table, to forward replies by. */
   routes: Route[];
-  /** MAC addresses of the other directors, as far as they answer ARP. */
-  peers: string[];
+  /** The other directors, as far as they answer ARP. */
+  peers: Peer[];
+}
+
+export interface Peer {
+  address: string;
+  mac: string;
 }
 
 export interface Route {
@@ -304,9 +309,9 @@ function virtualService(
     // The very packet that begins or ends a connection is copied to the other directors; its source MAC
     // address says which server it went to. Forwarding writes both addresses anew afterwards.
     // Not what a director has itself sent on: one whose plane is not up would route the copy back here, for ever.
-    ...around.peers.map((mac) => `ether saddr ${mac} goto send_${x}`),
+    ...around.peers.map(({ mac }) => `ether saddr ${mac} goto send_${x}`),
     ...(around.peers.length > 0 ? ['ether saddr set meta mark map @macs'] : []),
-    ...around.peers.map((mac) => `ether daddr set ${mac} dup to "${around.device}"`),
+    ...around.peers.map(({ mac }) => `ether daddr set ${mac} dup to "${around.device}"`),
     `goto send_${x}`,
   ]);
   const vipPort = listen.ports[0];
