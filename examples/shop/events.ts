@@ -19,13 +19,55 @@ const connection = {
 
 let producer: Producer<string, string, string, string> | undefined;
 
-/** Resolves when every copy in step has the event. Safe to repeat: whoever reads knows an order by its number. */
+interface Event {
+  key: string;
+  value: string;
+  sent: Promise<void>;
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+/** What waits for each partition, by the order's number. */
+const lanes = new Map<number, Map<number, Event>>();
+
+/**
+ * Resolves when every copy in step has the event. Safe to repeat: whoever reads knows an order by its number. A partition is sent one
+ * request at a time, which carries all that have waited for it, and an order that is announced again while it waits is not sent twice.
+ * With a request for every attempt of every order, a Kafka that is slow for a moment is given the more to do the slower it is, and never
+ * comes out of that.
+ */
 export async function announce(number: number, order: object): Promise<void> {
   producer ??= new Producer({ ...connection, clientId: 'shop-web', serializers: stringSerializers });
-  await producer.send({
-    acks: ProduceAcks.ALL,
-    messages: [{ topic, key: String(number), value: JSON.stringify(order) }],
-  });
+  const { topics } = await producer.metadata({ topics: [topic] });
+  const partition = number % topics.get(topic)!.partitionsCount;
+  const lane = lanes.get(partition);
+  const waiting = lane?.get(number);
+  if (waiting) return waiting.sent;
+  const { promise: sent, resolve, reject } = Promise.withResolvers<void>();
+  const event = { key: String(number), value: JSON.stringify(order), sent, resolve, reject };
+  if (lane) lane.set(number, event);
+  else {
+    const fresh = new Map([[number, event]]);
+    lanes.set(partition, fresh);
+    void empty(partition, fresh);
+  }
+  return sent;
+}
+
+/** Sends what waits for a partition until nothing does. */
+async function empty(partition: number, lane: Map<number, Event>): Promise<void> {
+  while (lane.size > 0) {
+    const batch = [...lane];
+    const messages = batch.map(([, { key, value }]) => ({ topic, partition, key, value }));
+    try {
+      await producer!.send({ acks: ProduceAcks.ALL, messages });
+      for (const [, event] of batch) event.resolve();
+    } catch (error) {
+      for (const [, event] of batch) event.reject(error as Error);
+    }
+    for (const [number] of batch) lane.delete(number);
+  }
+  lanes.delete(partition);
 }
 
 /** Every event at least once, over all members of the group; its place is kept only after `handle`. Ends when the connection does. */

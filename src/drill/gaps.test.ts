@@ -17,8 +17,11 @@ const header: Header = {
   promise: { rtoMs: 300 },
 };
 
-/** A request each 2 ms for 10 s, each acknowledged after 1 ms or failed where `fails` says so; the fault stands from second 3 to 7. */
-function judged(fails: (n: number, ms: number) => boolean): Verdict {
+/**
+ * A request each 2 ms for 10 s, each acknowledged after 1 ms or failed where `fails` says so; the fault stands from second 3 to 7.
+ * `steady`: when the load was said to be at its pace, milliseconds.
+ */
+function judged(fails: (n: number, ms: number) => boolean, steady?: number): Verdict {
   const analysis = new Analysis();
   const feed = (line: Line): void => analysis.feed(line);
   feed(header);
@@ -26,6 +29,7 @@ function judged(fails: (n: number, ms: number) => boolean): Verdict {
     feed({ fault: 'freeze-app', phase, t });
   for (let n = 0; n < 5_000; n++) {
     const t = n * 2_000;
+    if (steady !== undefined && t === steady * 1_000) feed({ load: 'steady', t });
     if (t === 3_000_000) for (const phase of ['planned', 'injected', 'evidence'] as const) fault(phase, t);
     if (t === 7_000_000) for (const phase of ['healed', 'whole'] as const) fault(phase, t);
     feed({ i: n, type: 'invoke', t, p: 0, f: 'request' });
@@ -60,4 +64,15 @@ test('failures that never end leave it away at least until the end', () => {
   expect(recovery.atLeast).toBe(true);
   expect(recovery.rtoMs).toBeGreaterThan(6_900);
   expect(promise.result).toBe('broken');
+});
+
+test('what was before the load came to its pace is no measure of what is away', () => {
+  // A fifth of a second without an answer, ten times a second apart; then a fault that takes as long.
+  const cold = (_n: number, ms: number) => (ms < 2_000 && ms % 250 > 50) || (ms >= 4_000 && ms < 4_200);
+  const { recovery } = judged(cold, 2_000);
+  expect(recovery.baselineGapMs).toBeLessThan(3);
+  expect(recovery.rtoMs).toBeGreaterThan(195);
+  expect(recovery.errorsOutsideGap).toBe(0);
+  const unsaid = judged(cold).recovery;
+  expect(unsaid.errorsOutsideGap).toBeGreaterThan(500);
 });

@@ -18,8 +18,10 @@ export interface Gap {
   open: boolean;
 }
 
-/** Shared by all lanes: when a fault was standing or being repaired. */
+/** Shared by all lanes: since when the load is at its pace, and when a fault was standing or being repaired. */
 export class FaultWindow {
+  /** What was before is no measure. */
+  steadyFrom = Number.NEGATIVE_INFINITY;
   /** When the first fault was planned; undefined: none yet. */
   first: number | undefined;
   #standing = new Set<string>();
@@ -42,7 +44,7 @@ export class FaultWindow {
 
 /**
  * The acknowledgements of one group (shard, partition, queue), timed. A gap is the time between two that follow each
- * other. The baseline is every gap that ended before the first fault was planned; the fault's gap is the longest that
+ * other. The baseline is every gap from when the load was steady until the first fault was planned; the fault's gap is the longest that
  * overlaps a window from `planned` to `whole`. Everything that did not overlap the fault's gap is `outside`.
  */
 export class Lane {
@@ -55,6 +57,7 @@ export class Lane {
   insideErrors = 0;
   #insideLatency = new Histogram(7);
   #window: FaultWindow;
+  #from = Number.NEGATIVE_INFINITY;
   #last: number | undefined;
   #errors = 0;
   #clean: number;
@@ -70,6 +73,7 @@ export class Lane {
   }
 
   acknowledged(invoked: number, t: number): void {
+    this.#begin();
     if (this.#held === undefined) {
       this.#take(invoked, t);
       return;
@@ -87,11 +91,14 @@ export class Lane {
       this.#close({ from: this.#last, to: t, open: false });
     } else this.#settle();
     this.#last = t;
-    (this.#overlaps(invoked, t) ? this.#insideLatency : this.outsideLatency).add(t - invoked);
+    if (invoked >= this.#from)
+      (this.#overlaps(invoked, t) ? this.#insideLatency : this.outsideLatency).add(t - invoked);
   }
 
   /** fail or info. A timeout that began in the gap belongs to it, whenever the client gave up. */
   unanswered(invoked: number, t: number): void {
+    this.#begin();
+    if (invoked < this.#from) return;
     if (this.#clean > 1) {
       // Answers between errors lie within the gap that this error prolongs.
       for (const one of this.#held ?? []) this.#insideLatency.add(one.t - one.invoked);
@@ -112,6 +119,18 @@ export class Lane {
     const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
     if (usual === null) return null;
     return this.longest === undefined ? 0 : Math.max(0, this.longest.to - this.longest.from - usual);
+  }
+
+  /** Forgets what was before the load was steady. */
+  #begin(): void {
+    if (this.#from === this.#window.steadyFrom) return;
+    this.#from = this.#window.steadyFrom;
+    this.#last = undefined;
+    this.#errors = 0;
+    this.#held = undefined;
+    this.outsideErrors = 0;
+    this.baseline.clear();
+    this.outsideLatency.clear();
   }
 
   #overlaps(from: number, to: number): boolean {

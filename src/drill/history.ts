@@ -145,13 +145,19 @@ export interface FinalRead {
   failed?: string;
 }
 
+/** What came before was not yet the load at its usual pace: it tells of losses, and is no measure of gaps. The last such line counts. */
+export interface Steady {
+  load: 'steady';
+  t: number;
+}
+
 export interface End {
   end: 'complete' | 'aborted';
   t: number;
   why?: string;
 }
 
-export type Line = Header | Invoke | Completion | FaultEvent | FinalRead | End;
+export type Line = Header | Invoke | Completion | Steady | FaultEvent | FinalRead | End;
 
 export function isHeader(line: Line): line is Header {
   return 'history' in line;
@@ -161,6 +167,9 @@ export function isFault(line: Line): line is FaultEvent {
 }
 export function isFinal(line: Line): line is FinalRead {
   return 'final' in line;
+}
+export function isSteady(line: Line): line is Steady {
+  return 'load' in line;
 }
 export function isEnd(line: Line): line is End {
   return 'end' in line;

@@ -18,6 +18,7 @@ export class Load {
   #timer: NodeJS.Timeout | undefined;
   #inFlight = 0;
   #idle: (() => void) | undefined;
+  invoked = 0;
   acknowledged = 0;
   unanswered = 0;
   lastError: string | undefined;
@@ -65,6 +66,7 @@ export class Load {
       ...(g === undefined ? {} : { g }),
     });
     this.#inFlight++;
+    this.invoked++;
     const outcome = await this.#client.invoke(operation);
     if (outcome.type === 'ok') {
       this.acknowledged++;

@@ -74,6 +74,11 @@ export class Recorder {
     this.#append({ i, type: 'info', t: this.now(), error, ...(by === undefined ? {} : { by }) });
   }
 
+  /** From now on the load runs at its usual pace, as far as can be told. */
+  steady(): void {
+    this.#append({ load: 'steady', t: this.now() });
+  }
+
   /** Record `planned` before the command that injects is sent, `evidence` only for proof that it took effect. */
   fault(fault: string, phase: Phase, more: { target?: string; detail?: unknown } = {}): void {
     this.#append({ fault, phase, t: this.now(), ...more } satisfies FaultEvent);

@@ -11,6 +11,7 @@ import { compare } from './comparison.ts';
 import type { Aimed, Scene } from './faults.ts';
 import { leastBaseline } from './gaps.ts';
 import { Load } from './load.ts';
+import { untilPaced } from './pace.ts';
 import { Random } from './random.ts';
 import { Recorder } from './recorder.ts';
 import type { DrillRun } from './report/run.ts';
@@ -132,7 +133,10 @@ async function recorded(
   let ending: Ending = ['complete'];
   load.start();
   try {
-    await sleep(baselineMs(drills.load.rate), undefined, { signal: world.signal });
+    const stretchMs = baselineMs(drills.load.rate);
+    // Where trouble was accepted, clients may be turned away for as long as it lasts.
+    if (order.accepted.length === 0) await untilPaced(load, recorder, stretchMs, world);
+    else await sleep(stretchMs, undefined, { signal: world.signal });
     if (load.acknowledged < load.unanswered)
       throw new Stopped(`clients are not served before any fault: ${load.lastError}`);
     await strike(world, order, recorder, load);

@@ -18,6 +18,7 @@ import {
   isFault,
   isFinal,
   isHeader,
+  isSteady,
   type Line,
   type Model,
   operations,
@@ -137,10 +138,14 @@ export class Analysis {
       this.#lastOperation = line.t;
       if (line.type === 'invoke') this.#invoke(line);
       else this.#complete(line);
-    } else if (isFault(line)) this.#fault(line);
+    } else if (isSteady(line)) this.#window.steadyFrom = line.t;
+    else if (isFault(line)) this.#fault(line);
     else if (isFinal(line)) this.#final(line);
     else if (isEnd(line)) this.#end = line;
-    else throw this.#broken(`is neither operation, fault, final read nor end: ${JSON.stringify(line)}`);
+    else
+      throw this.#broken(
+        `is neither operation, steady load, fault, final read nor end: ${JSON.stringify(line)}`,
+      );
   }
 
   /** The verdict; `file` is what readHistory gave at its end. Call once. */

@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A load that does not come to its pace within this is struck as it is: milliseconds. */
+const patienceMs = 60_000;
+/** Where the service keeps up, no more than this share of a stretch's operations is under way when it begins and when it ends. */
+const mostUnderWay = 0.1;
+
+/**
+ * Lets the load run for a stretch (milliseconds) in which clients are served at its pace and none is turned away; starts
+ * another as long as they are not. A cluster that has just been started is slow at first, and what is slow before the fault would be taken
+ * for usual, or make the baseline too short.
+ */
+export async function untilPaced(
+  load: { readonly invoked: number; readonly acknowledged: number; readonly unanswered: number },
+  recorder: { steady(): void },
+  stretchMs: number,
+  { say, signal }: { say(line: string): void; signal: AbortSignal },
+): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  const underWay = (): number => load.invoked - load.acknowledged - load.unanswered;
+  for (;;) {
+    const { invoked, unanswered } = load;
+    const before = underWay();
+    await sleep(stretchMs, undefined, { signal });
+    const made = load.invoked - invoked;
+    const failed = load.unanswered - unanswered;
+    const behind = Math.max(before, underWay());
+    if ((failed === 0 && behind <= mostUnderWay * made) || performance.now() > deadline) return;
+    const what = failed > 0 ? `${failed} failed` : `${behind} wait for an answer`;
+    say(`waiting until clients are served at the usual pace: of ${made} in ${stretchMs / 1_000} s ${what}`);
+    recorder.steady();
+  }
+}
