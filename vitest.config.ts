@@ -37,6 +37,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'tests/unit/**/*.test.ts'],
+          globalSetup: ['tests/unit/temporary.ts'],
           isolate: false,
           maxWorkers: 2,
         },

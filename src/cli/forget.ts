@@ -6,7 +6,10 @@ import { forget, lockAndKeep, openSession } from './session.ts';
  * `phalanx forget HOST`: a real machine that left the file and is gone for good is not asked any more. Changes nothing but what this
  * machine knows. Throws UserError for a host that the file has, or that nobody knows.
  */
-export async function forgetCommand(file: string | undefined, name: string): Promise<number> {
+export async function forgetCommand(
+  name: string,
+  { file, json }: { file?: string; json?: boolean },
+): Promise<number> {
   const session = await openSession(file);
   const { cluster, kept } = session;
   if (name in cluster.hosts)
@@ -21,6 +24,7 @@ export async function forgetCommand(file: string | undefined, name: string): Pro
   const lock = await lockAndKeep(session);
   forget(session, [name]);
   await lock.release();
-  console.log(`${green('forgotten')}: ${bold(name)}; whatever is on it stays there`);
+  if (json) console.log(JSON.stringify({ cluster: cluster.name, forgotten: name }));
+  else console.log(`${green('forgotten')}: ${bold(name)}; whatever is on it stays there`);
   return 0;
 }

@@ -22,14 +22,18 @@ const program = new Command('phalanx')
   .showHelpAfterError('(phalanx --help lists the commands)')
   .configureHelp({ showGlobalOptions: true });
 
-/** A command with what all of them take; its module is loaded only when it runs, since loading costs more than the work. */
+/** A command with what all that print text of their own take; its module is loaded only when it runs, since loading costs more than the work. */
 function command(name: string, description: string): Command {
+  return passing(name, description).option('--json', 'for machines: JSON on standard output');
+}
+
+/** A command that passes on what is written already. */
+function passing(name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
     .option('-f, --file <file>', 'the cluster file (default: ./phalanx.yaml, else examples/shop.yaml)')
     .option('--hosts <file>', 'a second file whose hosts stand in for those of the first')
-    .option('--json', 'for machines: JSON on standard output')
     .hook('preAction', async (called) => {
       const { hosts } = called.opts<Common>();
       if (hosts !== undefined) (await import('./session.ts')).useHosts(hosts);
@@ -85,7 +89,7 @@ command(
   'a real machine that left the file, does not answer and is gone for good is not asked any more',
 ).action(async (host: string, options: Common) => {
   const { forgetCommand } = await import('./forget.ts');
-  exit(await forgetCommand(options.file, host));
+  exit(await forgetCommand(host, options));
 });
 
 command(
@@ -101,7 +105,7 @@ command(
   "set a real server's weight now, at every director ('file': as the file says; 'drain': no new connections)",
 ).action(async (server: string, weight: string, options: Common) => {
   const { weightCommand } = await import('./weight.ts');
-  exit(await weightCommand(options.file, server, weight));
+  exit(await weightCommand(server, weight, options));
 });
 
 const several = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
@@ -201,7 +205,7 @@ command(
     exit(await doctor(service, options));
   });
 
-command('logs <member>', "a member's log")
+passing('logs <member>', "a member's log")
   .option('-n, --lines <n>', 'how many lines', '50')
   .option('--follow', 'go on as it grows')
   .action(async (member: string, options: Common & { lines: string; follow?: boolean }) => {

@@ -24,9 +24,9 @@ function lineOf(weight: string): string | undefined {
 
 /** `phalanx weight SERVER N`: at run time, at every director that fronts the server; stays until `weight SERVER file`. */
 export async function weightCommand(
-  file: string | undefined,
   server: string,
   weight: string,
+  { file, json }: { file?: string; json?: boolean },
 ): Promise<number> {
   const line = lineOf(weight);
   const { cluster, reach } = await openSession(file);
@@ -39,26 +39,31 @@ export async function weightCommand(
   );
   if (directors.length === 0) throw new UserError(`no director stands in front of ${server}`);
   const places = directors.flatMap((service) => service.hosts.map((host) => ({ service, host })));
-  const failures = await Promise.all(
-    places.map(async ({ service, host }) => {
+  const tried = await Promise.all(
+    places.map(async ({ service, host }): Promise<{ host: string; why?: string }> => {
       const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
       const script = `cd ${quote(folder)} || exit 1
 ${overrideScript(folder, server, line)} || exit 1
 ${until(overrideShown(server, line), takenInMs)} || { echo 'the agent did not take it in: phalanx status' >&2; exit 1; }`;
       try {
         const run = await reach.host(host).run(script, { timeoutMs: takenInMs + 5_000 });
-        return run.exit === 0 ? undefined : `${host}: ${run.stderr.trim()}`;
+        return run.exit === 0 ? { host } : { host, why: run.stderr.trim() };
       } catch (error) {
-        if (error instanceof HostUnreachable) return error.message;
+        if (error instanceof HostUnreachable) return { host, why: error.why };
         throw error;
       }
     }),
   );
-  const failed = failures.filter((failure) => failure !== undefined);
-  for (const failure of failed) console.error(`${red('not changed')} at ${failure}`);
-  if (failed.length < places.length)
-    console.log(
-      `${bold(server)}: ${line ?? 'weight as in the file'}, live at ${places.length - failed.length} of ${places.length} directors`,
-    );
+  const failed = tried.filter(({ why }) => why !== undefined);
+  const live = tried.length - failed.length;
+  if (json)
+    console.log(JSON.stringify({ cluster: cluster.name, server, weight: line ?? 'file', directors: tried }));
+  else {
+    for (const { host, why } of failed) console.error(`${red('not changed')} at ${host}: ${why}`);
+    if (live > 0)
+      console.log(
+        `${bold(server)}: ${line ?? 'weight as in the file'}, live at ${live} of ${tried.length} directors`,
+      );
+  }
   return failed.length === 0 ? 0 : 1;
 }

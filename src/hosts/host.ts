@@ -33,9 +33,11 @@ export interface RunResult {
 export class HostUnreachable extends Error {
   override name = 'HostUnreachable';
   host: string;
+  why: string;
   constructor(host: string, why: string) {
     super(`${host}: ${why}`);
     this.host = host;
+    this.why = why;
   }
 }
 

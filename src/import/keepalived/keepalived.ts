@@ -127,7 +127,7 @@ function topWhy(keyword: string): string {
 function tellGlobal(section: Section): void {
   section.tell(
     'lost',
-    'no mail is sent: read `phalanx status --json`, or scrape the metrics',
+    'no mail is sent: read `phalanx status --json`',
     'notification_email',
     'notification_email_from',
     'smtp_server',
