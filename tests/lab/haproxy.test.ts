@@ -38,7 +38,7 @@ const config: AgentConfig = {
   peers: [],
   syncPort: 7600,
   vips: [vip],
-  listens: [listen(80), listen(81, { persistenceMs: 300_000 })],
+  listens: [listen(80), listen(81, { persistenceMs: 300_000 }), listen(82, { scheduler: 'fo' })],
 };
 
 let wires: Wires;
@@ -95,6 +95,16 @@ beforeEach(() => plane.apply(tables()));
 test('weights are shares', async () => {
   await plane.apply(tables({ 'tcp-80 web@app1': { weight: 3 } }));
   expect(tally(await caller.get(`http://${vip}/`, 40))).toEqual({ app1: 30, app2: 10 });
+});
+
+test('fo: the heaviest that is up takes everything', async () => {
+  const heavy = { 'tcp-82 web@app2': { weight: 2 } };
+  await plane.apply(tables(heavy));
+  expect(tally(await caller.get(`http://${vip}:82/`, 10))).toEqual({ app2: 10 });
+  await plane.apply(tables({ 'tcp-82 web@app2': { weight: 2, up: false } }));
+  expect(tally(await caller.get(`http://${vip}:82/`, 10))).toEqual({ app1: 10 });
+  await plane.apply(tables(heavy));
+  expect(tally(await caller.get(`http://${vip}:82/`, 10))).toEqual({ app2: 10 });
 });
 
 test('a drained server keeps its connection and gets no new one', async () => {

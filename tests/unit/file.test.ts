@@ -449,7 +449,7 @@ describe('what a director cannot do', () => {
       listen('port: 1, to: web, plane: haproxy, scheduler: mh, hash: §port'),
       "plane haproxy hashes the client's address only: remove hash, or use plane nftables",
     );
-    for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh'])
+    for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh', 'fo'])
       expect(() => parse(listen(`port: 1, to: web, plane: haproxy, scheduler: ${scheduler}`))).not.toThrow();
     for (const scheduler of ['lblc', 'lblcr', 'dh', 'sed', 'nq', 'fo', 'ovf'])
       expect(() => parse(listen(`port: 1, to: web, plane: nftables, scheduler: ${scheduler}`))).not.toThrow();

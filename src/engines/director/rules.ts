@@ -2,8 +2,8 @@ import type { Cluster, Problem, Service } from '../../file/cluster.ts';
 import { suggestion } from '../../file/nearest.ts';
 import type { Engine } from '../engine.ts';
 import { portAt } from './listens.ts';
+import { haproxyBalance } from './planes/haproxy-balance.ts';
 import { type DirectorSpec, forwardOf, type ListenSpec, listenName } from './schema.ts';
-import type { Scheduler } from './tables.ts';
 
 type Path = (string | number)[];
 /** A listen as the file has it: parts that broke the schema are undefined, and rules about them say nothing. */
@@ -14,8 +14,6 @@ type Written = Partial<ListenSpec>;
  */
 type PortOf = (service: Service, at?: string) => number | 'none' | string[] | undefined;
 
-/** What haproxy's `balance` can say: roundrobin, leastconn, source, and a consistent hash for mh. */
-const haproxySchedulers: readonly Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh'];
 /** haproxy's own limit on `weight`. */
 const haproxyWeight = 256;
 
@@ -90,7 +88,7 @@ function planeRules(listen: Written, path: Path): Problem[] {
         `forward does not apply to plane haproxy: a proxy makes connections of its own`,
         `remove forward, or use plane ${forward === 'tun' ? 'ipvs' : 'nftables'}`,
       );
-    if (scheduler !== undefined && !haproxySchedulers.includes(scheduler))
+    if (scheduler !== undefined && haproxyBalance[scheduler] === undefined)
       say('scheduler', `plane haproxy cannot hold scheduler ${scheduler}`, 'use plane nftables');
     if (port !== undefined && port[0] !== port[1])
       say('port', 'plane haproxy holds one port, not a range', 'use plane nftables');

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import type { AgentConfig, Connections, Listen, Plane, RealServer, ServerState, Table } from '../tables.ts';
+import { haproxyBalance } from './haproxy-balance.ts';
 import { HaproxySocket } from './haproxy-socket.ts';
 
 /**
@@ -14,21 +15,11 @@ export const haproxySocketName = 'haproxy.sock';
 /** Runs it in the foreground as one process, in the folder of its member. */
 export const haproxyCommand = 'haproxy -db -f haproxy.cfg';
 
-const balances: Partial<Record<Listen['scheduler'], string[]>> = {
-  rr: ['balance roundrobin'],
-  wrr: ['balance roundrobin'],
-  fo: ['balance roundrobin'],
-  lc: ['balance leastconn'],
-  wlc: ['balance leastconn'],
-  sh: ['balance source', 'hash-type consistent'],
-  mh: ['balance source', 'hash-type consistent'],
-};
-
 /** Why haproxy cannot carry a listen, as a sentence that names the plane that can; undefined when it can. */
 export function haproxyRefuses(listen: Listen): string | undefined {
   if (listen.proto === 'udp') return `haproxy carries no UDP: use plane nftables for ${listen.name}`;
-  if (!balances[listen.scheduler])
-    return `haproxy has no scheduler ${listen.scheduler}: use plane nftables for ${listen.name}, or rr, wrr, lc, wlc, sh, mh or fo`;
+  if (!haproxyBalance[listen.scheduler])
+    return `haproxy has no scheduler ${listen.scheduler}: use plane nftables for ${listen.name}, or ${Object.keys(haproxyBalance).join(', ')}`;
   if (listen.hashPort && (listen.scheduler === 'sh' || listen.scheduler === 'mh'))
     return `haproxy hashes the client's address only: use plane nftables for ${listen.name}, or leave the port out of the hash`;
   return undefined;
@@ -85,7 +76,7 @@ function proxyLines(listen: Listen, vips: string[], v6: boolean): string[] {
     lines.push(
       isIPv6(vip) ? `  bind [${vip}]:${ports} transparent v6only` : `  bind ${vip}:${ports} transparent`,
     );
-  for (const line of balances[listen.scheduler]!) lines.push(`  ${line}`);
+  for (const line of haproxyBalance[listen.scheduler]!) lines.push(`  ${line}`);
   lines.push(`  timeout client ${listen.idleMs}ms`, `  timeout server ${listen.idleMs}ms`);
   if (listen.persistenceMs > 0) {
     lines.push(
