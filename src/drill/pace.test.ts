@@ -49,6 +49,19 @@ test('one that is served too slowly, or turned away, begins again and says so', 
   expect(marks).toBe(4);
 });
 
+test('one that never comes to its pace is struck all the same, which is said', async () => {
+  const load = { invoked: 0, acknowledged: 0, unanswered: 0 };
+  const said: string[] = [];
+  const failing = setInterval(() => {
+    load.invoked++;
+    load.unanswered++;
+  }, 1);
+  const world = { say: (line: string) => said.push(line), signal: new AbortController().signal };
+  await untilPaced(load, { steady: () => undefined }, 20, world, 50);
+  clearInterval(failing);
+  expect(said.at(-1)).toMatch(/^clients are not served .* failed; the fault is made all the same$/);
+});
+
 test('Ctrl-C ends the waiting', async () => {
   const ended = untilPaced(
     { invoked: 0, acknowledged: 0, unanswered: 0 },

@@ -7,7 +7,7 @@ const mostUnderWay = 0.1;
 
 /**
  * Lets the load run for a stretch (milliseconds) in which clients are served at its pace and none is turned away; starts
- * another as long as they are not. A cluster that has just been started is slow at first, and what is slow before the fault would be taken
+ * another as long as they are not, for `waitMs`. A cluster that has just been started is slow at first, and what is slow before the fault would be taken
  * for usual, or make the baseline too short.
  */
 export async function untilPaced(
@@ -15,8 +15,9 @@ export async function untilPaced(
   recorder: { steady(): void },
   stretchMs: number,
   { say, signal }: { say(line: string): void; signal: AbortSignal },
+  waitMs = patienceMs,
 ): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+  const deadline = performance.now() + waitMs;
   const underWay = (): number => load.invoked - load.acknowledged - load.unanswered;
   for (;;) {
     const { invoked, unanswered } = load;
@@ -25,9 +26,13 @@ export async function untilPaced(
     const made = load.invoked - invoked;
     const failed = load.unanswered - unanswered;
     const behind = Math.max(before, underWay());
-    if ((failed === 0 && behind <= mostUnderWay * made) || performance.now() > deadline) return;
-    const what = failed > 0 ? `${failed} failed` : `${behind} wait for an answer`;
-    say(`waiting until clients are served at the usual pace: of ${made} in ${stretchMs / 1_000} s ${what}`);
+    if (failed === 0 && behind <= mostUnderWay * made) return;
+    const what = `of ${made} in ${stretchMs / 1_000} s ${failed > 0 ? `${failed} failed` : `${behind} wait for an answer`}`;
+    if (performance.now() > deadline) {
+      say(`clients are not served at the usual pace: ${what}; the fault is made all the same`);
+      return;
+    }
+    say(`waiting until clients are served at the usual pace: ${what}`);
     recorder.steady();
   }
 }
