@@ -17,12 +17,12 @@ const hosts = ['data1', 'data2', 'data3'];
 const quantile = (values: number[], q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(q * values.length) - 1)]!;
 
-/** A publisher waits no longer for a confirm, milliseconds: the drill's clients do the same. */
-const patience = 1_000;
+/** A publisher whose confirm is late by this, milliseconds, goes on with a new channel: the drill's clients do the same. */
+const leaveMs = 3_000;
 
 /**
- * Publishers, one at each node, that go on by themselves; the longest time in which none had a confirm. Each has patience of its own,
- * and a new channel after it, as docs/rabbitmq.md says: one that first published to a leader that hung confirms nothing (RabbitMQ 3.10).
+ * Publishers, one at each node, that go on by themselves; the longest time in which none had a confirm. Each leaves a channel that refuses, or is late for
+ * long, as docs/rabbitmq.md says.
  */
 function publishers(addresses: string[], user: string, password: string, queue: string) {
   const seen = { confirmed: 0, lastAt: performance.now(), longestGapMs: 0 };
@@ -49,7 +49,7 @@ function publishers(addresses: string[], user: string, password: string, queue: 
       const sent = publisher.send({ routingKey: queue, durable: true }, 'x');
       sent.catch(() => {});
       try {
-        if ((await Promise.race([sent, wait(patience, 'late')])) === 'late') throw new Error('no confirm');
+        if ((await Promise.race([sent, wait(leaveMs, 'late')])) === 'late') throw new Error('no confirm');
         const now = performance.now();
         seen.longestGapMs = Math.max(seen.longestGapMs, now - seen.lastAt);
         seen.lastAt = now;

@@ -6,6 +6,11 @@ const queue = 'mail';
 let connection: Connection | undefined;
 let publisher: Publisher | undefined;
 
+/** How late a confirm may be before its channel is left for another, milliseconds. */
+const leaveMs = 3_000;
+/** Jobs that wait for their confirm, by order number. */
+const waiting = new Map<number, Promise<void>>();
+
 /** Through the directors' address: they know which node answers. */
 function rabbit(): Connection {
   if (connection) return connection;
@@ -23,17 +28,26 @@ function rabbit(): Connection {
 }
 
 /**
- * Resolves when the queue's majority has the job on disk. Safe to repeat: whoever does it knows an order by its number. A channel that first
- * published to a leader that hung asks that node again and again, and confirms nothing (RabbitMQ 3.10): one that failed is left for a new one.
+ * Resolves when the queue's majority has the job on disk. Safe to repeat: whoever does it knows an order by its number, and a job that waits for
+ * its confirm is not sent again. A channel that refuses, or is late for long, is left for a new one; not sooner: what it had published before it sends
+ * to the queue's next leader, while a new channel first asks the one that hangs, for as long as that is not counted as dead (RabbitMQ 3.10).
  */
-export async function post(number: number, to: string): Promise<void> {
+export function post(number: number, to: string): Promise<void> {
+  const sent = waiting.get(number) ?? send(number, to).finally(() => waiting.delete(number));
+  waiting.set(number, sent);
+  return sent;
+}
+
+async function send(number: number, to: string): Promise<void> {
   publisher ??= rabbit().createPublisher({ confirm: true, maxAttempts: 1 });
   const used = publisher;
   try {
-    await within(used.send({ routingKey: queue, durable: true }, { number, to }));
+    await within(used.send({ routingKey: queue, durable: true }, { number, to }), leaveMs);
   } catch (error) {
-    if (publisher === used) publisher = undefined;
-    used.close().catch(() => undefined);
+    if (publisher === used) {
+      publisher = undefined;
+      used.close().catch(() => undefined);
+    }
     throw error;
   }
 }

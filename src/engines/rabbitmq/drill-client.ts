@@ -13,6 +13,8 @@ import type { QueueSpec } from './schema.ts';
 export const connections = 6;
 /** After this a client has given up on an operation, milliseconds. */
 const patience = 1_000;
+/** After this without a confirm, milliseconds, a channel is left for another (docs/rabbitmq.md). */
+const leaveMs = 3_000;
 /** Messages that a consumer is given before it has acknowledged those that it has: while clients work, and in the end. */
 const prefetch = { working: 20, draining: 500 };
 /** How long emptying a queue may take without getting anything, milliseconds. */
@@ -241,18 +243,20 @@ class Line {
   }
 
   /**
-   * Resolves when the message is confirmed. A channel that first published to a leader that hung asks that node again and again, and confirms
-   * nothing (RabbitMQ 3.10, rabbit_fifo_client:enqueue): one that failed is left for a new one, as docs/rabbitmq.md tells applications.
+   * Resolves when the message is confirmed. A channel is left for a new one when it refuses a message or is late for long, as docs/rabbitmq.md tells
+   * applications, and not sooner: what it had published before it sends to the next leader, while a new one first asks the one that hangs.
    */
   async publish(queue: string, value: number): Promise<void> {
     const messageId = String(value);
     const publisher = this.#publisher;
     const envelope = { routingKey: queue, durable: true, mandatory: true, messageId };
-    await within(publisher.send(envelope, messageId), patience).catch((error: Error) => {
-      if (this.#publisher === publisher) this.#publisher = this.#begin();
+    const confirmed = publisher.send(envelope, messageId);
+    within(confirmed, leaveMs).catch(() => {
+      if (this.#publisher !== publisher) return;
+      this.#publisher = this.#begin();
       publisher.close().catch(() => {});
-      throw error;
     });
+    await within(confirmed, patience);
     // A message that comes back is confirmed all the same, after it.
     if (!this.#returned.delete(messageId)) return;
     this.declare().catch(() => {});
