@@ -18,13 +18,13 @@ const quantile = (values: number[], q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(q * values.length) - 1)]!;
 
 /** A publisher whose confirm is late by this, milliseconds, goes on with a new channel: the drill's clients do the same. */
-const leaveMs = 3_000;
+const leaveMs = { fast: 3_000, default: 12_000 };
 
 /**
  * Publishers, one at each node, that go on by themselves; the longest time in which none had a confirm. Each leaves a channel that refuses, or is late for
  * long, as docs/rabbitmq.md says.
  */
-function publishers(addresses: string[], user: string, password: string, queue: string) {
+function publishers(addresses: string[], user: string, password: string, queue: string, leave: number) {
   const seen = { confirmed: 0, lastAt: performance.now(), longestGapMs: 0 };
   let on = true;
   const connections = addresses.map((_, i) => {
@@ -49,7 +49,7 @@ function publishers(addresses: string[], user: string, password: string, queue: 
       const sent = publisher.send({ routingKey: queue, durable: true }, 'x');
       sent.catch(() => {});
       try {
-        if ((await Promise.race([sent, wait(leaveMs, 'late')])) === 'late') throw new Error('no confirm');
+        if ((await Promise.race([sent, wait(leave, 'late')])) === 'late') throw new Error('no confirm');
         const now = performance.now();
         seen.longestGapMs = Math.max(seen.longestGapMs, now - seen.lastAt);
         seen.lastAt = now;
@@ -85,7 +85,13 @@ services:
   try {
     await cluster.must('up');
     const addresses = hosts.map((host) => kept('addresses.json')[host].address as string);
-    const going = publishers(addresses, 'jobs', kept('secrets.json')['jobs/password'], 'mail');
+    const going = publishers(
+      addresses,
+      'jobs',
+      kept('secrets.json')['jobs/password'],
+      'mail',
+      leaveMs[timing],
+    );
     clients = going;
     const gaps: number[] = [];
     const leads = () =>

@@ -6,8 +6,8 @@ const queue = 'mail';
 let connection: Connection | undefined;
 let publisher: Publisher | undefined;
 
-/** How late a confirm may be before its channel is left for another, milliseconds. */
-const leaveMs = 3_000;
+/** How late a confirm may be before its channel is left for another, milliseconds: RabbitMQ takes about seven seconds to choose another leader with `timing: default`. */
+const leaveMs = 12_000;
 /** Jobs that wait for their confirm, by order number. */
 const waiting = new Map<number, Promise<void>>();
 

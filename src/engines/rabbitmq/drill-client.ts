@@ -5,7 +5,7 @@ import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { queueArguments } from './definitions.ts';
 import { rabbitAddress } from './fronts.ts';
-import type { RabbitService } from './names.ts';
+import { isFast, type RabbitService } from './names.ts';
 import { observeRabbit } from './observe.ts';
 import type { QueueSpec } from './schema.ts';
 
@@ -13,8 +13,8 @@ import type { QueueSpec } from './schema.ts';
 export const connections = 6;
 /** After this a client has given up on an operation, milliseconds. */
 const patience = 1_000;
-/** After this without a confirm, milliseconds, a channel is left for another (docs/rabbitmq.md). */
-const leaveMs = 3_000;
+/** After this without a confirm, milliseconds, a channel is left for another: more than the choice of a leader takes (docs/rabbitmq.md). */
+const leaveMs = { fast: 3_000, default: 12_000 };
 /** Messages that a consumer is given before it has acknowledged those that it has: while clients work, and in the end. */
 const prefetch = { working: 20, draining: 500 };
 /** How long emptying a queue may take without getting anything, milliseconds. */
@@ -82,7 +82,8 @@ export class RabbitDrillClient implements DrillClient {
       connection.on('error', () => {});
       return connection;
     };
-    this.#lines = Array.from({ length: connections }, () => new Line(this.#dial(), this.#queues()));
+    const leave = leaveMs[isFast(service) ? 'fast' : 'default'];
+    this.#lines = Array.from({ length: connections }, () => new Line(this.#dial(), this.#queues(), leave));
   }
 
   /** Makes the drill's queues; resolves when every connection has had an answer. */
@@ -191,14 +192,16 @@ class Unroutable extends Error {}
 class Line {
   readonly #connection: Connection;
   readonly #queues: Declaration[];
+  readonly #leaveMs: number;
   #publisher: Publisher;
   readonly #returned = new Set<string>();
   readonly #given = new Map<string, Given[]>();
   #declaring: Promise<void> | undefined;
 
-  constructor(connection: Connection, queues: Declaration[]) {
+  constructor(connection: Connection, queues: Declaration[], leaveMs: number) {
     this.#connection = connection;
     this.#queues = queues;
+    this.#leaveMs = leaveMs;
     this.#publisher = this.#begin();
   }
 
@@ -251,7 +254,7 @@ class Line {
     const publisher = this.#publisher;
     const envelope = { routingKey: queue, durable: true, mandatory: true, messageId };
     const confirmed = publisher.send(envelope, messageId);
-    within(confirmed, leaveMs).catch(() => {
+    within(confirmed, this.#leaveMs).catch(() => {
       if (this.#publisher !== publisher) return;
       this.#publisher = this.#begin();
       publisher.close().catch(() => {});
