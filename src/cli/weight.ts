@@ -22,6 +22,13 @@ function lineOf(weight: string): string | undefined {
   );
 }
 
+/** `why`: it was not changed there. */
+interface Tried {
+  director: string;
+  host: string;
+  why?: string;
+}
+
 /** `phalanx weight SERVER N`: at run time, at every director that fronts the server; stays until `weight SERVER file`. */
 export async function weightCommand(
   server: string,
@@ -40,16 +47,17 @@ export async function weightCommand(
   if (directors.length === 0) throw new UserError(`no director stands in front of ${server}`);
   const places = directors.flatMap((service) => service.hosts.map((host) => ({ service, host })));
   const tried = await Promise.all(
-    places.map(async ({ service, host }): Promise<{ host: string; why?: string }> => {
+    places.map(async ({ service, host }): Promise<Tried> => {
+      const at = { director: service.name, host };
       const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
       const script = `cd ${quote(folder)} || exit 1
 ${overrideScript(folder, server, line)} || exit 1
 ${until(overrideShown(server, line), takenInMs)} || { echo 'the agent did not take it in: phalanx status' >&2; exit 1; }`;
       try {
         const run = await reach.host(host).run(script, { timeoutMs: takenInMs + 5_000 });
-        return run.exit === 0 ? { host } : { host, why: run.stderr.trim() };
+        return run.exit === 0 ? at : { ...at, why: run.stderr.trim() };
       } catch (error) {
-        if (error instanceof HostUnreachable) return { host, why: error.why };
+        if (error instanceof HostUnreachable) return { ...at, why: error.why };
         throw error;
       }
     }),
