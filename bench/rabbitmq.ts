@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Connection } from 'rabbitmq-client';
+import { leaveMs } from '../src/engines/rabbitmq/drill-client.ts';
 import { TestCluster, until } from '../tests/lab/cluster.ts';
 
 /*
@@ -17,12 +18,9 @@ const hosts = ['data1', 'data2', 'data3'];
 const quantile = (values: number[], q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(q * values.length) - 1)]!;
 
-/** A publisher whose confirm is late by this, milliseconds, goes on with a new channel: the drill's clients do the same. */
-const leaveMs = { fast: 3_000, default: 12_000 };
-
 /**
- * Publishers, one at each node, that go on by themselves; the longest time in which none had a confirm. Each leaves a channel that refuses, or is late for
- * long, as docs/rabbitmq.md says.
+ * Publishers, one at each node, that go on by themselves; the longest time in which none had a confirm. Each leaves a channel that refuses, or is late by
+ * `leave` milliseconds, as docs/rabbitmq.md says.
  */
 function publishers(addresses: string[], user: string, password: string, queue: string, leave: number) {
   const seen = { confirmed: 0, lastAt: performance.now(), longestGapMs: 0 };

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { type Round, repeated, storedOf } from '../../src/drill/repeated.ts';
+import { quantile, type Round, repeated, storedOf } from '../../src/drill/repeated.ts';
 import { count, duration } from '../../src/drill/report/run.ts';
 
 /** A line of the results, one drill: `service` is the engine's name here. */
@@ -13,6 +13,20 @@ export const linesOf = (file: string): Line[] =>
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Line)
     : [];
+
+/** Under what a drill was made: the machine's load by the median, and how long the shortest and the longest took. */
+function circumstances(lines: Line[]): string {
+  const kinds = Map.groupBy(lines, ({ service, timing }) => [service, timing ?? []].flat().join(' '));
+  const each = [...kinds].map(([kind, same]) => {
+    const sorted = (of: (line: Line) => number): number[] => same.map(of).sort((a, b) => a - b);
+    const seconds = sorted(({ seconds }) => seconds).map(Math.round);
+    return `${kind} ${quantile(
+      sorted(({ load }) => load),
+      0.5,
+    )} (${seconds[0]} to ${seconds.at(-1)} s)`;
+  });
+  return `Median load of the machine, and how long a drill took: ${each.join(', ')}.`;
+}
 
 /** The table for docs/performance.md, and what all rounds come to. */
 export function table(lines: Line[]): string[] {
@@ -42,6 +56,8 @@ export function table(lines: Line[]): string[] {
     `| ${head.join(' | ')} |`,
     `| ${head.map(() => '---').join(' | ')} |`,
     ...rows.map((row) => `| ${row} |`),
+    '',
+    circumstances(lines),
     '',
     `All kills together: ${count(sum(({ acknowledged }) => acknowledged))} acknowledged writes in ${sum(({ rounds }) => rounds)} drills, ${kills.some(({ lost }) => lost === null) ? 'of some it is not known what was' : count(sum(({ lost }) => lost!))} lost.`,
   ];

@@ -19,12 +19,9 @@ const connection = {
 
 let producer: Producer<string, string, string, string> | undefined;
 
-interface Event {
-  key: string;
+/** `promise`: that every copy in step has it. */
+interface Event extends PromiseWithResolvers<void> {
   value: string;
-  sent: Promise<void>;
-  resolve: () => void;
-  reject: (error: Error) => void;
 }
 
 /** What waits for each partition, by the order's number. */
@@ -42,23 +39,22 @@ export async function announce(number: number, order: object): Promise<void> {
   const partition = number % topics.get(topic)!.partitionsCount;
   const lane = lanes.get(partition);
   const waiting = lane?.get(number);
-  if (waiting) return waiting.sent;
-  const { promise: sent, resolve, reject } = Promise.withResolvers<void>();
-  const event = { key: String(number), value: JSON.stringify(order), sent, resolve, reject };
+  if (waiting) return waiting.promise;
+  const event = { value: JSON.stringify(order), ...Promise.withResolvers<void>() };
   if (lane) lane.set(number, event);
   else {
     const fresh = new Map([[number, event]]);
     lanes.set(partition, fresh);
     void empty(partition, fresh);
   }
-  return sent;
+  return event.promise;
 }
 
 /** Sends what waits for a partition until nothing does. */
 async function empty(partition: number, lane: Map<number, Event>): Promise<void> {
   while (lane.size > 0) {
     const batch = [...lane];
-    const messages = batch.map(([, { key, value }]) => ({ topic, partition, key, value }));
+    const messages = batch.map(([number, { value }]) => ({ topic, partition, key: String(number), value }));
     try {
       await producer!.send({ acks: ProduceAcks.ALL, messages });
       for (const [, event] of batch) event.resolve();

@@ -33,9 +33,11 @@ function rabbit(): Connection {
  * to the queue's next leader, while a new channel first asks the one that hangs, for as long as that is not counted as dead (RabbitMQ 3.10).
  */
 export function post(number: number, to: string): Promise<void> {
-  const sent = waiting.get(number) ?? send(number, to).finally(() => waiting.delete(number));
-  waiting.set(number, sent);
-  return sent;
+  const sent = waiting.get(number);
+  if (sent) return sent;
+  const sending = send(number, to).finally(() => waiting.delete(number));
+  waiting.set(number, sending);
+  return sending;
 }
 
 async function send(number: number, to: string): Promise<void> {

@@ -76,3 +76,7 @@ test('what was before the load came to its pace is no measure of what is away', 
   const unsaid = judged(cold).recovery;
   expect(unsaid.errorsOutsideGap).toBeGreaterThan(500);
 });
+
+test('a load said to be steady only after a fault would hide its gap: that is no history', () => {
+  expect(() => judged(() => false, 4_000)).toThrow('steady only after a fault');
+});

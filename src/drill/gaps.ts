@@ -18,10 +18,8 @@ export interface Gap {
   open: boolean;
 }
 
-/** Shared by all lanes: since when the load is at its pace, and when a fault was standing or being repaired. */
+/** Shared by all lanes: when a fault was standing or being repaired. */
 export class FaultWindow {
-  /** What was before is no measure. */
-  steadyFrom = Number.NEGATIVE_INFINITY;
   /** When the first fault was planned; undefined: none yet. */
   first: number | undefined;
   #standing = new Set<string>();
@@ -57,23 +55,29 @@ export class Lane {
   insideErrors = 0;
   #insideLatency = new Histogram(7);
   #window: FaultWindow;
-  #from = Number.NEGATIVE_INFINITY;
+  #from: number;
   #last: number | undefined;
   #errors = 0;
   #clean: number;
   /** Answers since the last error, held back until they are enough in a row; undefined: there was no error. */
   #held: { invoked: number; t: number }[] | undefined;
 
-  /** `clean`: how many acknowledgements in a row end a gap in which there were errors. */
-  constructor(name: string, kind: 'write' | 'read', window: FaultWindow, clean = 1) {
+  /** `clean`: how many acknowledgements in a row end a gap in which there were errors. `from`: what was invoked before is no measure of latency, nor an error. */
+  constructor(
+    name: string,
+    kind: 'write' | 'read',
+    window: FaultWindow,
+    clean = 1,
+    from = Number.NEGATIVE_INFINITY,
+  ) {
     this.name = name;
     this.kind = kind;
     this.#window = window;
     this.#clean = clean;
+    this.#from = from;
   }
 
   acknowledged(invoked: number, t: number): void {
-    this.#begin();
     if (this.#held === undefined) {
       this.#take(invoked, t);
       return;
@@ -97,7 +101,6 @@ export class Lane {
 
   /** fail or info. A timeout that began in the gap belongs to it, whenever the client gave up. */
   unanswered(invoked: number, t: number): void {
-    this.#begin();
     if (invoked < this.#from) return;
     if (this.#clean > 1) {
       // Answers between errors lie within the gap that this error prolongs.
@@ -119,18 +122,6 @@ export class Lane {
     const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
     if (usual === null) return null;
     return this.longest === undefined ? 0 : Math.max(0, this.longest.to - this.longest.from - usual);
-  }
-
-  /** Forgets what was before the load was steady. */
-  #begin(): void {
-    if (this.#from === this.#window.steadyFrom) return;
-    this.#from = this.#window.steadyFrom;
-    this.#last = undefined;
-    this.#errors = 0;
-    this.#held = undefined;
-    this.outsideErrors = 0;
-    this.baseline.clear();
-    this.outsideLatency.clear();
   }
 
   #overlaps(from: number, to: number): boolean {

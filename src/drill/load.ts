@@ -16,7 +16,6 @@ export class Load {
   #next: IteratorResult<Scheduled, void>;
   #began = 0;
   #timer: NodeJS.Timeout | undefined;
-  #inFlight = 0;
   #idle: (() => void) | undefined;
   invoked = 0;
   acknowledged = 0;
@@ -48,10 +47,15 @@ export class Load {
     tick();
   }
 
+  /** Operations that have no outcome yet. */
+  get underWay(): number {
+    return this.invoked - this.acknowledged - this.unanswered;
+  }
+
   /** Sends nothing more; resolves when every operation has its outcome. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
-    if (this.#inFlight > 0)
+    if (this.underWay > 0)
       await new Promise<void>((done) => {
         this.#idle = done;
       });
@@ -65,7 +69,6 @@ export class Load {
       ...(v === undefined ? {} : { v }),
       ...(g === undefined ? {} : { g }),
     });
-    this.#inFlight++;
     this.invoked++;
     const outcome = await this.#client.invoke(operation);
     if (outcome.type === 'ok') {
@@ -78,6 +81,6 @@ export class Load {
       this.lastError = outcome.error;
       this.#recorder[outcome.type](i, outcome.error, outcome.by);
     }
-    if (--this.#inFlight === 0) this.#idle?.();
+    if (this.underWay === 0) this.#idle?.();
   }
 }

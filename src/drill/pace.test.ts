@@ -1,9 +1,18 @@
 import { expect, test } from 'vitest';
 import { untilPaced } from './pace.ts';
 
+class Counted {
+  invoked = 0;
+  acknowledged = 0;
+  unanswered = 0;
+  get underWay(): number {
+    return this.invoked - this.acknowledged - this.unanswered;
+  }
+}
+
 /** A load whose stretches are as told: operations invoked, acknowledged and failed in each. */
 async function paced(stretches: [number, number, number][]): Promise<{ said: string[]; marks: number }> {
-  const load = { invoked: 0, acknowledged: 0, unanswered: 0 };
+  const load = new Counted();
   const said: string[] = [];
   let marks = 0;
   let next = 0;
@@ -50,7 +59,7 @@ test('one that is served too slowly, or turned away, begins again and says so', 
 });
 
 test('one that never comes to its pace is struck all the same, which is said', async () => {
-  const load = { invoked: 0, acknowledged: 0, unanswered: 0 };
+  const load = new Counted();
   const said: string[] = [];
   const failing = setInterval(() => {
     load.invoked++;
@@ -63,14 +72,9 @@ test('one that never comes to its pace is struck all the same, which is said', a
 });
 
 test('Ctrl-C ends the waiting', async () => {
-  const ended = untilPaced(
-    { invoked: 0, acknowledged: 0, unanswered: 0 },
-    { steady: () => undefined },
-    10_000,
-    {
-      say: () => undefined,
-      signal: AbortSignal.timeout(5),
-    },
-  );
+  const ended = untilPaced(new Counted(), { steady: () => undefined }, 10_000, {
+    say: () => undefined,
+    signal: AbortSignal.timeout(5),
+  });
   await expect(ended).rejects.toThrow();
 });

@@ -1,4 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Load } from './load.ts';
+import type { Recorder } from './recorder.ts';
+import type { World } from './run.ts';
 
 /** A load that does not come to its pace within this is struck as it is: milliseconds. */
 const patienceMs = 60_000;
@@ -11,21 +14,19 @@ const mostUnderWay = 0.1;
  * for usual, or make the baseline too short.
  */
 export async function untilPaced(
-  load: { readonly invoked: number; readonly acknowledged: number; readonly unanswered: number },
-  recorder: { steady(): void },
+  load: Pick<Load, 'invoked' | 'unanswered' | 'underWay'>,
+  recorder: Pick<Recorder, 'steady'>,
   stretchMs: number,
-  { say, signal }: { say(line: string): void; signal: AbortSignal },
+  { say, signal }: Pick<World, 'say' | 'signal'>,
   waitMs = patienceMs,
 ): Promise<void> {
   const deadline = performance.now() + waitMs;
-  const underWay = (): number => load.invoked - load.acknowledged - load.unanswered;
   for (;;) {
-    const { invoked, unanswered } = load;
-    const before = underWay();
+    const { invoked, unanswered, underWay } = load;
     await sleep(stretchMs, undefined, { signal });
     const made = load.invoked - invoked;
     const failed = load.unanswered - unanswered;
-    const behind = Math.max(before, underWay());
+    const behind = Math.max(underWay, load.underWay);
     if (failed === 0 && behind <= mostUnderWay * made) return;
     const what = `of ${made} in ${stretchMs / 1_000} s ${failed > 0 ? `${failed} failed` : `${behind} wait for an answer`}`;
     if (performance.now() > deadline) {

@@ -111,6 +111,7 @@ export class Analysis {
   #lastOperation = 0;
   #counts = { attempted: 0, acknowledged: 0, failed: 0, unknown: 0 };
   #window = new FaultWindow();
+  #steadyFrom = Number.NEGATIVE_INFINITY;
   #lanes = new Map<string, Lane>();
   #lasting = new LastingBuilder(this.#window);
   #clients = new Map<number, number>();
@@ -138,7 +139,7 @@ export class Analysis {
       this.#lastOperation = line.t;
       if (line.type === 'invoke') this.#invoke(line);
       else this.#complete(line);
-    } else if (isSteady(line)) this.#window.steadyFrom = line.t;
+    } else if (isSteady(line)) this.#steady(line.t);
     else if (isFault(line)) this.#fault(line);
     else if (isFinal(line)) this.#final(line);
     else if (isEnd(line)) this.#end = line;
@@ -291,6 +292,13 @@ export class Analysis {
     if (this.#window.since(last)) this.#stall = Math.max(this.#stall ?? 0, t - last);
   }
 
+  /** Lanes begin anew. A gap of a fault would be forgotten with them. */
+  #steady(t: number): void {
+    if (this.#faults.size > 0) throw this.#broken('the load is said to be steady only after a fault');
+    this.#steadyFrom = t;
+    this.#lanes.clear();
+  }
+
   #fault(event: FaultEvent): void {
     if (!phases.includes(event.phase)) throw this.#broken(`unknown phase ${JSON.stringify(event.phase)}`);
     let record = this.#faults.get(event.fault);
@@ -436,7 +444,7 @@ export class Analysis {
     const key = `${kind} ${group}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(group, kind, this.#window, clean);
+      lane = new Lane(group, kind, this.#window, clean, this.#steadyFrom);
       this.#lanes.set(key, lane);
     }
     return lane;

@@ -14,7 +14,7 @@ export const connections = 6;
 /** After this a client has given up on an operation, milliseconds. */
 const patience = 1_000;
 /** After this without a confirm, milliseconds, a channel is left for another: more than the choice of a leader takes (docs/rabbitmq.md). */
-const leaveMs = { fast: 3_000, default: 12_000 };
+export const leaveMs = { fast: 3_000, default: 12_000 };
 /** Messages that a consumer is given before it has acknowledged those that it has: while clients work, and in the end. */
 const prefetch = { working: 20, draining: 500 };
 /** How long emptying a queue may take without getting anything, milliseconds. */

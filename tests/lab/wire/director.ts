@@ -5,12 +5,6 @@ import { orders } from './orders.ts';
 /** The plane in its place, without an agent around it. */
 let plane: NftablesPlane;
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-}
-
 /** A table of that many servers, as the agent would hold it: the listen is one object for ever. */
 let crowd: Listen;
 function crowded(change?: [index: number, weight: number]): Table[] {
@@ -28,7 +22,7 @@ orders({
     plane = new NftablesPlane(config);
     await plane.open();
   },
-  apply: (tables: Table[]) => timed(() => plane.apply(tables)),
+  apply: (tables: Table[]) => plane.apply(tables),
   crowd: (listen: Listen, count: number) => {
     const servers: RealServer[] = Array.from({ length: count }, (_, i) => ({
       name: `web@app${i}`,
@@ -39,13 +33,13 @@ orders({
       weight: 1,
     }));
     crowd = { ...listen, servers };
-    return timed(() => plane.apply(crowded()));
+    return plane.apply(crowded());
   },
-  crowdWeight: (index: number, weight: number) => timed(() => plane.apply(crowded([index, weight]))),
+  crowdWeight: (index: number, weight: number) => plane.apply(crowded([index, weight])),
   connections: () => plane.connections(),
   countedInMs: () => plane.countedInMs,
   flows: () => plane.flows(),
-  adopt: (flows: Flow[]) => timed(() => plane.adopt(flows)),
+  adopt: (flows: Flow[]) => plane.adopt(flows),
   reset: (listen: string, server: string) => plane.reset(listen, server),
   close: () => plane.close(),
 });
