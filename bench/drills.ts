@@ -19,6 +19,7 @@ node bench/drills.ts redis-cluster zookeeper    only these engines
   --fault kill-master                           only these faults; may be repeated
   --timing fast                                 only this timing
   --rounds 3                                    so many rounds of each fault, what is in the results already included
+  --lane 2                                      beside a run that is under way, into the same results: hosts and a network of its own
   --results FILE                                default: bench/results/drills.jsonl
   --table                                       print the table of the results, drill nothing`;
 
@@ -92,6 +93,7 @@ const { values, positionals } = parseArgs({
     fault: { type: 'string', multiple: true },
     timing: { type: 'string' },
     rounds: { type: 'string', default: process.env['BENCH_QUICK'] === '1' ? '1' : '' },
+    lane: { type: 'string', default: '1' },
     results: { type: 'string', default: join(here, 'results/drills.jsonl') },
     table: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
@@ -99,7 +101,13 @@ const { values, positionals } = parseArgs({
 });
 const strangers = positionals.filter((name) => !(name in setups));
 const rounds = values.rounds === '' ? undefined : Number(values.rounds);
-if (values.help || strangers.length > 0 || (rounds !== undefined && !(rounds > 0))) {
+const lane = Number(values.lane);
+if (
+  values.help ||
+  strangers.length > 0 ||
+  (rounds !== undefined && !(rounds > 0)) ||
+  !(Number.isInteger(lane) && lane >= 1 && lane <= 9)
+) {
   console.error(strangers.length > 0 ? `no engine ${strangers}: ${Object.keys(setups).join(', ')}` : usage);
   process.exit(values.help ? 0 : 2);
 }
@@ -122,8 +130,8 @@ const patience = 3;
 
 async function measure(engine: string, timing: string | undefined, net: number): Promise<void> {
   const { service, file, before } = setups[engine]!;
-  const name = `drb-${engine}${timing === undefined ? '' : `-${timing}`}`;
-  const network = `10.172.${net}`;
+  const name = `drb${lane === 1 ? '' : lane}-${engine}${timing === undefined ? '' : `-${timing}`}`;
+  const network = `10.${171 + lane}.${net}`;
   const cluster = new TestCluster(
     `cluster: ${name}\nnetwork: ${network}.0/24\n${file(timing ?? '').replaceAll('NETWORK', network)}\n`,
   );
