@@ -1,5 +1,6 @@
 import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { caOf } from '../tls.ts';
 import { type KafkaService, seatsOf } from './seats.ts';
@@ -41,20 +42,13 @@ export async function asking<T>(
     },
   });
   connection.on('error', () => {});
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
-  });
   const work = (async () => {
     await connection.connect(at.host, at.port);
     return use(connection, api);
   })();
-  // Whoever loses the race has nobody left to tell.
-  work.catch(() => {});
   try {
-    return await Promise.race([work, late]);
+    return await within(work, ms);
   } finally {
-    clearTimeout(timer);
     connection.close().catch(() => {});
     connection.socket?.destroy();
   }
@@ -101,15 +95,6 @@ export function partly<T>(answer: Promise<T>): Promise<T> {
     if (error.response === undefined) throw error;
     return error.response;
   });
-}
-
-/** What is answered within `ms`; undefined when it is late or refused. For questions without whose answer the rest is told. */
-export function within<T>(ms: number, answer: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((done) => {
-    timer = setTimeout(() => done(undefined), ms);
-  });
-  return Promise.race([answer.catch(() => undefined), late]).finally(() => clearTimeout(timer));
 }
 
 /** What an error of several is made of, to the last. */

@@ -1,8 +1,9 @@
 import type { Connection } from '@platformatic/kafka';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
-import { asking, type Kafka, partly, reason, within } from './client.ts';
+import { asking, type Kafka, partly, reason } from './client.ts';
 import { clientListener, controllerListener } from './configuration.ts';
 import type { Disk, KafkaLive, LiveNode, LiveVoter, Partition, Quorum, Started } from './live.ts';
 import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
@@ -169,7 +170,7 @@ async function askBroker(connection: Connection, api: Kafka, id: number, keeper:
   const voting = keeper ? undefined : quorumOf(connection, api);
   voting?.catch(() => {});
   const [metadata, logs, configs] = await asked;
-  const quorum = voting && (await within(patience(began), voting));
+  const quorum = voting && (await within(voting, patience(began)).catch(() => undefined));
   // With the metadata in ZooKeeper one of the brokers is the controller, and nobody votes.
   const active = keeper && metadata.controllerId >= 0 ? metadata.controllerId : undefined;
   const led = active === undefined ? quorum : { leader: active, epoch: 0, voters: [], observers: [] };
@@ -269,7 +270,7 @@ async function observeAll(work: Work, { host }: LiveNode) {
     const moves = api.listPartitionReassignmentsV0.api.async(connection, 1_000, null);
     moves.catch(() => {});
     const [configs, users] = await asked;
-    const moving = await within(patience(began), moves);
+    const moving = await within(moves, patience(began)).catch(() => undefined);
     const ofTopics = configs.results.filter(
       ({ resourceType }) => resourceType === api.ConfigResourceTypes.TOPIC,
     );

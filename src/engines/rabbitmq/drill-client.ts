@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection, type Publisher } from 'rabbitmq-client';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { queueArguments } from './definitions.ts';
@@ -308,11 +309,4 @@ async function drained(
       );
     await sleep(200);
   }
-}
-
-function within<T>(asked: Promise<T>, ms: number): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
-  asked.catch(() => {});
-  return Promise.race([asked, late.promise]).finally(() => clearTimeout(timer));
 }

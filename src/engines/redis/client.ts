@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { caOf } from '../tls.ts';
 import type { RedisService } from './seats.ts';
@@ -58,20 +59,6 @@ export function dialer(service: RedisService, cluster: Cluster, reach: Reach): D
       throw last ?? error;
     }
   };
-}
-
-/** Rejects when the promise has not settled in time. */
-export async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
-  });
-  promise.catch(() => {});
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Runs `work` with a connection that is closed afterwards, whatever happens. */

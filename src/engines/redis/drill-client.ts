@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster as ClusterClient, Redis, type RedisOptions, SentinelConnector } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { caOf } from '../tls.ts';
-import { dialer, using, within } from './client.ts';
+import { dialer, using } from './client.ts';
 import { hashSlot } from './hash-slot.ts';
 import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
 import { observeRedis } from './observe.ts';

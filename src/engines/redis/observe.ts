@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
-import { answerMs, type Dial, dialer, using, within } from './client.ts';
+import { answerMs, type Dial, dialer, using } from './client.ts';
 import { damageScript, parseDamages } from './damage.ts';
 import { fromInfo, pairs, parseInfo } from './info.ts';
 import { at, type LiveMember, type LiveSentinel, type RedisLive } from './live.ts';

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import zookeeper, { type Client, type Exception } from 'node-zookeeper-client';
 import type { Cluster } from '../../file/cluster.ts';
+import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { appUser, chroot, proof } from './acl.ts';
@@ -236,10 +237,4 @@ function read(client: Client, path: string): Promise<number | null> {
       else done(data === undefined || data === null || data.length === 0 ? null : Number(data));
     });
   });
-}
-
-function within<T>(asked: Promise<T>, ms: number): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
-  return Promise.race([asked, late.promise]).finally(() => clearTimeout(timer));
 }

@@ -127,7 +127,7 @@ long=$(printf %0600d 0)
   for i in $(seq 4000); do printf '%s\\n' "$long"; done
   echo conf/web.conf
 } >files.list`);
-  const answer = await machine.run(observeScript(root, []), { timeoutMs: 5_000 });
+  const answer = await machine.run(observeScript(root, []), { timeoutMs: 30_000 });
   const { members } = parseObserved('app1', answer);
   expect(members.map(({ name }) => name)).toEqual([web.name]);
   expect(members[0]!.runningHash).toBeUndefined();

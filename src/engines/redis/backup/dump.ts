@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
+import { within } from '../../../hosts/deadline.ts';
 import { adminUser } from '../users.ts';
 
 /** A member that sends nothing for this long, not even the newlines it sends while it prepares, has gone. Milliseconds. */
@@ -87,17 +88,10 @@ class Input {
       this.#rest = Buffer.alloc(0);
       return rest;
     }
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`nothing came for ${silenceMs / 1000} s`)), silenceMs);
-    });
-    try {
-      const next = await Promise.race([this.#chunks.next(), late]);
-      if (next.done) throw new Error('the connection ended before the copy was whole');
-      return next.value;
-    } finally {
-      clearTimeout(timer);
-    }
+    const late = `nothing came for ${silenceMs / 1000} s`;
+    const next = await within(this.#chunks.next(), silenceMs, late);
+    if (next.done) throw new Error('the connection ended before the copy was whole');
+    return next.value;
   }
 
   /** A line without its end; '' for the newlines by which Redis keeps the connection alive. */
