@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Producer } from '@platformatic/kafka';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { StepFailed } from '../engine.ts';
 import { application, type asking, kafka, reason } from './client.ts';
+import { hangingUp } from './connections.ts';
 import { endsOf, readByGroup, readCopies } from './drill-finals.ts';
 import { type Assignment, groupName } from './drill-topic.ts';
 import { PartitionWriter } from './drill-writer.ts';
@@ -34,7 +34,7 @@ export class KafkaDrillClient implements DrillClient {
   #work: Work;
   #topic: string;
   #assignments: Assignment[];
-  #producers: Producer<string, string, string, string>[] = [];
+  #hangUps: (() => Promise<void>)[] = [];
   #writers: PartitionWriter[] = [];
 
   constructor(work: Work, run: string, assignments: Assignment[]) {
@@ -78,7 +78,7 @@ export class KafkaDrillClient implements DrillClient {
         // Repeating is safe only where the broker knows a repeated request.
         retries: idempotent ? Number.MAX_SAFE_INTEGER : 0,
       });
-      this.#producers.push(producer);
+      this.#hangUps.push(hangingUp(producer));
       if (idempotent) await patiently(() => producer.initIdempotentProducer({}));
       await patiently(() => producer.connectToBrokers());
       const acks = idempotent ? api.ProduceAcks.ALL : api.ProduceAcks.LEADER;
@@ -180,7 +180,7 @@ export class KafkaDrillClient implements DrillClient {
 
   async #hangUp(): Promise<void> {
     for (const writer of this.#writers) writer.close();
-    await Promise.all(this.#producers.splice(0).map((producer) => producer.close().catch(() => {})));
+    await Promise.all(this.#hangUps.splice(0).map((hangUp) => hangUp()));
   }
 }
 

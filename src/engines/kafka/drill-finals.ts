@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { application, asking, kafka, reason } from './client.ts';
+import { application, asking, kafka } from './client.ts';
+import { hangingUp } from './connections.ts';
 import type { Partition } from './live.ts';
 import type { Work } from './observe.ts';
 import { nodeOf, type Seat } from './seats.ts';
@@ -146,6 +147,7 @@ async function readOnce(
     groupId,
     deserializers: api.stringDeserializers,
   });
+  const hangUp = hangingUp(consumer);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), readMs);
   try {
@@ -168,6 +170,6 @@ async function readOnce(
     throw new Error(`given ${count} records within ${readMs / 1000} s, and not all`);
   } finally {
     clearTimeout(timer);
-    await Promise.race([consumer.close(true).catch(reason), sleep(3_000)]);
+    await hangUp();
   }
 }
