@@ -51,7 +51,7 @@ export async function weightCommand(
       const at = { director: service.name, host };
       const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
       const script = `cd ${quote(folder)} || exit 1
-${overrideScript(folder, server, line)} || exit 1
+${overrideScript(folder, server, line && quote(line))} || exit 1
 ${until(overrideShown(server, line), takenInMs)} || { echo 'the agent did not take it in: phalanx status' >&2; exit 1; }`;
       try {
         const run = await reach.host(host).run(script, { timeoutMs: takenInMs + 5_000 });

@@ -107,6 +107,44 @@ describe('the spine', () => {
     expect(answers.size).toBe(3);
   });
 
+  it('a weight set by hand outlives up and a rolling change; what a change that was cut short left behind does not', async () => {
+    const overrides = (): Promise<(string | undefined)[]> =>
+      Promise.all(
+        ['web@app1', 'web@app2'].map(
+          async (name) => (await cluster.status()).rows.find((row) => row.name === `tcp-80 ${name}`)?.why,
+        ),
+      );
+    await cluster.must('weight', 'web@app1', 'drain');
+    await cluster.must('weight', 'web@app2', '3');
+    expect(await cluster.must('up')).toContain('nothing to do');
+    cluster.write(yaml('node server.ts --by-hand'));
+    expect(await cluster.must('up')).toContain('restart web@app1');
+    expect(await overrides()).toEqual(['set by hand: drain', 'set by hand: weight 3']);
+    const served = new Set<string>();
+    for (let i = 0; i < 12; i++) served.add((await get(`http://${vip}/who`)).body);
+    expect([...served].sort()).toEqual(['{"member":"web@app2"}\n', '{"member":"web@app3"}\n']);
+    for (const director of ['lb1', 'lb2'])
+      for (const name of ['web@app2', 'web@app3']) {
+        const file = `${member(director)}/front@${director}/overrides/${name}`;
+        shell(`printf 'turn %s\n' "$(cat ${file} 2>/dev/null)" >${file}.tmp && mv ${file}.tmp ${file}`);
+        shell(`s6-svc -h ${member(director)}/front@${director}/service`);
+      }
+    await until('both are out', async () => (await get(`http://${vip}/who`)).status !== 200);
+    expect(await cluster.must('up')).toContain('left out by a change that was cut short');
+    expect(await overrides()).toEqual(['set by hand: drain', 'set by hand: weight 3']);
+    for (const name of ['web@app1', 'web@app2']) await cluster.must('weight', name, 'file');
+    expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('what may lose data is named by service: a file that was written behind it is told of', async () => {
+    const { exit, out } = await cluster.run(['up', '--allow-data-loss', 'web', cluster.file]);
+    expect(exit).toBe(1);
+    expect(out).toContain('every word after --allow-data-loss is a service');
+    expect((await cluster.run(['up', cluster.file, '--allow-data-loss', 'wbe'])).out).toContain(
+      'has no service wbe',
+    );
+  });
+
   it('a first member that fails stops the roll, the others keep serving, and the mended file finishes it', async () => {
     cluster.write(yaml('node missing.ts'));
     const { exit, out } = await cluster.run(['up']);

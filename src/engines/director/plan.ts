@@ -8,14 +8,14 @@ import { notServing } from './fitness.ts';
 import { agentFolder, agentName } from './members.ts';
 import { type DirectorLive, type DirectorsLive, watchDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
-import { undrainStep, until } from './turn.ts';
+import { inTurn, undrainStep, until } from './turn.ts';
 
 /** Longest that an agent may take to look at its tables and make them again. */
 const mendMs = 10_000;
 
 /**
  * Directors change one host after the other, the VIP's owner last, so that it moves at most once; at the end the
- * plan waits until clients are really served. A drain that an interrupted change left behind is taken back.
+ * plan waits until clients are really served. A drain that an interrupted change left behind is taken back; one by hand stays.
  */
 export function planDirectors(
   service: Service<DirectorSpec>,
@@ -34,7 +34,7 @@ export function planDirectors(
   );
   for (const [host, found] of Object.entries(live ?? {})) {
     const drained = new Set(
-      found.servers.filter((server) => server.override === 'drain').map((server) => server.server),
+      found.servers.filter((server) => inTurn(server.override)).map((server) => server.server),
     );
     for (const server of drained)
       steps.push(undrainStep(service, cluster, host, server, 'left out by a change that was cut short'));

@@ -5,6 +5,7 @@ import { unfitListens } from './fitness.ts';
 import { agentName } from './members.ts';
 import type { DirectorLive, DirectorsLive } from './observe.ts';
 import { type DirectorSpec, listenName } from './schema.ts';
+import { inTurn } from './turn.ts';
 
 /** The VIPs and who holds them, then each virtual service's real servers as the owner's agent has them. */
 export function directorStatus(service: Service<DirectorSpec>, live: DirectorsLive | undefined): StatusRow[] {
@@ -89,7 +90,7 @@ function serverRow(
     },
     ...(server.up
       ? server.override
-        ? { why: server.override === 'drain' ? 'being drained' : `set by hand: ${server.override}` }
+        ? { why: inTurn(server.override) ? 'being drained' : `set by hand: ${server.override}` }
         : {}
       : { why: server.why ?? 'not checked yet' }),
   };

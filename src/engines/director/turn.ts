@@ -18,17 +18,31 @@ function memberAt(folder: string): [{ name: string }, string] {
   return [{ name }, root];
 }
 
-/** Sh: writes (or removes, where `line` is undefined) a server's override and has the agent read it. */
+/** Sh: writes (or removes, where `line`, a word of sh, is undefined) a server's override and has the agent read it. */
 export function overrideScript(folder: string, server: string, line: string | undefined): string {
   const file = quote(`${folder}/overrides/${server}`);
   const draft = quote(`${folder}/overrides/.${server}.tmp`);
   const change =
     line === undefined
       ? `rm -f ${file}`
-      : `mkdir -p ${quote(`${folder}/overrides`)} && echo ${quote(line)} > ${draft} && mv ${draft} ${file}`;
+      : `mkdir -p ${quote(`${folder}/overrides`)} && echo ${line} > ${draft} && mv ${draft} ${file}`;
   return `${change} && (
 ${hupFragment(...memberAt(folder))}
 )`;
+}
+
+/** Whether a rolling change has its turn at the server, by the override in the status of an agent. */
+export const inTurn = (override: string | undefined): boolean => /^turn\b/.test(override ?? '');
+
+/** Sh: puts a rolling change's turn before what was said by hand of the server, or takes it away again. */
+function turnScript(folder: string, server: string, begin: boolean): string {
+  const file = quote(`${folder}/overrides/${server}`);
+  return `said=$(sed 's/^turn *//' ${file} 2>/dev/null)
+${begin ? `said="turn\${said:+ $said}"\n` : ''}if [ -n "$said" ]; then
+${overrideScript(folder, server, '"$said"')}
+else
+${overrideScript(folder, server, undefined)}
+fi`;
 }
 
 /**
@@ -39,6 +53,8 @@ function shown(server: string, text: string, lack = false): string {
   const awk = `index($0, s) { n++; if (index($0, t)) m++ } END { exit !(n > 0 && m + 0 == ${lack ? '0' : 'n'}) }`;
   return `awk -v s=${quote(`"server":"${server}"`)} -v t=${quote(text)} ${quote(awk)} status.jsonl 2>/dev/null`;
 }
+
+const turnShown = (server: string, lack = false): string => shown(server, '"override":"turn', lack);
 
 /** Sh condition: the agent shows the override (or none) for the server in every virtual service. */
 export const overrideShown = (server: string, line: string | undefined): string =>
@@ -67,8 +83,8 @@ export function drainStep(
     do: {
       kind: 'script',
       script: `cd ${quote(folder)} || exit 1
-${overrideScript(folder, server, 'drain')} || exit 1
-${until(overrideShown(server, 'drain'), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
+${turnScript(folder, server, true)} || exit 1
+${until(turnShown(server), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
 if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(shown(server, '"active":0,'), drainMs)}; fi
 true`,
       timeoutMs: answerMs + drainMs + 5_000,
@@ -96,8 +112,8 @@ export function undrainStep(
     do: {
       kind: 'script',
       script: `cd ${quote(folder)} || exit 1
-${overrideScript(folder, server, undefined)} || exit 1
-${until(`${overrideShown(server, undefined)} && ${shown(server, '"up":true')}`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
+${turnScript(folder, server, false)} || exit 1
+${until(`${turnShown(server, true)} && ${shown(server, '"up":true')}`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
       timeoutMs: answerMs + 5_000,
     },
   };

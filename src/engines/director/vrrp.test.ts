@@ -36,7 +36,7 @@ function complaints(config: string): string {
   }
 }
 
-test('keepalived itself has nothing against it', () => {
+test('keepalived itself has nothing against it', { tags: ['long'] }, () => {
   expect(complaints(keepalivedConfig(vrrp()))).toBe('');
   expect(complaints(keepalivedConfig(vrrp({ preempt: true, unicast: ['10.77.0.1'], fit: '/tmp/fit' })))).toBe(
     '',

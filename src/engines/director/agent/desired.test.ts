@@ -60,9 +60,10 @@ test('what was said at run time outranks the file, in every listen that has the 
   const overrides = new Map([
     ['web@app1', { kind: 'drain' } as const],
     ['web@app2', { kind: 'weight', weight: 9 } as const],
+    ['web@app3', { kind: 'turn', byHand: { kind: 'weight', weight: 9 } } as const],
   ]);
   const tables = tablesOf(config(listen(), listen({ name: 'tcp-81' })), () => up, overrides);
-  for (const table of tables) expect(table.servers.map((s) => s.weight)).toEqual([0, 9, 3]);
+  for (const table of tables) expect(table.servers.map((s) => s.weight)).toEqual([0, 9, 0]);
 });
 
 test('a sorry server need only answer its port', () => {
@@ -111,6 +112,10 @@ test.each([
   ['weight 65536', undefined],
   ['weight -1', undefined],
   ['', undefined],
+  ['turn', { kind: 'turn' }],
+  ['turn drain\n', { kind: 'turn', byHand: { kind: 'drain' } }],
+  ['turn weight 7', { kind: 'turn', byHand: { kind: 'weight', weight: 7 } }],
+  ['turn turn', undefined],
   ['drain web@app1', undefined],
 ])('override %j', (text, override) => {
   expect(parseOverride(text)).toEqual(override);

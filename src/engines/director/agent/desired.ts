@@ -39,7 +39,7 @@ export function targetOf({ listen, server, sorry }: Place): Target {
 /** Weight after what was said at run time; connections counts are not in it. */
 export function effectiveWeight(server: RealServer, override: Override | undefined): number {
   if (!override) return server.weight;
-  return override.kind === 'drain' ? 0 : override.weight;
+  return override.kind === 'weight' ? override.weight : 0;
 }
 
 /** Whether a server's registry lets it in; see Registry.admits. A sorry server needs no node. */

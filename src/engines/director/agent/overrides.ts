@@ -1,17 +1,28 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a person, or a rolling change, has said of a server at run time. It outranks the file's weight. */
-export type Override = { kind: 'drain' } | { kind: 'weight'; weight: number };
+/** What a person has said of a server at run time. It outranks the file's weight. */
+export type ByHand = { kind: 'drain' } | { kind: 'weight'; weight: number };
 
-/** As it is shown in the status and written in the file: 'drain' or 'weight 3'. */
+/** Or that a rolling change has its turn at the server, which gets no new connection meanwhile; then what was said by hand holds again. */
+export type Override = ByHand | { kind: 'turn'; byHand?: ByHand };
+
+/** As it is shown in the status and written in the file: 'drain', 'weight 3', 'turn', 'turn weight 3'. */
 export function overrideText(override: Override): string {
+  if (override.kind === 'turn') return override.byHand ? `turn ${overrideText(override.byHand)}` : 'turn';
   return override.kind === 'drain' ? 'drain' : `weight ${override.weight}`;
 }
 
-/** Undefined when it is neither `drain` nor `weight N` with N from 0 to 65535 (the range of IPVS). */
+/** Undefined when it is none of them; a weight is from 0 to 65535 (the range of IPVS). */
 export function parseOverride(text: string): Override | undefined {
   const line = text.trim();
+  if (line === 'turn') return { kind: 'turn' };
+  if (!line.startsWith('turn ')) return parseByHand(line);
+  const byHand = parseByHand(line.slice(5));
+  return byHand && { kind: 'turn', byHand };
+}
+
+function parseByHand(line: string): ByHand | undefined {
   if (line === 'drain') return { kind: 'drain' };
   const weight = Number(/^weight (\d{1,5})$/.exec(line)?.[1] ?? Number.NaN);
   return weight <= 65_535 ? { kind: 'weight', weight } : undefined;

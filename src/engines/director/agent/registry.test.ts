@@ -45,7 +45,7 @@ function founded(...members: string[]): void {
   for (const member of members) ensemble.add(`${path}/${member}`);
 }
 
-describe('a registry that is followed', () => {
+describe('a registry that is followed', { tags: ['long'] }, () => {
   it('lets members in and out with their nodes', async () => {
     founded('web@app1');
     const { registry, joined } = follow();

@@ -37,7 +37,7 @@ export interface ServerStatus {
   weight: number;
   /** After what was said at run time. */
   effective: number;
-  /** 'drain' or 'weight N'. */
+  /** 'drain', 'weight N', 'turn' or 'turn weight N': overrides.ts. */
   override?: string;
   up: boolean;
   /** Why the last check failed. */

@@ -45,7 +45,9 @@ const config = (...listens: Listen[]): AgentConfig => ({
 const states = (...weights: number[]): ServerState[] =>
   weights.map((weight, n) => ({ server: server(n + 1), weight, up: true, sorry: false }));
 
-test('haproxy itself takes the configuration, with every scheduler, a range, persistence and sorry servers', () => {
+test('haproxy itself takes the configuration, with every scheduler, a range, persistence and sorry servers', {
+  tags: ['long'],
+}, () => {
   const folder = mkdtempSync(join(tmpdir(), 'phalanx-haproxy-'));
   const schedulers: Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh', 'fo'];
   const listens = schedulers.map((scheduler, n) =>
