@@ -13,7 +13,7 @@ import {
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { machineRoot } from '../file/places.ts';
-import { type FileState, parseCluster, readClusterFile } from '../file/read.ts';
+import { type FileState, readClusterFile } from '../file/read.ts';
 import { bundle, type Program } from '../hosts/bundle.ts';
 import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import { hostRoot } from '../hosts/lab/names.ts';
@@ -56,10 +56,7 @@ export async function openSession(
   edit?: (text: string) => string,
 ): Promise<Session> {
   const path = whichFile(named);
-  const read = (state: FileState): Cluster =>
-    edit === undefined
-      ? readClusterFile(path, engines, state)
-      : parseCluster(edit(readFileSync(path, 'utf8')), path, engines, state);
+  const read = (state: FileState): Cluster => readClusterFile(path, engines, state, edit);
   const where = hostsFile === undefined ? {} : { hosts: hostsFile };
   const first = read({
     home: stateHome(),

@@ -27,17 +27,18 @@ export interface FileState {
 }
 
 /**
- * Reads the file and checks all of it. Throws FileErrors with every mistake that there is, also when the file is not
- * there or is no text. Changes nothing.
+ * Reads the file and checks all of it; `edit` gives its text as it is to be taken. Throws FileErrors with every mistake that there
+ * is, also when the file is not there or is no text. Changes nothing.
  */
 export function readClusterFile(
   path: string,
   engines: Record<string, Engine> | Engine[],
   state: FileState,
+  edit = (text: string): string => text,
 ): Cluster {
   const { hosts } = state;
   const second = hosts === undefined ? undefined : { file: hosts, text: contentOf(hosts) };
-  return parseCluster(contentOf(path), path, engines, state, second);
+  return parseCluster(edit(contentOf(path)), path, engines, state, second);
 }
 
 function contentOf(path: string): string {

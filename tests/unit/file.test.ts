@@ -199,7 +199,7 @@ describe('what is not a cluster file at all', () => {
     expect(said('cluster: *nothing')).toContainEqual(expect.stringMatching(/nothing/));
   });
 
-  test('deep nesting is refused', () => {
+  test('deep nesting is refused', { tags: ['long'] }, () => {
     for (const depth of [65, 1000, 50_000])
       expect(said(`a: ${'['.repeat(depth)}${']'.repeat(depth)}`)).toContainEqual(
         expect.stringMatching(/^1:\d+ the file is nested more than 64 deep$/),
@@ -565,6 +565,21 @@ describe('reading from disk', () => {
       folder,
       home: '/var/lib/phalanx/shop',
     });
+  });
+
+  test('its text as it is to be taken, and beside it the hosts of a second file', () => {
+    const path = join(folder, 'edited.yaml');
+    const hosts = join(folder, 'hosts.yaml');
+    writeFileSync(path, shop);
+    writeFileSync(
+      hosts,
+      `hosts: { ${['lb1', 'lb2', 'app1', 'app2'].map((name, i) => `${name}: { ssh: 'root@10.9.0.${i + 1}' }`).join(', ')} }\n`,
+    );
+    const { services, hosts: machines } = readClusterFile(path, engines, { ...fresh, hosts }, (text) =>
+      text.replace('port: 8080', 'port: 8081'),
+    );
+    expect((services['web']!.spec as { port: number }).port).toBe(8081);
+    expect(Object.values(machines).map(({ kind }) => kind)).toEqual(['ssh', 'ssh', 'ssh', 'ssh']);
   });
 
   test('no file, a folder, a device, too large, not UTF-8: a sentence each', () => {
