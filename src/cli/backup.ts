@@ -1,8 +1,12 @@
 import { join, resolve } from 'node:path';
 import { engines } from '../engines/index.ts';
+import type { Cluster } from '../file/cluster.ts';
 import { bold, columns, dim, green, tookText } from './paint.ts';
 import { namedService, refused } from './service.ts';
 import { openSession } from './session.ts';
+
+/** Where backups are kept for which nobody named another place. `down --purge` leaves them. */
+export const backupsOf = ({ home }: Cluster): string => join(home, 'backups');
 
 /** `phalanx backup SERVICE`: a folder with a file a shard and a manifest. Exit status 0 done, 1 refused or failed. */
 export async function backup(
@@ -15,7 +19,7 @@ export async function backup(
   const service = namedService(cluster, name);
   const take = engines[service.type]!.backup;
   if (!take) throw refused(`a service of type ${service.type} has no backup in this version`);
-  const to = resolve(options.to ?? join(cluster.home, 'backups'));
+  const to = resolve(options.to ?? backupsOf(cluster));
   const say = (line: string): void => {
     if (!options.json) console.log(dim(`  ${line}`));
   };

@@ -12,6 +12,7 @@ import { diskImage } from '../hosts/lab/disk.ts';
 import { Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
+import { backupsOf } from './backup.ts';
 import { bold, green, tookText, yellow } from './paint.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
@@ -46,10 +47,13 @@ export async function down(
   }
   const kept = [...(options.purge ? [] : keptData(session)), ...machines.kept];
   const away = Object.entries(machines.away);
-  if (kept.length === 0 && away.length === 0) rmSync(cluster.home, { recursive: true, force: true });
+  const backups = kept.length === 0 && away.length === 0 ? forgetAll(cluster) : undefined;
   if (options.json)
     console.log(
-      JSON.stringify({ outcome: away.length === 0 ? 'done' : 'failed', kept, away: machines.away }),
+      JSON.stringify({
+        ...{ outcome: away.length === 0 ? 'done' : 'failed', kept, away: machines.away },
+        ...(backups === undefined ? {} : { backups }),
+      }),
     );
   else if (away.length > 0) {
     for (const [host, why] of away) console.error(`${yellow(host)}: ${why}`);
@@ -64,8 +68,21 @@ export async function down(
       console.log(
         `  its data stays ${Object.values(cluster.hosts).every((host) => host.kind === 'ssh') ? 'on its machines' : `in ${cluster.home}`} (phalanx down --purge removes it): ${kept.join(', ')}`,
       );
+    if (backups !== undefined) console.log(`  its backups stay in ${backups}: they are yours to remove`);
   }
   return away.length === 0 ? 0 : 1;
+}
+
+/** Removes all that this machine keeps of the cluster but its backups: they are for the day when the rest is gone. Gives where they stay. */
+function forgetAll(cluster: Cluster): string | undefined {
+  const backups = backupsOf(cluster);
+  if (!existsSync(backups) || readdirSync(backups).length === 0) {
+    rmSync(cluster.home, { recursive: true, force: true });
+    return undefined;
+  }
+  for (const name of readdirSync(cluster.home).map((entry) => join(cluster.home, entry)))
+    if (name !== backups) rmSync(name, { recursive: true, force: true });
+  return backups;
 }
 
 interface Machines {

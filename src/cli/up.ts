@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { apply, type Outcome } from '../cluster/apply.ts';
@@ -24,6 +25,9 @@ export interface UpOptions {
 export async function up(file: string | undefined, options: UpOptions): Promise<number> {
   const began = performance.now();
   const session = await openSession(file);
+  const allowed = options.allowDataLoss ?? [];
+  const swallowed = allowed.find((name) => !(name in session.cluster.services) && existsSync(name));
+  if (swallowed !== undefined) throw noService(session, swallowed);
   const lock = await lockAndKeep(session);
   try {
     const journalPath = join(session.cluster.home, 'journal.jsonl');
@@ -31,7 +35,12 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     const healed = await healLeftOver(session.cluster, session.reach);
     if (healed !== undefined) console.error(yellow(healed));
     const made = await planNow(session);
-    const steps = permitted(made, options.allowDataLoss ?? []);
+    // A service that left the file may have data to lose as well.
+    const stranger = allowed.find(
+      (name) => !(name in session.cluster.services) && !made.steps.some(({ destroys }) => destroys === name),
+    );
+    if (stranger !== undefined) throw noService(session, stranger);
+    const steps = permitted(made, allowed);
     if (steps.length === 0) {
       if (options.json)
         console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
@@ -60,6 +69,12 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     await lock.release();
   }
 }
+
+const noService = ({ cluster }: Session, name: string): UserError =>
+  new UserError(
+    `--allow-data-loss ${name}: cluster ${cluster.name} of ${cluster.file} has no service ${name}`,
+    'every word after --allow-data-loss is a service: the file comes before it, or with -f',
+  );
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. */
 export async function planNow(session: Session): Promise<Plan> {

@@ -196,6 +196,19 @@ describe('a backup', () => {
     await cluster.must('restore', 'cart', path);
     expect(await fingerprint(cart)).toEqual(whole);
   });
+
+  it('that nobody named a place for outlives the cluster, its data and its secrets', async () => {
+    const whole = await fingerprint(cart);
+    const { path } = JSON.parse(await cluster.must('backup', 'cart', '--json'));
+    expect(await cluster.must('down', '--purge')).toContain('its backups stay in ');
+    const home = resolve(path, '../..');
+    expect(readdirSync(home)).toEqual(['backups']);
+    await cluster.must('up');
+    await cart.session(true);
+    await cluster.must('restore', 'cart', path);
+    expect(await fingerprint(cart)).toEqual(whole);
+    rmSync(join(home, 'backups'), { recursive: true });
+  });
 });
 
 /** A copy of a backup that says it is of another cluster, and is otherwise whole. */
