@@ -31,6 +31,13 @@ const lab = {
 // One of the last three at a time: each waits for its turn on the machine.
 export default defineConfig({
   test: {
+    tags: [
+      {
+        name: 'long',
+        description:
+          'tries many cases, runs another program or waits: left out of the inner loop (npm run unit)',
+      },
+    ],
     projects: [
       // Pure, so they share processes: loading everything anew for each file took most of their time.
       {

@@ -102,7 +102,9 @@ test('what was known before a restart stands until the checks say otherwise', as
   checker.close();
 });
 
-test('a thousand targets start at most 500 at once, then spread over the interval', async () => {
+test('a thousand targets start at most 500 at once, then spread over the interval', {
+  tags: ['long'],
+}, async () => {
   const net = network();
   const checker = new Checker(() => {}, net.start);
   checker.set(Array.from({ length: 1000 }, (_, port) => target(port)));

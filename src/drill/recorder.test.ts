@@ -65,7 +65,9 @@ test('an existing history is never written over', () => {
   expect(() => new Recorder(path, header)).toThrow(/EEXIST/);
 });
 
-test('kill -9 of the drill leaves a history that reads, with what was planned in it', async () => {
+test('kill -9 of the drill leaves a history that reads, with what was planned in it', {
+  tags: ['long'],
+}, async () => {
   const drill = join(folder, 'drill.mts');
   const at = (file: string): string => new URL(file, import.meta.url).pathname;
   writeFileSync(

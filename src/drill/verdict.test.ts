@@ -88,7 +88,7 @@ function small(
   return lines;
 }
 
-test('twenty clean histories: no false alarm', () => {
+test('twenty clean histories: no false alarm', { tags: ['long'] }, () => {
   fc.assert(
     fc.property(seeds, (seed) => {
       const verdict = judge(planted({ seed, rate: 400 }));
@@ -116,17 +116,21 @@ const plants: [Defect, Anomaly][] = [
   ['register is stale', 'stale'],
   ['register loses', 'lost'],
 ];
-test.each(plants)('%s: twenty of twenty caught as %s, and as nothing else', (defect, anomaly) => {
-  fc.assert(
-    fc.property(seeds, (seed) => {
-      const verdict = judge(planted({ seed, defect, rate: 400 }));
-      expect(verdict.result).toBe('invalid');
-      expect([...new Set(verdict.anomalies.map((found) => found.anomaly))]).toEqual([anomaly]);
-      expect(verdict.anomalies.map((found) => found.model)).toEqual([defect.split(' ')[0]]);
-    }),
-    twenty,
-  );
-});
+test.each(plants)(
+  '%s: twenty of twenty caught as %s, and as nothing else',
+  { tags: ['long'] },
+  (defect, anomaly) => {
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const verdict = judge(planted({ seed, defect, rate: 400 }));
+        expect(verdict.result).toBe('invalid');
+        expect([...new Set(verdict.anomalies.map((found) => found.anomaly))]).toEqual([anomaly]);
+        expect(verdict.anomalies.map((found) => found.model)).toEqual([defect.split(' ')[0]]);
+      }),
+      twenty,
+    );
+  },
+);
 
 test('a planted disorder is one also where a client has appended nothing more: a seed that the twenty once met', () => {
   const { anomalies } = judge(planted({ seed: 378_960_686, defect: 'log reorders', rate: 400 }));
@@ -141,7 +145,9 @@ test('a record lost in the middle of a partition is a gap, a lost tail is none',
   expect(judge(planted({ seed: 5, defect: 'log loses its tail' })).models.log?.['gaps']).toBe(0);
 });
 
-test('the recovery time is the dark time, to within what the traffic before it can resolve', () => {
+test('the recovery time is the dark time, to within what the traffic before it can resolve', {
+  tags: ['long'],
+}, () => {
   fc.assert(
     fc.property(seeds, fc.integer({ min: 60, max: 900 }), (seed, darkMs) => {
       const { recovery } = judge(planted({ seed, darkMs, durationMs: 4000 }));
@@ -235,7 +241,7 @@ test('a final read in pieces is one read; one that stops half-way judges nothing
   ]);
 });
 
-test('nothing is valid that was not proven', () => {
+test('nothing is valid that was not proven', { tags: ['long'] }, () => {
   const lines = planted({ seed: 3, promise: { rtoMs: 10_000, lostWrites: 0 } });
   expect(judge(lines)).toMatchObject({ result: 'valid', promise: { result: 'kept' } });
   const without = (drop: (line: Line) => boolean): Verdict => judge(lines.filter((line) => !drop(line)));
@@ -355,7 +361,7 @@ test('too little traffic before the fault: the recovery time is not guessed', ()
   expect(verdict.promise.result).toBe('unknown');
 });
 
-test('the same history gives the same bytes, and names them', () => {
+test('the same history gives the same bytes, and names them', { tags: ['long'] }, () => {
   const path = write(planted({ seed: 11 }));
   const first = canonicalJson(verify(path));
   expect(canonicalJson(verify(path))).toBe(first);

@@ -46,7 +46,7 @@ describe('a host keeps its address for life', () => {
     });
   });
 
-  test('whatever is inserted, moved or removed', () => {
+  test('whatever is inserted, moved or removed', { tags: ['long'] }, () => {
     const names = fc.uniqueArray(fc.constantFrom(...'abcdefghij'.split('')));
     fc.assert(
       fc.property(fc.array(names, { maxLength: 6 }), (files) => {

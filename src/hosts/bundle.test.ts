@@ -9,6 +9,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test.each(['agent', 'registrar'] as const)(
   'the %s is one file that needs nothing but node',
+  { tags: ['long'] },
   async (program) => {
     const { path, hash } = await bundle(program, folder);
     const text = readFileSync(path, 'utf8');

@@ -26,7 +26,7 @@ test('one at a time; the second is told who; released, it is free', async () => 
   await second.release();
 });
 
-test('kill -9 of the holder frees it', async () => {
+test('kill -9 of the holder frees it', { tags: ['long'] }, async () => {
   const at = path();
   const holder = spawn(
     process.execPath,
@@ -45,7 +45,9 @@ test('kill -9 of the holder frees it', async () => {
   await held(answer).release();
 });
 
-test('a process with nothing else to do lives until it has released, also when the pipes to the holder close late', async () => {
+test('a process with nothing else to do lives until it has released, also when the pipes to the holder close late', {
+  tags: ['long'],
+}, async () => {
   const at = path();
   const folder = mkdtempSync(join(tmpdir(), 'phalanx-lock-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));

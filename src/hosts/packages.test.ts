@@ -31,7 +31,9 @@ PATH=${policy}-bin:$PATH`;
   expect(existsSync(asked)).toBe(false);
 });
 
-test('lists that could not all be fetched, of which apt only warns, are fetched once more', async () => {
+test('lists that could not all be fetched, of which apt only warns, are fetched once more', {
+  tags: ['long'],
+}, async () => {
   const fake = `mkdir ${policy}-bin; cd ${policy}-bin
 printf '#!/bin/sh\ncase "$*" in *update*) echo >>updates ;; *install*) echo "installs after $(wc -l <updates)" >&2; exit 100 ;; esac\n' >apt-get
 printf '#!/bin/sh\\n[ "$(cat updates 2>/dev/null | wc -l)" -ge 2 ] && is=1.0 || is="(none)"; echo "phalanx-is-no-package:"; echo "  Candidate: $is"\\n' >apt-cache
@@ -57,7 +59,9 @@ test("the user's own policy is put back as it was, and meanwhile not asked", asy
   expect(existsSync(own())).toBe(false);
 });
 
-test('killed in the middle: the policy left behind forbids nothing, asks the own one, and the next run clears it away', async () => {
+test('killed in the middle: the policy left behind forbids nothing, asks the own one, and the next run clears it away', {
+  tags: ['long'],
+}, async () => {
   await machine.run(`${guard(policy)}\nkill -9 $$`);
   expect((await machine.run(`${policy} x start; echo "$?"`)).text).toBe('0');
   expect((await machine.run(`${guard(policy)}\n${unguard(policy)}`)).exit).toBe(0);

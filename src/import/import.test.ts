@@ -351,7 +351,9 @@ const instance = fc
       `vrrp_instance ${name} {\n state ${says}\n advert_int ${advert}\n @x priority 9\n virtual_ipaddress {\n${vips.join('\n')}\n}\n}\n`,
   );
 
-test('whatever is read, a file is written that our own parser takes, or a sentence says why not', () => {
+test('whatever is read, a file is written that our own parser takes, or a sentence says why not', {
+  tags: ['long'],
+}, () => {
   fc.assert(
     fc.property(
       fc.array(

@@ -6,7 +6,9 @@ import { linesOf, table } from '../../bench/drills/rounds.ts';
 const root = resolve(import.meta.dirname, '../..');
 
 // `node bench/drills.ts --table --results bench/measured/drills.jsonl` prints it: no figure is written by hand.
-it('the documented table of drills is what its command prints of the kept results', () => {
+it('the documented table of drills is what its command prints of the kept results', {
+  tags: ['long'],
+}, () => {
   const printed = table(linesOf(resolve(root, 'bench/measured/drills.jsonl'))).join('\n');
   expect(readFileSync(resolve(root, 'docs/performance.md'), 'utf8')).toContain(printed);
 });

@@ -80,7 +80,7 @@ const histories = fc
     }),
   );
 
-test('the search agrees with trying every order', () => {
+test('the search agrees with trying every order', { tags: ['long'] }, () => {
   const found = { linearizable: 0, 'not linearizable': 0, unknown: 0 };
   fc.assert(
     fc.property(histories, (accesses) => {

@@ -77,7 +77,7 @@ afterEach(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-describe('where Kafka comes from', { timeout: 60_000 }, () => {
+describe('where Kafka comes from', { timeout: 60_000, tags: ['long'] }, () => {
   it('a path in the file comes before everything, and nothing is asked for', async () => {
     writeFileSync(join(home, 'named/libs', jar), 'path\n');
     const named = service({ path: join(home, 'named'), tarball });

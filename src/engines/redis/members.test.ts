@@ -91,7 +91,7 @@ it('drift is what the running member holds otherwise, in words of CONFIG GET', (
   ]);
 });
 
-it('start scripts are sh', () => {
+it('start scripts are sh', { tags: ['long'] }, () => {
   for (const mode of ['replication', 'sentinel', 'cluster'])
     for (const member of membersOf({ mode, tls: true }))
       execFileSync('sh', ['-n'], { input: fileOf(member, 'start') });

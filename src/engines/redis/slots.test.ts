@@ -38,7 +38,9 @@ it('nothing moves while every shard is within 2% of its share', () => {
   expect(balance(owned, ['s0', 's1', 's2']).length).toBeGreaterThan(0);
 });
 
-it('from any distribution to any set of shards: all slots kept, every shard fair, then nothing more', () => {
+it('from any distribution to any set of shards: all slots kept, every shard fair, then nothing more', {
+  tags: ['long'],
+}, () => {
   fc.assert(
     fc.property(
       fc.array(fc.nat({ max: 9 }), { minLength: 64, maxLength: 64 }),

@@ -84,12 +84,12 @@ function start(answers: Record<string, string>): { folder: string; asked(): numb
 const others = (lead?: Record<number, string>) =>
   Object.fromEntries(seats.slice(1).map(({ name }) => [name, nodes(name, lead)]));
 
-it('a master that died waits while the others may still elect another', async () => {
+it('a master that died waits while the others may still elect another', { tags: ['long'], timeout: 30_000 }, async () => {
   const one = start(others());
   // Five peers a round.
   await expect.poll(one.asked, { timeout: 20_000 }).toBeGreaterThan(15);
   expect(existsSync(join(one.folder, 'started'))).toBe(false);
-}, 30_000);
+});
 
 it('it starts when another has its slots', async () => {
   const one = start(others({ 0: 'cart.2@d2' }));

@@ -46,7 +46,7 @@ function at(heard: ReturnType<typeof keep>, before?: number): number {
   return nth;
 }
 
-describe('a session that is kept', () => {
+describe('a session that is kept', { tags: ['long'] }, () => {
   it('goes on at another server when its own is frozen', async () => {
     await servers(3);
     const heard = keep();

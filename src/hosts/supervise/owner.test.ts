@@ -110,10 +110,13 @@ ${asOwner(web, root, `cd '${root}/members/${web.name}' && echo 0 >restarts`)}`;
   expect(told(roots)).toEqual(before);
 });
 
-test.runIf(asRoot)('what a service wrote is believed only of itself, and holds nobody up', async () => {
-  const { root, owned } = places();
-  await machine.run(writeFragment(web, root, web.files));
-  owned(`printf '%s' 'ab","member":"other@app1","x":"' >running
+test.runIf(asRoot)(
+  'what a service wrote is believed only of itself, and holds nobody up',
+  { tags: ['long'] },
+  async () => {
+    const { root, owned } = places();
+    await machine.run(writeFragment(web, root, web.files));
+    owned(`printf '%s' 'ab","member":"other@app1","x":"' >running
 mkfifo restarts conf/pipe
 : >'q","member":"other@app1'
 mkdir -p 'release/r","member":"other@app1' release/abc
@@ -127,14 +130,15 @@ long=$(printf %0600d 0)
   for i in $(seq 4000); do printf '%s\\n' "$long"; done
   echo conf/web.conf
 } >files.list`);
-  const answer = await machine.run(observeScript(root, []), { timeoutMs: 30_000 });
-  const { members } = parseObserved('app1', answer);
-  expect(members.map(({ name }) => name)).toEqual([web.name]);
-  expect(members[0]!.runningHash).toBeUndefined();
-  expect(Object.keys(members[0]!.files)).toEqual(['q","member":"other@app1', 'conf/web.conf']);
-  expect(members[0]!.own!['service/run']).not.toBe('0'.repeat(64));
-  expect(members[0]!.releases).toEqual(['abc']);
-});
+    const answer = await machine.run(observeScript(root, []), { timeoutMs: 30_000 });
+    const { members } = parseObserved('app1', answer);
+    expect(members.map(({ name }) => name)).toEqual([web.name]);
+    expect(members[0]!.runningHash).toBeUndefined();
+    expect(Object.keys(members[0]!.files)).toEqual(['q","member":"other@app1', 'conf/web.conf']);
+    expect(members[0]!.own!['service/run']).not.toBe('0'.repeat(64));
+    expect(members[0]!.releases).toEqual(['abc']);
+  },
+);
 
 test('a lab host, whose members are all root’s, is not asked who owns what', () => {
   expect(asOwner(web, '/var/lib/phalanx/shop/hosts/app1', 'x')).toBe('(\nx\n)');

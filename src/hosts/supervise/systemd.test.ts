@@ -55,6 +55,7 @@ test('limits and walls are in the unit', () => {
 // systemd's own opinion, where it is installed.
 test.runIf(spawnSync('systemd-analyze', ['--version']).status === 0)(
   'systemd takes the units as they are',
+  { tags: ['long'] },
   () => {
     const folder = mkdtempSync(join(tmpdir(), 'phalanx-units-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));

@@ -58,7 +58,7 @@ test('a definition of several lines is several lines, with conditions of its own
   expect(read(text, 'main').lines.map(({ place }) => place.line)).toEqual([2, 3, 4, 2, 3, 4]);
 });
 
-test('sequences and lists unroll, one within the other', () => {
+test('sequences and lists unroll, one within the other', { tags: ['long'] }, () => {
   expect(plain('~SEQ(N, 1, 3) a${N}')).toEqual(['a1', 'a2', 'a3']);
   expect(plain('~SEQx(N, 0x90, 0x10, 0xb0) fe80::${N}')).toEqual(['fe80::90', 'fe80::a0', 'fe80::b0']);
   expect(plain('~LST({A, B}, {10,1}, {20,4}) ~SEQ(C,168,2,170) ${C}.${A}.${B}')).toEqual([
