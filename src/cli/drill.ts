@@ -150,7 +150,15 @@ export async function drill(named: string | undefined, options: DrillOptions): P
           forMs: forMs ?? target.drills.forMs,
           seed: seed + round,
           accepted: before,
+        }).catch((error: Error) => {
+          if (error instanceof StepFailed) return error;
+          throw error;
         });
+        if (run instanceof StepFailed) {
+          console.error(`${yellow('not drilled')}: ${run.message} (phalanx status says more)`);
+          exit = worse(exit, 5);
+          break;
+        }
         runs.push(run);
         // What was cut short proves nothing, however long the last answers were waited for.
         exit = worse(exit, stop.signal.aborted ? 5 : exitOf(run.verdict));

@@ -158,6 +158,7 @@ async function tryValue(
   await carriedOut(session);
   const away: (number | null)[] = [];
   let lost: number | null = 0;
+  let unsound = 0;
   for (let run = 0; run < repeat && !world.signal.aborted; run++) {
     const drills = await steadily(service, world);
     const { verdict } = await runDrill(world, {
@@ -168,11 +169,12 @@ async function tryValue(
       seed: seed + run,
       accepted: [],
     });
+    if (verdict.result !== 'valid') unsound++;
     away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
     lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;
   }
   const moves = world.signal.aborted ? 0 : await falseMoves(world, aimed.role, watchMs, drillsNow);
-  return { away, lost, moves, watchedMs: watchMs };
+  return { away, lost, unsound, moves, watchedMs: watchMs };
 }
 
 /** How often the role changed hands with every core busy and nothing broken. */

@@ -48,7 +48,7 @@ export interface Fault {
   inject(scene: Scene): Promise<unknown>;
   /** Proof that it took effect, or undefined for as long as there is none. */
   evidence(scene: Scene, injected: unknown): Promise<unknown>;
-  heal(scene: Scene): Promise<void>;
+  heal(scene: Omit<Scene, 'service'>): Promise<void>;
 }
 
 const network = { lab: true } as const;

@@ -1,9 +1,13 @@
-import type { DrillClient } from '../engines/drill.ts';
+import type { DrillClient, DrillOperation, DrillOutcome } from '../engines/drill.ts';
+import { within } from '../hosts/deadline.ts';
 import type { Recorder } from './recorder.ts';
 import { type Scheduled, type ScheduleOptions, schedule } from './schedule.ts';
 
 /** A client that was itself held up for longer than this does not catch up: a burst would be a load that nobody ordered. Microseconds. */
 const mostBehind = 50_000;
+
+/** How long an operation may take once no other is sent, milliseconds: longer than any client of ours waits for its answer. */
+const lastMs = 60_000;
 
 /**
  * Plays a schedule through a client, each operation at its time whatever has become of those before (open loop: a
@@ -17,6 +21,7 @@ export class Load {
   #began = 0;
   #timer: NodeJS.Timeout | undefined;
   #idle: (() => void) | undefined;
+  #over = false;
   invoked = 0;
   acknowledged = 0;
   unanswered = 0;
@@ -52,13 +57,14 @@ export class Load {
     return this.invoked - this.acknowledged - this.unanswered;
   }
 
-  /** Sends nothing more; resolves when every operation has its outcome. */
-  async stop(): Promise<void> {
+  /** Sends nothing more; resolves when every operation has its outcome. One that has none after a minute is recorded without: nobody knows what became of it. */
+  async stop(patience = lastMs): Promise<void> {
     clearTimeout(this.#timer);
-    if (this.underWay > 0)
-      await new Promise<void>((done) => {
-        this.#idle = done;
-      });
+    const idle = new Promise<void>((done) => {
+      this.#idle = done;
+    });
+    if (this.underWay > 0) await within(idle, patience).catch(() => {});
+    this.#over = true;
   }
 
   async #play({ p, f, k, v }: Scheduled): Promise<void> {
@@ -70,17 +76,30 @@ export class Load {
       ...(g === undefined ? {} : { g }),
     });
     this.invoked++;
-    const outcome = await this.#client.invoke(operation);
-    if (outcome.type === 'ok') {
-      this.acknowledged++;
-      this.lastAcknowledged = performance.now();
-      this.#recorder.ok(i, outcome.v, outcome.by);
-    } else {
-      this.unanswered++;
-      this.lastUnanswered = performance.now();
-      this.lastError = outcome.error;
-      this.#recorder[outcome.type](i, outcome.error, outcome.by);
+    const outcome = await this.#outcome(operation);
+    if (this.#over) return;
+    try {
+      if (outcome.type === 'ok') {
+        this.acknowledged++;
+        this.lastAcknowledged = performance.now();
+        this.#recorder.ok(i, outcome.v, outcome.by);
+      } else {
+        this.unanswered++;
+        this.lastUnanswered = performance.now();
+        this.lastError = outcome.error;
+        this.#recorder[outcome.type](i, outcome.error, outcome.by);
+      }
+    } finally {
+      // Also where it could not be written (a full disk): who waits for the last must not wait for ever.
+      if (this.underWay === 0) this.#idle?.();
     }
-    if (this.underWay === 0) this.#idle?.();
+  }
+
+  async #outcome(operation: DrillOperation): Promise<DrillOutcome> {
+    try {
+      return await this.#client.invoke(operation);
+    } catch (error) {
+      return { type: 'info', error: (error as Error).message };
+    }
   }
 }

@@ -24,6 +24,8 @@ export interface Measured {
   /** The service had not come back when the history ended. */
   atLeast: boolean;
   lost: number | null;
+  /** What was found lost, also where not all could be read. */
+  lostAtLeast: number;
 }
 
 /** Compares what was measured to the service's `promise`. A promise without proof is `unknown`, never kept. */
@@ -42,8 +44,8 @@ export function judgePromise(promise: ServicePromise | undefined, measured: Meas
     };
   }
   if (promise?.lostWrites !== undefined) {
-    const { lost } = measured;
-    const over = lost === null ? 0 : Math.max(0, lost - promise.lostWrites);
+    const { lost, lostAtLeast } = measured;
+    const over = Math.max(0, lostAtLeast - promise.lostWrites);
     kept.lostWrites = {
       result: over > 0 ? 'broken' : lost !== null && !measured.unknown ? 'kept' : 'unknown',
       promised: promise.lostWrites,

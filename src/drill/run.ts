@@ -59,19 +59,26 @@ const aimMs = 5_000;
 /** After this the drill stops waiting for the cluster to be whole. */
 const wholeMs = 60_000;
 
-/** One fault under load, from a steady cluster to a whole one, and what it proves. Rejects only when nothing could be recorded at all. */
+/** One fault under load, from a steady cluster to a whole one, and what it proves. Rejects only when nothing could be recorded at all: StepFailed where its clients cannot connect. */
 export async function runDrill(world: World, order: DrillOrder): Promise<DrillRun & { bundle: Bundle }> {
   const { cluster } = world;
   const { service, drills } = order;
   const now = new Date();
-  const bundle = newBundle(world.base, service.name, labelOf(order), cluster.file, now);
-  const client = await drills.open(`phalanx-drill-${randomBytes(4).toString('hex')}`);
+  const name = `phalanx-drill-${randomBytes(4).toString('hex')}`;
+  const client = await drills.open(name).catch((error: Error) => {
+    throw new StepFailed(`the drill's clients cannot connect to ${service.name}: ${error.message}`);
+  });
   try {
+    const bundle = newBundle(world.base, service.name, labelOf(order), cluster.file, now);
     return await drilled(world, order, client, bundle, now);
   } finally {
     await client
       .close()
-      .catch((error: Error) => world.say(`what the drill wrote is not removed: ${error.message}`));
+      .catch((error: Error) =>
+        world.say(
+          `${service.name} still holds what the drill wrote, all of it named ${name}...; it is yours to remove: ${error.message}`,
+        ),
+      );
   }
 }
 
@@ -149,10 +156,21 @@ async function recorded(
     );
   }
   await load.stop();
-  if (ending[0] === 'complete')
-    for (const { member, model, role, group, holds } of await finals(drills, client))
-      recorder.final(member, { model, role, group, ...holds });
+  if (ending[0] === 'aborted') return ending;
+  const read = await unlessAborted(world.signal, finals(drills, client));
+  if (read === undefined) return ['aborted', (world.signal.reason as Error).message];
+  for (const { member, model, role, group, holds } of read)
+    recorder.final(member, { model, role, group, ...holds });
   return ending;
+}
+
+/** What it comes to; undefined once the signal is given. */
+async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  const aborted = Promise.withResolvers<undefined>();
+  const abort = (): void => aborted.resolve(undefined);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  return Promise.race([work, aborted.promise]).finally(() => signal.removeEventListener('abort', abort));
 }
 
 /** What every member holds; where that cannot be asked, that no member could be read: the history is whole, and proves nothing of what is stored. */
@@ -206,12 +224,15 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder, load:
     recorder.fault(id, 'injected', { target: name });
     const struck = performance.now();
     const standsUntil = fault.everyMs === undefined ? until : Math.min(until, struck + fault.everyMs);
+    // Who is no longer waited for must not write into a history that is closed.
+    const over = new AbortController();
+    const signal = AbortSignal.any([world.signal, over.signal]);
     await Promise.all([
-      proof(world, scene, aimed, injected, Math.max(standsUntil, struck + 3_000)).then((detail) => {
-        if (detail !== undefined) recorder.fault(id, 'evidence', { target: name, detail });
+      proof(signal, scene, aimed, injected, Math.max(standsUntil, struck + 3_000)).then((detail) => {
+        if (detail !== undefined && !signal.aborted) recorder.fault(id, 'evidence', { target: name, detail });
       }),
       watchOthers(world, order, already, standsUntil),
-    ]);
+    ]).finally(() => over.abort());
   } while (performance.now() < until && fault.everyMs !== undefined);
   await fault.heal(scene);
   forget(cluster);
@@ -236,7 +257,7 @@ async function aimedAt(world: World, order: DrillOrder): Promise<DrillTarget> {
 
 /** Asks for evidence until there is some or the time is over. */
 async function proof(
-  world: World,
+  signal: AbortSignal,
   scene: Scene,
   { fault }: Aimed,
   injected: unknown,
@@ -245,7 +266,7 @@ async function proof(
   for (;;) {
     const detail = await fault.evidence(scene, injected).catch(() => undefined);
     if (detail !== undefined || performance.now() > until) return detail;
-    await sleep(50, undefined, { signal: world.signal });
+    await sleep(50, undefined, { signal });
   }
 }
 

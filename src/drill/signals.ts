@@ -34,7 +34,10 @@ echo $pids`;
   return { pids: text.split(/\s+/).filter(Boolean).map(Number) };
 }
 
-/** After SIGKILL every process is gone, after SIGSTOP every one is in state T (proc(5)); undefined where one is not. */
+/**
+ * After SIGKILL every process is gone, after SIGSTOP the member itself is in state T (proc(5)), and so is every child that had not
+ * just ended; undefined where one is not.
+ */
 export async function signalled(
   { reach, target }: Place,
   signal: 'KILL' | 'STOP',
@@ -52,7 +55,8 @@ export async function signalled(
     .trim()
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '');
-  const wanted = signal === 'KILL' ? /^[ZX]?$/ : /^T$/;
+  const wanted = signal === 'KILL' ? /^[ZX]?$/ : /^[TZX]?$/;
   if (!states.every((state) => wanted.test(state))) return undefined;
+  if (signal === 'STOP' && states[0] !== 'T') return undefined;
   return { member: target.member, signal: `SIG${signal}`, pids, state: signal === 'KILL' ? 'gone' : 'T' };
 }

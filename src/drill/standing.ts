@@ -72,19 +72,15 @@ export function standingText({ service, fault, host, member, since }: Standing):
  */
 export async function healAll(cluster: Cluster, reach: Reach): Promise<void> {
   const left = standingFault(cluster)?.fault;
-  const service = cluster.services[left?.service ?? ''];
+  // The service, and even the host, may have left the file since; the fault stands there all the same.
+  const known = { ...cluster, hosts: { ...cluster.former, ...cluster.hosts } };
   // Whatever that comes to: a frozen member of a real machine does not wait for a lab that is half gone.
   const failed = await heal(cluster).then(
     () => undefined,
     (error: Error) => error,
   );
-  if (
-    left !== undefined &&
-    service !== undefined &&
-    left.host in cluster.hosts &&
-    !goneWithItsHost(cluster, left)
-  )
-    await faults[verbOf(left.fault) ?? '']?.heal({ cluster, service, reach, target: left });
+  if (left !== undefined && left.host in known.hosts && !goneWithItsHost(known, left))
+    await faults[verbOf(left.fault) ?? '']?.heal({ cluster: known, reach, target: left });
   if (failed !== undefined) throw failed;
   forget(cluster);
 }

@@ -5,6 +5,7 @@ const tried = (value: string, more: Partial<Tried> = {}): Tried => ({
   value,
   away: [100, 300, 200],
   lost: 0,
+  unsound: 0,
   moves: 0,
   watchedMs: 20_000,
   ...more,
@@ -23,7 +24,7 @@ test('the choice is the quickest that never failed over for nothing and lost not
   const doubtful = tried('700ms', { away: [80, null] });
   const slow = tried('5s', { away: [6000] });
   expect(choose(sweep(quick, lossy, doubtful, slow, tried('1s')))?.value).toBe('1s');
-  expect(choose(sweep(quick, lossy, doubtful))).toBeUndefined();
+  expect(choose(sweep(quick, lossy, doubtful, tried('1s', { unsound: 1 })))).toBeUndefined();
 });
 
 test('the table has a line for each value and says the choice, or that there is none', () => {
@@ -36,6 +37,7 @@ test('the table has a line for each value and says the choice, or that there is 
 test('a run that is not known is not hidden behind those that are', () => {
   const table = renderSweep(sweep(tried('1s', { away: [100, null, 300] }), tried('2s', { away: [null] })));
   expect(table).toMatch(/1s +100 ms +300 ms, 1 not known +0 +0\n2s +not known +not known +0 +0\n/);
+  expect(renderSweep(sweep(tried('1s', { unsound: 2 })))).toMatch(/1s +200 ms +300 ms, 2 not valid +0 +0\n/);
 });
 
 test('the page draws every run, and nothing of the file can break out of it', () => {

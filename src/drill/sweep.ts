@@ -10,6 +10,8 @@ export interface Tried {
   away: (number | null)[];
   /** Acknowledged writes that were lost, of all runs; null: not known. */
   lost: number | null;
+  /** Runs whose verdict was not valid: something was wrong, or too little was proven. */
+  unsound: number;
   /** How often a role moved although nothing was broken, with every core busy. */
   moves: number;
   /** How long that was watched. */
@@ -28,19 +30,25 @@ export interface Sweep {
 const known = (tried: Tried): number[] => tried.away.filter((one) => one !== null).sort((a, b) => a - b);
 const worst = (tried: Tried): number => known(tried).at(-1) ?? Number.POSITIVE_INFINITY;
 const median = (tried: Tried): number | null => quantile(known(tried), 0.5);
-/** Runs of which nobody knows how long they were. */
-const unknown = (tried: Tried): string => {
+/** Runs of which nobody knows how long they were, and those that prove too little or something bad. */
+const doubts = (tried: Tried): string => {
   const missing = tried.away.length - known(tried).length;
-  return missing === 0 || missing === tried.away.length ? '' : `, ${missing} not known`;
+  const unknown = missing === 0 || missing === tried.away.length ? '' : `, ${missing} not known`;
+  return tried.unsound === 0 ? unknown : `${unknown}, ${tried.unsound} not valid`;
 };
 
 /**
- * The value that we would take: of those that never failed over for nothing, lost nothing and whose every run is known, the one whose
+ * The value that we would take: of those that never failed over for nothing, lost nothing and whose every run is known and valid, the one whose
  * worst run was the shortest; of equals the first. Undefined: none.
  */
 export function choose({ tried }: Sweep): Tried | undefined {
   const sound = tried.filter(
-    (one) => one.moves === 0 && one.lost === 0 && one.away.every((ms) => ms !== null) && one.away.length > 0,
+    (one) =>
+      one.moves === 0 &&
+      one.lost === 0 &&
+      one.unsound === 0 &&
+      one.away.every((ms) => ms !== null) &&
+      one.away.length > 0,
   );
   return sound.sort((a, b) => worst(a) - worst(b))[0];
 }
@@ -54,7 +62,7 @@ export function renderSweep(sweep: Sweep, interrupted = false): string {
     ...sweep.tried.map((one) => [
       one.value,
       median(one) === null ? 'not known' : duration(median(one)!),
-      worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one)) + unknown(one),
+      (worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one))) + doubts(one),
       one.lost === null ? 'not known' : count(one.lost),
       String(one.moves),
     ]),
@@ -73,7 +81,7 @@ function chosen(sweep: Sweep, interrupted: boolean): string {
   if (interrupted) return 'Interrupted before every value was tried: we would take none of these yet';
   const best = choose(sweep);
   return best === undefined
-    ? `We would take none of these: each failed over for nothing, lost something, or is not known`
+    ? `We would take none of these: each failed over for nothing, lost something, is not known or was not valid`
     : `We would take ${sweep.setting} ${best.value}: away ${duration(worst(best))} at worst, nothing lost, no false failover`;
 }
 

@@ -17,7 +17,7 @@ import {
 } from './history.ts';
 import { type Defect, planted } from './planted.ts';
 import { repeated, roundOf } from './repeated.ts';
-import { outcomeOf } from './report/run.ts';
+import { type DrillRun, lostOf, outcomeOf } from './report/run.ts';
 import { Analysis, exitOf, type Verdict, verify } from './verdict.ts';
 
 // Twenty histories each: seconds, also where both cores are busy.
@@ -232,6 +232,40 @@ test('two members that both call themselves the authority: unknown, and no false
   expect(verdict).toMatchObject({ result: 'unknown', lost: null, duplicated: 0 });
 });
 
+test('what a shard lost is told, also where another could not be read', () => {
+  const header = { models: { set: {}, counter: {} }, promise: { lostWrites: 0 } };
+  const lines = (named: boolean): Line[] => {
+    const g = (name: string) => (named ? { g: name } : {});
+    return [
+      ...small([], [], header).slice(0, 1),
+      { i: 0, type: 'invoke', t: 0, p: 0, f: 'add', v: 0, ...g('a') },
+      { i: 0, type: 'ok', t: 1 },
+      { i: 1, type: 'invoke', t: 2, p: 0, f: 'add', v: 1, ...g('b') },
+      { i: 1, type: 'ok', t: 3 },
+      { i: 2, type: 'invoke', t: 4, p: 0, f: 'incr', k: 'n', v: 5, ...g('a') },
+      { i: 2, type: 'ok', t: 5 },
+      ...(['set', 'counter'] as const).flatMap((model): Line[] => [
+        { final: 'one', model, role: 'authority', group: 'a', t: 9, done: true, values: [], keys: { n: 3 } },
+        { final: 'two', model, role: 'authority', group: 'b', t: 9, failed: 'timeout' },
+      ]),
+      { end: 'complete', t: 9 },
+    ] as Line[];
+  };
+  const verdict = judge(lines(true));
+  expect(verdict).toMatchObject({
+    result: 'invalid',
+    lost: null,
+    promise: { lostWrites: { result: 'broken', over: 3 } },
+  });
+  expect(verdict.anomalies.map(({ model, anomaly, count }) => [model, anomaly, count])).toEqual([
+    ['set', 'lost', 1],
+    ['counter', 'lost', 2],
+  ]);
+  expect(lostOf({ verdict } as DrillRun)).toBe('3 or more');
+  // What went nobody knows where may be with the one that could not be read.
+  expect(judge(lines(false))).toMatchObject({ result: 'unknown', anomalies: [] });
+});
+
 test('a final read in pieces is one read; one that stops half-way judges nothing', () => {
   const pieces = [{ values: [0], done: undefined }, { values: [1] }];
   expect(judge(small(['ok', 'ok'], pieces)).result).toBe('valid');
@@ -331,8 +365,10 @@ test('a queue that is away does not answer by giving nothing', () => {
   }
   lines.push({ end: 'complete', t: 7_000_000 });
   const { recovery } = judge(lines);
-  expect(recovery.readRtoMs).toBeGreaterThan(1_900);
   expect(recovery.rtoMs).toBeGreaterThan(1_900);
+  expect(recovery.longestStallMs).toBeGreaterThan(1_900);
+  // What a client had been given before, it goes on taking: that says nothing of the queue.
+  expect(recovery.readRtoMs).toBeNull();
 });
 
 test('what the service does not promise against is told, and does not make it invalid', () => {

@@ -88,7 +88,7 @@ export interface Recovery {
   blame?: { service: string; share: number }[];
   /** The gaps' 99th percentile before the fault: what rtoMs is exact to. */
   baselineGapMs: number | null;
-  /** The same for reads (polls, dequeues); null where there were too few before the fault. */
+  /** The same for reads; null where there were too few before the fault, and for queues. */
   readRtoMs: number | null;
   /** The longest that one client went without an acknowledgement around the fault, its own pauses included. */
   longestStallMs: number | null;
@@ -216,6 +216,7 @@ export class Analysis {
         rtoMs: recovery.rtoMs,
         atLeast: recovery.atLeast,
         lost: stores ? lost : null,
+        lostAtLeast: total('lost'),
       }),
       history: {
         lines: this.#line,
@@ -381,7 +382,12 @@ export class Analysis {
         : null,
       baselineGapMs: inMs((worst ?? writes[0])?.baseline.quantile(0.99) ?? null),
       readRtoMs:
-        away || reads.length === 0 || reads.some((lane) => lane.recovery() === null)
+        away ||
+        unstruck !== undefined ||
+        // A consumer takes what a queue that is away had given it before: its gaps are not the queue's.
+        this.#checkers.has('queue') ||
+        reads.length === 0 ||
+        reads.some((lane) => lane.recovery() === null)
           ? null
           : (longestAway(reads)?.recovery() ?? 0) / 1000,
       longestStallMs: inMs(this.#stall),
@@ -390,7 +396,7 @@ export class Analysis {
       p50OutsideGapMs: inMs(outside.quantile(0.5)),
       p99OutsideGapMs: inMs(outside.quantile(0.99)),
     };
-    if (worst?.longest) {
+    if (measured && worst?.longest) {
       const blame = this.#blame.of(worst.longest);
       if (blame.length > 0) recovery.blame = blame;
     }

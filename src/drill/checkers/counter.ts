@@ -3,6 +3,7 @@ import { type Checker, type Flight, type Report, Tally } from './checker.ts';
 import { Finals } from './finals.ts';
 
 interface Counter {
+  group: number;
   acknowledged: number;
   /** Acknowledged and unknown: a read may show anything up to this. */
   attempted: number;
@@ -28,7 +29,7 @@ export class CounterChecker implements Checker {
 
   invoke(flight: Flight): void {
     const counter = this.#counter(flight.op.k ?? '');
-    this.#finals.groupOf(flight.op.g);
+    counter.group = this.#finals.groupOf(flight.op.g);
     if (flight.op.f === 'count') {
       flight.seen = counter.acknowledged;
       return;
@@ -71,7 +72,7 @@ export class CounterChecker implements Checker {
 
   report(): Report {
     const missing = this.#finals.missing();
-    const judged = missing.length === 0;
+    const judged = this.#finals.judged();
     const lost = new Tally();
     const duplicated = new Tally();
     const notes: string[] = [];
@@ -79,7 +80,7 @@ export class CounterChecker implements Checker {
     for (const [key, counter] of this.#counters) {
       const final = counter.final ?? 0;
       const { acknowledged, attempted } = counter;
-      if (judged && final < acknowledged) {
+      if (judged(counter.group) && final < acknowledged) {
         lost.add(() => `${key} ends at ${final}, ${acknowledged} were acknowledged`);
         lost.count += acknowledged - final - 1;
       }
@@ -99,7 +100,7 @@ export class CounterChecker implements Checker {
       counts: {
         ...this.#operations,
         counters: this.#counters.size,
-        lost: judged ? lost.count : null,
+        lost: missing.length === 0 ? lost.count : null,
         duplicated: duplicated.count,
         stale: this.#stale.count,
         miscounted: this.#miscounted.count,
@@ -119,7 +120,7 @@ export class CounterChecker implements Checker {
   #counter(key: string): Counter {
     let counter = this.#counters.get(key);
     if (counter === undefined) {
-      counter = { acknowledged: 0, attempted: 0, final: undefined };
+      counter = { group: 0, acknowledged: 0, attempted: 0, final: undefined };
       this.#counters.set(key, counter);
     }
     return counter;

@@ -23,6 +23,8 @@ const mostReplicas = 16;
 export class Finals {
   #groups = new Map<string, Group>();
   #byIndex: Group[] = [];
+  /** Some operation named no group: what it wrote may be anywhere. */
+  #nameless = false;
 
   constructor(expected: string[]) {
     for (const name of expected) this.#group(name);
@@ -30,6 +32,7 @@ export class Finals {
 
   /** Index of the group that an operation names; from then on its authority must be read. Operations that name none belong to index 0 for as long as nobody knows better. */
   groupOf(name: string | undefined): number {
+    if (name === undefined) this.#nameless = true;
     return name === undefined ? 0 : this.#group(name).index;
   }
 
@@ -81,6 +84,16 @@ export class Finals {
       );
     }
     return reasons;
+  }
+
+  /**
+   * By the group's index: whether what is absent from its authority is lost. One that was read to the end shows its own losses, also
+   * where another was not, for as long as every operation has named the group that it went to.
+   */
+  judged(): (group: number) => boolean {
+    const all = this.missing().length === 0;
+    const each = this.#byIndex.map(({ authority, rival }) => authority?.done === true && rival === undefined);
+    return (group) => all || (!this.#nameless && each[group] === true);
   }
 
   /** Replicas that were read to the end, of the group with this index. */

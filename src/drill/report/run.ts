@@ -62,10 +62,15 @@ export function lastingOf({ verdict }: DrillRun): string[] {
   });
 }
 
-/** How many acknowledged writes were lost; a doubt is not a zero. */
+/** How many acknowledged writes were lost; a doubt is not a zero, and hides nothing that was found. */
 export function lostOf({ verdict }: DrillRun): string {
-  return verdict.lost === null ? 'not known' : count(verdict.lost);
+  if (verdict.lost !== null) return count(verdict.lost);
+  const found = foundLost(verdict);
+  return found === 0 ? 'not known' : `${count(found)} or more`;
 }
+
+const foundLost = ({ anomalies }: Verdict): number =>
+  anomalies.reduce((sum, one) => sum + (one.anomaly === 'lost' ? one.count : 0), 0);
 
 /** Acknowledged writes of something that is stored; requests store nothing that could be looked up. */
 export const writesOf = ({ models }: Verdict): number =>
@@ -92,9 +97,9 @@ export function headline(run: DrillRun): string {
   }
   const writes = count(writesOf(verdict));
   const lost =
-    verdict.lost === null
+    verdict.lost === null && foundLost(verdict) === 0
       ? `Whether any of ${writes} acknowledged writes was lost is not known`
-      : `${verdict.lost === 0 ? 'None' : count(verdict.lost)} of ${writes} acknowledged writes lost`;
+      : `${verdict.lost === 0 ? 'None' : lostOf(run)} of ${writes} acknowledged writes lost`;
   const allowed =
     lostWrites !== undefined && lostWrites.promised > 0
       ? `, promised at most ${count(lostWrites.promised)}`

@@ -67,7 +67,7 @@ export class TransactionClient implements DrillClient {
     const deadline = performance.now() + finishing;
     let failed: string | undefined;
     const reader = async (): Promise<void> => {
-      for (let value = left.pop(); value !== undefined; value = left.pop()) {
+      for (let value = left.pop(); value !== undefined && failed === undefined; value = left.pop()) {
         const until = this.#acknowledged.has(value) ? deadline : 0;
         const found = await this.#finished(value, until).catch((error: Error) => {
           failed ??= error.message;

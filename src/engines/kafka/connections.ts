@@ -4,6 +4,7 @@ import { within } from '../../hosts/deadline.ts';
 /** What hangs up; the library's own clients. */
 export interface Closing {
   on(event: 'client:broker:connect', made: (payload: ConnectionPoolEventPayload) => void): unknown;
+  on(event: 'error', happened: (error: Error) => void): unknown;
   close(force: boolean): Promise<void>;
 }
 
@@ -18,6 +19,8 @@ const leaveMs = 3_000;
 export function hangingUp(client: Closing): () => Promise<void> {
   const open = new Set<Connection>();
   let over = false;
+  // A consumer says by it that it was not let in again; whoever reads learns it from the records that do not come.
+  client.on('error', () => {});
   client.on('client:broker:connect', ({ connection }) => {
     if (over) connection.socket.destroy();
     open.add(connection);

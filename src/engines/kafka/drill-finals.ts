@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { within } from '../../hosts/deadline.ts';
 import { application, asking, kafka } from './client.ts';
 import { hangingUp } from './connections.ts';
 import type { Partition } from './live.ts';
 import type { Work } from './observe.ts';
 import { nodeOf, type Seat } from './seats.ts';
 
-/** How long a reader may take to come to the end, milliseconds. */
+/** How long a reader waits to be let in, and for its next record, milliseconds. */
 const readMs = 20_000;
 /** How long groups are tried, milliseconds. */
 const groupMs = 40_000;
@@ -148,17 +149,18 @@ async function readOnce(
     deserializers: api.stringDeserializers,
   });
   const hangUp = hangingUp(consumer);
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), readMs);
+  let timer: NodeJS.Timeout | undefined;
   try {
-    const stream = await consumer.consume({
+    const joined = consumer.consume({
       topics: [topic],
       mode: api.MessagesStreamModes.EARLIEST,
       autocommit: true,
       maxWaitTime: 200,
     });
-    late.signal.addEventListener('abort', () => stream.destroy(), { once: true });
+    const stream = await within(joined, readMs);
+    timer = setTimeout(() => stream.destroy(), readMs);
     for await (const { partition, offset, value } of stream) {
+      timer.refresh();
       // A group that is joined anew is given some again: one offset, one record.
       if (offset >= next.get(partition)!) {
         read.get(partition)!.push(Number(value));
@@ -167,7 +169,7 @@ async function readOnce(
       if (whole()) return read;
     }
     const count = [...read.values()].reduce((sum, { length }) => sum + length, 0);
-    throw new Error(`given ${count} records within ${readMs / 1000} s, and not all`);
+    throw new Error(`given ${count} records and then none for ${readMs / 1000} s, and not all`);
   } finally {
     clearTimeout(timer);
     await hangUp();

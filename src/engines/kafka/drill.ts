@@ -19,6 +19,7 @@ export async function kafkaDrills(
   if (live === undefined) throw new StepFailed(`${service.name} does not answer on any host`);
   const timing = timingOf(service).name;
   const who = (id: number): string => nodeOf(service, cluster, id)?.name ?? `node ${id}`;
+  const alone = live.brokers.length < 2;
   const assignments = assign(live.brokers, copies(service).replication, live.quorum?.leader);
   // Until a client of the drill is there, faults are aimed at who leads what the file asks for.
   let topic = Object.keys(service.spec.topics)[0] ?? '';
@@ -31,12 +32,11 @@ export async function kafkaDrills(
     standard: [
       'kill-leader',
       'kill-controller',
-      'kill-replica',
+      ...(alone ? [] : ['kill-replica']),
       'freeze-leader',
       'freeze-controller',
       'power-off-leader',
-      'partition-leader',
-      'partition-controller',
+      ...(alone ? [] : ['partition-leader', 'partition-controller']),
     ],
     forMs: Math.min(15_000, Math.max(6_000, 2 * silenceOf(service))),
     timing,

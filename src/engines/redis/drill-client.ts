@@ -37,6 +37,9 @@ export function groupsOf(service: RedisService, live: RedisLive): Groups {
   };
 }
 
+/** How long the first answers may take, milliseconds: nothing is measured yet, and the machine may be busy. */
+const readyMs = 5_000;
+
 /** An application with ioredis, set up as its manual says for the mode, that repeats nothing whose outcome it does not know. */
 export class RedisDrillClient implements DrillClient {
   #service: RedisService;
@@ -64,7 +67,19 @@ export class RedisDrillClient implements DrillClient {
 
   /** Resolves when every connection has had an answer: the first operations must not measure connecting. */
   async ready(): Promise<void> {
-    await Promise.all(this.#clients.map((client) => within(client.get(`${this.#prefix}ready`), 5_000)));
+    const until = performance.now() + readyMs;
+    const answered = async (client: Redis | ClusterClient): Promise<void> => {
+      for (;;)
+        try {
+          await within(client.get(`${this.#prefix}ready`), readyMs);
+          return;
+        } catch (error) {
+          // The client itself gives a command up sooner.
+          if (performance.now() > until) throw error;
+          await sleep(100);
+        }
+    };
+    await Promise.all(this.#clients.map(answered));
   }
 
   groupOf(operation: DrillOperation): string | undefined {
@@ -298,7 +313,9 @@ function application(service: RedisService, cluster: Cluster, live: RedisLive): 
   client.on('error', () => {});
   // A +switch-master that comes while ioredis 6.0.0 connects ends it for good: connect() is then up to the application.
   client.on('end', () => {
-    if (!closing.has(client)) setTimeout(() => client.connect().catch(() => {}), 50);
+    setTimeout(() => {
+      if (!closing.has(client)) client.connect().catch(() => {});
+    }, 50);
   });
   return client;
 }

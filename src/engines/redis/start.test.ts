@@ -84,7 +84,10 @@ function start(answers: Record<string, string>): { folder: string; asked(): numb
 const others = (lead?: Record<number, string>) =>
   Object.fromEntries(seats.slice(1).map(({ name }) => [name, nodes(name, lead)]));
 
-it('a master that died waits while the others may still elect another', { tags: ['long'], timeout: 30_000 }, async () => {
+it('a master that died waits while the others may still elect another', {
+  tags: ['long'],
+  timeout: 30_000,
+}, async () => {
   const one = start(others());
   // Five peers a round.
   await expect.poll(one.asked, { timeout: 20_000 }).toBeGreaterThan(15);

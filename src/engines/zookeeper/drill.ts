@@ -31,8 +31,7 @@ export async function zooKeeperDrills(
     standard: [
       'kill-leader',
       'freeze-leader',
-      'kill-follower',
-      ...(seats.length > 1 ? ['partition-leader', 'split-leader'] : []),
+      ...(seats.length > 1 ? ['kill-follower', 'partition-leader', 'split-leader'] : []),
       'power-off-leader',
     ],
     forMs: Math.min(15_000, Math.max(6_000, 2 * silenceOf(service))),
