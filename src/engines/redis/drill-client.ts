@@ -37,6 +37,13 @@ export function groupsOf(service: RedisService, live: RedisLive): Groups {
   };
 }
 
+interface Held {
+  /** Elements of the set. */
+  values: number[];
+  /** Counters by their names. */
+  counters: Record<string, number | null>;
+}
+
 /** How long the first answers may take, milliseconds: nothing is measured yet, and the machine may be busy. */
 const readyMs = 5_000;
 
@@ -116,8 +123,10 @@ export class RedisDrillClient implements DrillClient {
     for (const client of this.#clients) hangUp(client);
     const live = await this.#settled();
     const authority = authoritiesOf(this.#service, live, this.#groups);
-    const read = await Promise.all(live.members.map((member) => this.#read(member, live, authority)));
-    return read.flat();
+    const read: DrillFinal[] = [];
+    // One after the other: of a long drill each holds millions, and while it is read they are held twice.
+    for (const member of live.members) read.push(...(await this.#read(member, live, authority)));
+    return read;
   }
 
   async close(): Promise<void> {
@@ -129,9 +138,8 @@ export class RedisDrillClient implements DrillClient {
         .filter((member) => member.up && member.role === 'master')
         .map((master) =>
           using(dial, master, async (redis) => {
-            const keys = await this.#keys(redis);
-            for (let i = 0; i < keys.length; i += 500)
-              await redis.pipeline(keys.slice(i, i + 500).map((key) => ['unlink', key])).exec();
+            for await (const page of this.#pages(redis))
+              await redis.pipeline(page.map((key) => ['unlink', key])).exec();
           }),
         ),
     );
@@ -153,18 +161,16 @@ export class RedisDrillClient implements DrillClient {
 
   async #read(member: LiveMember, live: RedisLive, authority: Map<string, string[]>): Promise<DrillFinal[]> {
     const groups = groupsHeldBy(this.#service, member, live, this.#groups);
-    let keys: string[] = [];
-    let counts: Record<string, number | null> = {};
+    let held: Held = { values: [], counters: {} };
     let failed: string | undefined;
     try {
       if (!member.up) throw new Error(member.why ?? 'does not answer');
-      [keys, counts] = await using(
+      held = await using(
         dialer(this.#service, this.#cluster, this.#reach),
         member,
         async (redis) => {
           if (this.#service.spec.mode === 'cluster') await redis.call('READONLY');
-          const found = await this.#keys(redis);
-          return [found, await countersOf(redis, found)];
+          return this.#held(redis);
         },
         { answerMs: 10_000 },
       );
@@ -182,35 +188,39 @@ export class RedisDrillClient implements DrillClient {
           { ...head, model: 'set', holds: { failed } },
           { ...head, model: 'counter', holds: { failed } },
         ];
-      const own = keys.filter((key) => this.#groups.ofKey(key) === group);
-      const named = (key: string): string => key.slice(this.#prefix.length);
+      const own = (name: number | string): boolean => this.#groups.ofKey(`${this.#prefix}${name}`) === group;
+      const counters = Object.entries(held.counters).filter(([name]) => own(name));
       return [
-        {
-          ...head,
-          model: 'set',
-          holds: { values: own.filter((key) => !isCounter(key)).map((key) => Number(named(key))) },
-        },
-        {
-          ...head,
-          model: 'counter',
-          holds: {
-            keys: Object.fromEntries(own.filter(isCounter).map((key) => [named(key), counts[key] ?? null])),
-          },
-        },
+        { ...head, model: 'set', holds: { values: held.values.filter(own) } },
+        { ...head, model: 'counter', holds: { keys: Object.fromEntries(counters) } },
       ];
     });
   }
 
-  /** Every key of this drill on one member. */
-  async #keys(redis: Redis): Promise<string[]> {
-    const found = new Set<string>();
+  /** What one member holds of this drill. */
+  async #held(redis: Redis): Promise<Held> {
+    const values = new Set<number>();
+    const counters: Held['counters'] = {};
+    for await (const page of this.#pages(redis))
+      for (const key of page) {
+        const name = key.slice(this.#prefix.length);
+        if (!isCounter(name)) values.add(Number(name));
+        else if (!(name in counters)) {
+          const value = await redis.get(key);
+          counters[name] = value === null ? null : Number(value);
+        }
+      }
+    return { values: [...values], counters };
+  }
+
+  /** Every key of this drill on one member, some of them twice: SCAN promises no less, and no more. */
+  async *#pages(redis: Redis): AsyncGenerator<string[]> {
     let cursor = '0';
     do {
       const [next, page] = await redis.scan(cursor, 'MATCH', `${this.#prefix}*`, 'COUNT', 2_000);
-      for (const key of page) found.add(key);
+      yield page;
       cursor = next;
     } while (cursor !== '0');
-    return [...found];
   }
 
   #keyOf({ k, v }: DrillOperation): string {
@@ -218,13 +228,7 @@ export class RedisDrillClient implements DrillClient {
   }
 }
 
-const isCounter = (key: string): boolean => /:c\d+$/.test(key);
-
-async function countersOf(redis: Redis, keys: string[]): Promise<Record<string, number | null>> {
-  const counters = keys.filter(isCounter);
-  const values = await Promise.all(counters.map((key) => redis.get(key)));
-  return Object.fromEntries(counters.map((key, n) => [key, values[n] === null ? null : Number(values[n])]));
-}
+const isCounter = (name: string): boolean => /^c\d+$/.test(name);
 
 /** Who answers for each group: the owner of its slots, or whom a client would be sent to. Two of them: both, which the verdict does not overlook. */
 function authoritiesOf(service: RedisService, live: RedisLive, groups: Groups): Map<string, string[]> {
