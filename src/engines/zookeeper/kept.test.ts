@@ -7,10 +7,6 @@ import type { SessionKey } from './wire.ts';
 const patience = { timeout: 10_000, interval: 5 };
 let ensemble: Pretender;
 let kept: KeptSession | undefined;
-afterEach(() => {
-  kept?.stop();
-  ensemble.close();
-});
 
 async function servers(count: number, timeoutMs = 300): Promise<void> {
   ensemble = new Pretender(timeoutMs);
@@ -47,6 +43,11 @@ function at(heard: ReturnType<typeof keep>, before?: number): number {
 }
 
 describe('a session that is kept', { tags: ['long'] }, () => {
+  afterEach(() => {
+    kept?.stop();
+    ensemble.close();
+  });
+
   it('goes on at another server when its own is frozen', async () => {
     await servers(3);
     const heard = keep();
