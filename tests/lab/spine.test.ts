@@ -125,11 +125,16 @@ describe('the spine', () => {
     expect([...served].sort()).toEqual(['{"member":"web@app2"}\n', '{"member":"web@app3"}\n']);
     for (const director of ['lb1', 'lb2'])
       for (const name of ['web@app2', 'web@app3']) {
-        const file = `${member(director)}/front@${director}/overrides/${name}`;
+        const file = `${member(director)}/front.agent@${director}/overrides/${name}`;
         shell(`printf 'turn %s\n' "$(cat ${file} 2>/dev/null)" >${file}.tmp && mv ${file}.tmp ${file}`);
-        shell(`s6-svc -h ${member(director)}/front@${director}/service`);
+        shell(`s6-svc -h ${member(director)}/front.agent@${director}/service`);
       }
-    await until('both are out', async () => (await get(`http://${vip}/who`)).status !== 200);
+    await until('both are out', () =>
+      get(`http://${vip}/who`).then(
+        () => false,
+        () => true,
+      ),
+    );
     expect(await cluster.must('up')).toContain('left out by a change that was cut short');
     expect(await overrides()).toEqual(['set by hand: drain', 'set by hand: weight 3']);
     for (const name of ['web@app1', 'web@app2']) await cluster.must('weight', name, 'file');
