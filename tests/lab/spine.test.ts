@@ -135,7 +135,14 @@ describe('the spine', () => {
         () => true,
       ),
     );
-    expect(await cluster.must('up')).toContain('left out by a change that was cut short');
+    cluster.write(yaml('node server.ts --again'));
+    const again = await cluster.must('up');
+    expect(again).toContain('left out by a change that was cut short');
+    // One at a time, also where what was left out comes back by the same plan.
+    const done = [...again.matchAll(/done (restart|ready) +(web@app\d)/g)].map(
+      ([, verb, name]) => `${verb} ${name}`,
+    );
+    expect(done).toEqual([1, 2, 3].flatMap((n) => [`restart web@app${n}`, `ready web@app${n}`]));
     expect(await overrides()).toEqual(['set by hand: drain', 'set by hand: weight 3']);
     for (const name of ['web@app1', 'web@app2']) await cluster.must('weight', name, 'file');
     expect((await cluster.status()).health).toBe('healthy');

@@ -8,7 +8,7 @@ import { notServing } from './fitness.ts';
 import { agentFolder, agentName } from './members.ts';
 import { type DirectorLive, type DirectorsLive, watchDirectors } from './observe.ts';
 import type { DirectorSpec } from './schema.ts';
-import { inTurn, undrainStep, until } from './turn.ts';
+import { inTurn, putBackId, undrainStep, until } from './turn.ts';
 
 /** Longest that an agent may take to look at its tables and make them again. */
 const mendMs = 10_000;
@@ -37,7 +37,10 @@ export function planDirectors(
       found.servers.filter((server) => inTurn(server.override)).map((server) => server.server),
     );
     for (const server of drained)
-      steps.push(undrainStep(service, cluster, host, server, 'left out by a change that was cut short'));
+      steps.push({
+        ...undrainStep(service, cluster, host, server, 'left out by a change that was cut short'),
+        id: putBackId(server, host),
+      });
   }
   for (const [host, found] of Object.entries(live ?? {}))
     steps.push(...mendSteps(service, cluster, host, found));

@@ -78,6 +78,8 @@ export function drainStep(
     target: server,
     host,
     service: service.name,
+    // What an earlier change left out is back first: the roll takes one out at a time.
+    after: [putBackId(server, host)],
     why: `no new connection; up to ${drainMs / 1000} s for those that it has`,
     needs: [],
     do: {
@@ -91,6 +93,9 @@ true`,
     },
   };
 }
+
+/** Of the step that puts a server back which a change that was cut short had left out; not the id of a roll's own step, which that roll waits for. */
+export const putBackId = (server: string, host: string): string => `put back ${server} at ${host}`;
 
 /** Puts a real server back and waits until the director's own checks have found it healthy. */
 export function undrainStep(
