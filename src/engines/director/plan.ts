@@ -39,7 +39,7 @@ export function planDirectors(
     for (const server of drained)
       steps.push({
         ...undrainStep(service, cluster, host, server, 'left out by a change that was cut short'),
-        id: putBackId(server, host),
+        id: putBackId(service.name, server, host),
       });
   }
   for (const [host, found] of Object.entries(live ?? {}))

@@ -73,13 +73,13 @@ export function drainStep(
 ): Step {
   const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
   return {
-    id: `drain ${server} at ${host}`,
+    id: `drain ${server} at ${service.name}@${host}`,
     verb: 'drain',
     target: server,
     host,
     service: service.name,
     // What an earlier change left out is back first: the roll takes one out at a time.
-    after: [putBackId(server, host)],
+    after: [putBackId(service.name, server, host)],
     why: `no new connection; up to ${drainMs / 1000} s for those that it has`,
     needs: [],
     do: {
@@ -94,8 +94,9 @@ true`,
   };
 }
 
-/** Of the step that puts a server back which a change that was cut short had left out; not the id of a roll's own step, which that roll waits for. */
-export const putBackId = (server: string, host: string): string => `put back ${server} at ${host}`;
+/** Id of the step that puts a server back which a change that was cut short had left out; not the id of a roll's own step, which that roll waits for. */
+export const putBackId = (service: string, server: string, host: string): string =>
+  `put back ${server} at ${service}@${host}`;
 
 /** Puts a real server back and waits until the director's own checks have found it healthy. */
 export function undrainStep(
@@ -107,7 +108,7 @@ export function undrainStep(
 ): Step {
   const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
   return {
-    id: `undrain ${server} at ${host}`,
+    id: `undrain ${server} at ${service.name}@${host}`,
     verb: 'undrain',
     target: server,
     host,
