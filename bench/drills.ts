@@ -8,7 +8,7 @@ import { duration } from '../src/drill/report/run.ts';
 import { engines } from '../src/engines/index.ts';
 import { type Row, TestCluster } from '../tests/lab/cluster.ts';
 import { drill } from '../tests/lab/drills.ts';
-import { type Line, linesOf, table } from './drills/rounds.ts';
+import { type Line, linesOf, type measured, table } from './drills/rounds.ts';
 
 /*
  * The table of docs/performance.md: how long clients are away and what is lost, per engine, fault and timing, by `phalanx drill` itself. Each round is a drill
@@ -85,7 +85,7 @@ services:
     file: (timing) =>
       `${hosts}\nservices: { jobs: { type: rabbitmq, ${three}, timing: ${timing}, queues: { mail: {} } } }`,
   },
-};
+} satisfies Record<(typeof measured)[number], Setup>;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

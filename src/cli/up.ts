@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { apply, type Outcome } from '../cluster/apply.ts';
@@ -26,7 +26,8 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   const began = performance.now();
   const session = await openSession(file);
   const allowed = options.allowDataLoss ?? [];
-  const swallowed = allowed.find((name) => !(name in session.cluster.services) && existsSync(name));
+  const strangers = allowed.filter((name) => !(name in session.cluster.services));
+  const swallowed = strangers.find((name) => statSync(name, { throwIfNoEntry: false })?.isFile());
   if (swallowed !== undefined) throw noService(session, swallowed);
   const lock = await lockAndKeep(session);
   try {
@@ -36,9 +37,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     if (healed !== undefined) console.error(yellow(healed));
     const made = await planNow(session);
     // A service that left the file may have data to lose as well.
-    const stranger = allowed.find(
-      (name) => !(name in session.cluster.services) && !made.steps.some(({ destroys }) => destroys === name),
-    );
+    const stranger = strangers.find((name) => !made.steps.some(({ destroys }) => destroys === name));
     if (stranger !== undefined) throw noService(session, stranger);
     const steps = permitted(made, allowed);
     if (steps.length === 0) {

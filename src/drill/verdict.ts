@@ -174,8 +174,7 @@ export class Analysis {
       for (const finding of report.found)
         found.push({ model, ...finding, tolerated: tolerated.includes(finding.anomaly) });
     }
-    const total = (anomaly: Anomaly): number =>
-      found.reduce((sum, one) => sum + (one.anomaly === anomaly ? one.count : 0), 0);
+    const total = (anomaly: Anomaly): number => countOf(found, anomaly);
     if (lost !== null) lost = total('lost');
     const stores = Object.values(models).some((counts) => 'lost' in counts);
     if (!stores && header.promise?.lostWrites !== undefined)
@@ -482,6 +481,10 @@ export function isWrong({ anomalies, promise }: Pick<Verdict, 'anomalies' | 'pro
   const allowed = lostWrites !== undefined && lostWrites.measured !== null && lostWrites.over === 0;
   return anomalies.some((one) => !one.tolerated && !(allowed && one.anomaly === 'lost'));
 }
+
+/** How much of one kind was found, in all models. */
+export const countOf = (anomalies: { anomaly: Anomaly; count: number }[], kind: Anomaly): number =>
+  anomalies.reduce((sum, { anomaly, count }) => sum + (anomaly === kind ? count : 0), 0);
 
 /**
  * The exit status of `phalanx drill`: 0 promise kept, 4 broken, 5 unknown. Where nothing was promised, valid is 0 and

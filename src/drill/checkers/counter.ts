@@ -72,7 +72,7 @@ export class CounterChecker implements Checker {
 
   report(): Report {
     const missing = this.#finals.missing();
-    const judged = this.#finals.judged();
+    const judges = this.#finals.judges();
     const lost = new Tally();
     const duplicated = new Tally();
     const notes: string[] = [];
@@ -80,7 +80,7 @@ export class CounterChecker implements Checker {
     for (const [key, counter] of this.#counters) {
       const final = counter.final ?? 0;
       const { acknowledged, attempted } = counter;
-      if (judged(counter.group) && final < acknowledged) {
+      if (judges(counter.group) && final < acknowledged) {
         lost.add(() => `${key} ends at ${final}, ${acknowledged} were acknowledged`);
         lost.count += acknowledged - final - 1;
       }

@@ -19,6 +19,21 @@ interface Group {
 
 const mostReplicas = 16;
 
+/** Why what is absent from the group's authority cannot be called lost. */
+function missingOf({ name, authority, rival }: Group): string[] {
+  const of = name === '' ? '' : ` of ${name}`;
+  const reasons: string[] = [];
+  if (rival !== undefined)
+    reasons.push(`${authority?.name} and ${rival} both answered as the authority${of}`);
+  if (authority?.done) return reasons;
+  reasons.push(
+    authority?.failed === undefined
+      ? `no final read${of} from its authority`
+      : `the final read${of} from ${authority.name} failed: ${authority.failed}`,
+  );
+  return reasons;
+}
+
 /** Keeps account of the final reads of one model: who was read, of which group, as what, and whether to the end. */
 export class Finals {
   #groups = new Map<string, Group>();
@@ -70,30 +85,17 @@ export class Finals {
 
   /** Why what is absent cannot be called lost; empty when every group's authority was read to the end. */
   missing(): string[] {
-    const reasons: string[] = [];
-    if (this.#groups.size === 0) this.#group('');
-    for (const group of this.#groups.values()) {
-      const of = group.name === '' ? '' : ` of ${group.name}`;
-      if (group.rival !== undefined)
-        reasons.push(`${group.authority?.name} and ${group.rival} both answered as the authority${of}`);
-      if (group.authority?.done) continue;
-      reasons.push(
-        group.authority?.failed === undefined
-          ? `no final read${of} from its authority`
-          : `the final read${of} from ${group.authority.name} failed: ${group.authority.failed}`,
-      );
-    }
-    return reasons;
+    return this.#expected().flatMap(missingOf);
   }
 
   /**
    * By the group's index: whether what is absent from its authority is lost. One that was read to the end shows its own losses, also
    * where another was not, for as long as every operation has named the group that it went to.
    */
-  judged(): (group: number) => boolean {
-    const all = this.missing().length === 0;
-    const each = this.#byIndex.map(({ authority, rival }) => authority?.done === true && rival === undefined);
-    return (group) => all || (!this.#nameless && each[group] === true);
+  judges(): (group: number) => boolean {
+    const each = this.#expected().map((group) => missingOf(group).length === 0);
+    const all = each.every(Boolean);
+    return (group) => (this.#nameless ? all : each[group] === true);
   }
 
   /** Replicas that were read to the end, of the group with this index. */
@@ -105,6 +107,12 @@ export class Finals {
   /** '' where there is only one. */
   groupName(index: number): string {
     return this.#byIndex[index]?.name ?? '';
+  }
+
+  /** By index. Where nothing was said of groups there is one. */
+  #expected(): Group[] {
+    if (this.#groups.size === 0) this.#group('');
+    return this.#byIndex;
   }
 
   #group(name: string): Group {

@@ -64,7 +64,8 @@ export class Written {
     each?: (element: Element) => void,
   ) {
     const missing = this.finals.missing();
-    const judged = this.finals.judged();
+    const judged = missing.length === 0;
+    const judges = this.finals.judges();
     let acknowledged = 0;
     let ok = 0;
     let recovered = 0;
@@ -78,13 +79,13 @@ export class Written {
       if (element.fate === fate.ok) {
         acknowledged++;
         if (there) ok++;
-        else if (judged(element.group)) lost.add(() => `${value}${this.#where(element)}`);
+        else if (judges(element.group)) lost.add(() => `${value}${this.#where(element)}`);
       } else if (element.fate === fate.fail) {
         if (there) this.unexpected.add(() => `${value}, though the client was told that it failed`);
       } else if (there) recovered++;
       else neverRead++;
       if (element.missed && there) stale.add(() => `${value}`);
-      if (judged(element.group) && element.fate === fate.ok && element.held > 0) {
+      if (judges(element.group) && element.fate === fate.ok && element.held > 0) {
         for (const replica of this.finals.replicasOf(element.group)) {
           if ((element.replicas & (1 << replica.bit)) !== 0) continue;
           const group = this.finals.groupName(element.group);
@@ -104,18 +105,7 @@ export class Written {
         `${replica} lacks ${tally.count} acknowledged ${tally.count === 1 ? 'write' : 'writes'} that its authority has: ${list(tally)}`,
       );
     }
-    return {
-      acknowledged,
-      ok,
-      recovered,
-      neverRead,
-      lost,
-      stale,
-      divergent,
-      notes,
-      judged: missing.length === 0,
-      missing,
-    };
+    return { acknowledged, ok, recovered, neverRead, lost, stale, divergent, notes, judged, missing };
   }
 
   #where(element: Element): string {

@@ -1,6 +1,6 @@
 import type { Comparison } from '../comparison.ts';
 import type { Timeline } from '../timeline.ts';
-import { isWrong, type Verdict } from '../verdict.ts';
+import { countOf, isWrong, type Verdict } from '../verdict.ts';
 
 /** One drill as reports take it. */
 export interface DrillRun {
@@ -65,12 +65,9 @@ export function lastingOf({ verdict }: DrillRun): string[] {
 /** How many acknowledged writes were lost; a doubt is not a zero, and hides nothing that was found. */
 export function lostOf({ verdict }: DrillRun): string {
   if (verdict.lost !== null) return count(verdict.lost);
-  const found = foundLost(verdict);
+  const found = countOf(verdict.anomalies, 'lost');
   return found === 0 ? 'not known' : `${count(found)} or more`;
 }
-
-const foundLost = ({ anomalies }: Verdict): number =>
-  anomalies.reduce((sum, one) => sum + (one.anomaly === 'lost' ? one.count : 0), 0);
 
 /** Acknowledged writes of something that is stored; requests store nothing that could be looked up. */
 export const writesOf = ({ models }: Verdict): number =>
@@ -97,7 +94,7 @@ export function headline(run: DrillRun): string {
   }
   const writes = count(writesOf(verdict));
   const lost =
-    verdict.lost === null && foundLost(verdict) === 0
+    verdict.lost === null && countOf(verdict.anomalies, 'lost') === 0
       ? `Whether any of ${writes} acknowledged writes was lost is not known`
       : `${verdict.lost === 0 ? 'None' : lostOf(run)} of ${writes} acknowledged writes lost`;
   const allowed =
