@@ -34,7 +34,7 @@ export async function switchover(
 export async function switchWith(world: World, options: RedisSwitchover): Promise<Switchover> {
   const live = await world.observe();
   const heir = chosen(world, live, options);
-  const rivals = rivalsOf(world, live, heir);
+  const rivals = rivalsOf(world, live, heir, options);
   if (rivals.length > 0) return givenUp(world, heir, rivals, options);
   const master = masterOf(world, live, heir);
   if (!master) return forced(world, live, heir, options);
@@ -191,11 +191,25 @@ async function hang(world: World, master: string): Promise<void> {
   }
 }
 
-/** Mode replication: masters with writes that the heir lacks, where the heir copies none of them now. Nobody but a person can say whose writes are kept. */
-function rivalsOf({ service }: World, { members }: RedisLive, heir: LiveMember): LiveMember[] {
+/**
+ * Mode replication: masters with writes that the heir lacks, where the heir copies none of them now. Nobody but a person can say whose writes are kept.
+ * The master that the heir follows is one only on that word: whose link is down for a moment is not to give up what it is about to copy.
+ */
+function rivalsOf(
+  { service }: World,
+  { members }: RedisLive,
+  heir: LiveMember,
+  { allowDataLoss }: RedisSwitchover,
+): LiveMember[] {
   if (service.spec.mode !== 'replication' || (heir.role === 'replica' && heir.linkUp)) return [];
+  const follows = (one: LiveMember): boolean => heir.role === 'replica' && at(heir.upstream!) === at(one);
   return members.filter(
-    (one) => one.up && one.name !== heir.name && one.role === 'master' && !contains(heir, one),
+    (one) =>
+      one.up &&
+      one.name !== heir.name &&
+      one.role === 'master' &&
+      !contains(heir, one) &&
+      (allowDataLoss || !follows(one)),
   );
 }
 
