@@ -11,7 +11,7 @@ export function leaveScript(root: string, purge: boolean): string {
   const goes = `for user in ${usersOf(root)}; do userdel "$user" 2>/dev/null || :; done
   rm -rf ${folder}`;
   return `for memo in ${folder}/settings/*; do
-  [ ! -f "$memo" ] || { sed 1d "$memo" | sh; }
+  [ ! -f "$memo" ] || { sed 1d "$memo" | sh; rm -f "$memo"; }
 done
 rm -rf ${folder}/settings ${folder}/boot ${folder}/software ${quote(`${root}/kept.json`)}
 ${removeSettingsUnit(root)}
