@@ -7,7 +7,7 @@ import { installScript } from '../hosts/packages.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
 import { leaveUnused } from '../hosts/ssh/leave.ts';
 import { handSteps } from './handed.ts';
-import { memberSteps, removeSteps, unknownMember } from './members.ts';
+import { memberSteps, readyStep, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
 import { settingSteps } from './settings.ts';
 
@@ -105,6 +105,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
           memberSteps(member, observed.members.get(member.name), cluster),
         ]),
       ),
+      ready: (member) => readyStep(member, cluster),
       leaving: new Map([...leaving].filter(([name]) => serviceOf(name) === service.name)),
       around: (member) => {
         const before: Step[] = [];
@@ -136,11 +137,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       const starts = step.verb === 'start' || step.verb === 'restart';
       const settledHere = starts ? (settledOn.get(step.host!) ?? []).map((setting) => setting.id) : [];
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
-      const before = starts
-        ? used
-        : step.verb === 'serve'
-          ? [...followed, ...made.map((one) => one.id)]
-          : [];
+      const before = starts ? used : step.verb === 'serve' ? [...followed, ...made.map((one) => one.id)] : [];
       work.push({
         ...step,
         needs: starts ? [...step.needs, ...settledHere] : step.needs,

@@ -15,7 +15,10 @@ afterEach(() => rmSync(root, { recursive: true }));
 
 const nothing = { ok: {}, remembered: {} };
 const cluster = (): Cluster =>
-  ({ name: 'c', hosts: { h1: { name: 'h1', kind: 'lab', address: '10.9.0.1', root } } }) as unknown as Cluster;
+  ({
+    name: 'c',
+    hosts: { h1: { name: 'h1', kind: 'lab', address: '10.9.0.1', root } },
+  }) as unknown as Cluster;
 
 /** A file that is there while the setting is. */
 const setting = (title: string, path: string, service = 'front'): HostSetting => ({
@@ -40,7 +43,9 @@ it('a setting that is to be made differently is taken back first, as it was made
   // Made again as it was: it is not taken away for a moment.
   const again = { ...setting('a route', 'table2'), apply: `[ -e '${root}/table2' ]` };
   carryOut(settingSteps(cluster(), [again], nothing));
-  const [told] = execFileSync('sh', ['-c', rememberedScript(root)], { encoding: 'utf8' }).trim().split('\n');
+  const [told] = execFileSync('sh', ['-c', rememberedScript(root)], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
   const remembered = { h1: [(JSON.parse(told!) as { remembered: string }).remembered] };
   carryOut(settingSteps(cluster(), [], { ok: {}, remembered }));
   expect(existsSync(join(root, 'table2'))).toBe(false);

@@ -214,6 +214,8 @@ export interface BasePlan {
    * done as they are. A host that left the file as well is powered off only after them.
    */
   leaving: Map<string, Step[]>;
+  /** Waits until a member passes its own check; undefined where it has none. */
+  ready(member: Member): Step | undefined;
   /** Steps around a member of this service (drain at the directors in front of it). */
   around(member: Member): { before: Step[]; after: Step[] };
 }
