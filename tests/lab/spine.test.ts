@@ -178,6 +178,17 @@ describe('the spine', () => {
     expect((await cluster.status()).health).toBe('healthy');
   });
 
+  it('a release that cannot be built stops up, and nothing that is done in a hurry', async () => {
+    cluster.write(
+      yaml('node server.ts --mended').replace('release: shop', 'release: shop\n    build: "exit 3"'),
+    );
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toContain('its release could not be built');
+    expect(await cluster.must('heal')).toContain('healed');
+    cluster.write(yaml('node server.ts --mended'));
+  });
+
   it('a cut cable moves the VIP, clients are served again, and mending it leaves one owner', async () => {
     const owner = (await cluster.status()).rows.find((row) => row.role === 'VIP')!.facts['owner']!;
     const other = owner === 'lb1' ? 'lb2' : 'lb1';
