@@ -30,7 +30,7 @@ export async function adopt(
       Object.values(silent).join('; ') || 'phalanx up makes a new one',
     );
   const { kept, differ } = together(found);
-  const session = await openSession(file, kept);
+  const session = await openSession(file, { adopted: kept });
   const made = await planNow(session);
   if (options.json)
     console.log(

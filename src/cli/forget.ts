@@ -10,7 +10,7 @@ export async function forgetCommand(
   name: string,
   { file, json }: { file?: string; json?: boolean },
 ): Promise<number> {
-  const session = await openSession(file);
+  const session = await openSession(file, { forgetting: true });
   const { cluster, kept } = session;
   if (name in cluster.hosts)
     throw new UserError(`${name} is a host of ${cluster.file}`, 'take it out of the file first, then up');

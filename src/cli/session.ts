@@ -46,14 +46,22 @@ export function useHosts(file: string): void {
   hostsFile = resolve(file);
 }
 
+interface Opening {
+  /** In the place of the state that this machine keeps. */
+  adopted?: Kept;
+  /** Gives the file's text as it is to be taken. */
+  edit?: (text: string) => string;
+  /** Machines may all have left the file. */
+  forgetting?: boolean;
+}
+
 /**
  * Reads and checks the file and gives the session. Writes nothing, and looks only at real machines that it does not know yet.
- * `adopted` is in the place of the state that this machine keeps; `edit` gives the file's text as it is to be taken.
+ * Refuses a file without a real machine where the cluster runs on some: in a lab of the same name they would all be hosts that left.
  */
 export async function openSession(
   named: string | undefined,
-  adopted?: Kept,
-  edit?: (text: string) => string,
+  { adopted, edit, forgetting }: Opening = {},
 ): Promise<Session> {
   const path = whichFile(named);
   const read = (state: FileState): Cluster => readClusterFile(path, engines, state, edit);
@@ -69,6 +77,7 @@ export async function openSession(
   if (root) throw new UserError(root);
   const home = first.home;
   const kept = adopted ?? readKept(home);
+  if (adopted === undefined && !forgetting) refuseLabOf(first, Object.keys(kept.machines));
   const names = Object.values(first.services).flatMap((service) =>
     (engines[service.type]!.secrets?.(service) ?? []).map((name) => `${service.name}/${name}`),
   );
@@ -101,6 +110,14 @@ export async function openSession(
   const reach = reachOf(cluster);
   const machines = await learnMachines(cluster, kept.machines, reach);
   return { cluster, reach, kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids, machines } };
+}
+
+function refuseLabOf({ name, file, hosts }: Cluster, machines: string[]): void {
+  if (machines.length === 0 || Object.values(hosts).some(({ kind }) => kind === 'ssh')) return;
+  throw new UserError(
+    `cluster ${name} runs on real machines (${machines.join(', ')}), and ${file} has none`,
+    'name them with --hosts FILE. A lab beside them keeps its own state: PHALANX_HOME=DIR phalanx ...; for machines that are gone for good: phalanx forget HOST',
+  );
 }
 
 /** Our own programs that the cluster's hosts run. */
@@ -165,6 +182,20 @@ async function learnMachines(
   return Object.fromEntries(
     [...real.map(({ name }) => name), ...left].map((name) => [name, (machines[name] ?? kept[name])!]),
   );
+}
+
+/** The interfaces that hold the machines' addresses today: one that was renamed, or put into a bridge, is rendered for as it is now. */
+export function takeDevices(
+  { cluster, kept }: Session,
+  machines: Record<string, Pick<MachineFacts, 'device'>>,
+): void {
+  for (const [name, { device }] of Object.entries(machines)) {
+    const host = cluster.hosts[name];
+    const known = kept.machines[name];
+    if (host === undefined || known === undefined || device === undefined) continue;
+    host.device = device;
+    known.device = device;
+  }
 }
 
 async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {

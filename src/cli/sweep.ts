@@ -55,7 +55,7 @@ export async function sweepSetting(order: SweepOrder): Promise<number> {
     tried: [],
   };
   const variant = (value: string): Promise<Session> =>
-    openSession(order.file, undefined, (text) => withValue(text, service.name, path, value));
+    openSession(order.file, { edit: (text) => withValue(text, service.name, path, value) });
   // All are read before the first is tried: a mistake in the last would else be found after minutes.
   for (const value of values) await variant(value);
   let interrupted = false;

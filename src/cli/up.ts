@@ -5,6 +5,7 @@ import { apply, type Outcome } from '../cluster/apply.ts';
 import { interrupted, Journal } from '../cluster/journal.ts';
 import { observe } from '../cluster/observe.ts';
 import { type Plan, plan } from '../cluster/plan.ts';
+import { writeKept } from '../cluster/state.ts';
 import { healLeftOver } from '../drill/standing.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
@@ -12,7 +13,7 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
-import { forget, lockAndKeep, openSession, packReleases, type Session } from './session.ts';
+import { forget, lockAndKeep, openSession, packReleases, type Session, takeDevices } from './session.ts';
 
 export interface UpOptions {
   yes?: boolean;
@@ -37,6 +38,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     const healed = await healLeftOver(session.cluster, session.reach);
     if (healed !== undefined) console.error(yellow(healed));
     const made = await planNow(session);
+    writeKept(session.cluster.home, session.kept);
     // A service that left the file may have data to lose as well.
     const stranger = strangers.find((name) => !made.steps.some(({ destroys }) => destroys === name));
     if (stranger !== undefined) throw noService(session, stranger);
@@ -79,9 +81,10 @@ const noService = ({ cluster }: Session, name: string): UserError =>
     'every word after --allow-data-loss is a service: the file comes before it, or with -f',
   );
 
-/** Observes and plans; refuses, with every reason, where the whole plan may not be done. */
+/** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
   const observed = await observe(session.cluster, engines, session.reach);
+  takeDevices(session, observed.machines);
   const made = plan(session.cluster, engines, observed);
   if (made.refusals.length > 0) throw new UserError(made.refusals.join('\n'));
   return made;

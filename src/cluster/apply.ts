@@ -241,6 +241,7 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
         .host(host.name)
         .run(`ADDRESS='${address}' PORT='${port}'; export ADDRESS PORT\n${check.command}`, {
           timeoutMs: check.timeoutMs,
+          alone: true,
         })
         .catch((error: Error) => ({ exit: 1, stderr: error.message, text: '' }));
       if (run.exit === 0) return;

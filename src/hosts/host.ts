@@ -19,6 +19,8 @@ export interface RunOptions {
   /** Called for each JSON line as it arrives (progress). */
   onLine?: (line: unknown) => void;
   signal?: AbortSignal;
+  /** Never in one round trip with what others ask of the host: it is judged by its own time, and asked again until it is well. */
+  alone?: boolean;
 }
 
 export interface RunResult {

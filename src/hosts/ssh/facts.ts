@@ -33,9 +33,9 @@ say_machine() {
   done </etc/os-release
   if [ -d /run/systemd/system ] && read -r init </proc/1/comm && [ "$init" = systemd ]; then supervisor=systemd; fi
   printf '{"machine":{"os":"%s","version":"%s","supervisor":"%s"}}\\n' "$id" "$version" "$supervisor"
-  # The address at which sshd was reached is the machine's.
+  # The address at which sshd was reached is the machine's. A port of a bridge or bond holds none: it has moved there.
   set -- \${SSH_CONNECTION-}
-  if [ "\${3-}" = ${quote(address)} ] && [ -n ${quote(device)} ] && [ -e ${quote(`/sys/class/net/${device}`)} ]; then
+  if [ "\${3-}" = ${quote(address)} ] && [ -n ${quote(device)} ] && [ -e ${quote(`/sys/class/net/${device}`)} ] && [ ! -e ${quote(`/sys/class/net/${device}/master`)} ]; then
     printf '{"device":"%s"}\\n' ${quote(device)}
   else
     ip -o addr show to ${quote(address)} 2>/dev/null

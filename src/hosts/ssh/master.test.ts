@@ -1,4 +1,6 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -8,7 +10,7 @@ test('a control socket fits into a Unix address, with what ssh adds while it mak
   const near = controlPath('/var/lib/phalanx/shop', 'root@203.0.113.7');
   expect(near).toMatch(/^\/var\/lib\/phalanx\/shop\/ssh\/[0-9a-f]{12}$/);
   const far = controlPath(`/home/${'someone/'.repeat(20)}shop`, 'root@203.0.113.7');
-  expect(Buffer.byteLength(far)).toBeLessThanOrEqual(107 - 17);
+  expect(Buffer.byteLength(far)).toBeLessThanOrEqual(107 - 17 - '.4194304'.length);
   expect(controlPath(`/home/${'someone/'.repeat(20)}other`, 'root@203.0.113.7')).not.toBe(far);
 });
 
@@ -81,4 +83,45 @@ test('many who wait for a connection that fails are told of the one attempt', as
   for (const waiting of [first, master.mux(), master.mux()])
     await expect(waiting).rejects.toThrow('No route to host');
   expect(readFileSync(join(folder, 'attempts'), 'utf8')).toBe('once\n');
+});
+
+/** A program that listens as a master does in proxy mode: hello of version 4, then the proxy that was asked for is granted (PROTOCOL.mux). */
+const listener = `
+import { createServer } from 'node:net';
+const words = (...all) => {
+  const bytes = Buffer.alloc(4 * (all.length + 1));
+  [4 * all.length, ...all].forEach((word, i) => bytes.writeUInt32BE(word, 4 * i));
+  return bytes;
+};
+createServer((socket) => {
+  socket.once('data', () => socket.write(Buffer.concat([words(1, 4), words(0x8000000f, 0)])));
+}).listen(process.argv[2]);
+`;
+
+test('a socket that a killed master left is replaced, and ssh is not told of it', async () => {
+  const folder = withSsh(`path=$(printf '%s\\n' "$@" | sed -n 's/^ControlPath=//p')
+[ ! -e "$path" ] || exit 0
+'${process.execPath}' listener.mjs "$path" </dev/null >/dev/null 2>&1 &
+echo $! >>pids
+until [ -S "$path" ]; do sleep 0.01; done`);
+  writeFileSync(join(folder, 'listener.mjs'), listener);
+  onTestFinished(() => {
+    for (const pid of readFileSync(join(folder, 'pids'), 'utf8').trim().split('\n'))
+      process.kill(Number(pid));
+  });
+  const path = controlPath(folder, 'root@h');
+  mkdirSync(join(path, '..'), { recursive: true });
+  // What a process that was killed leaves: the name is there, and nobody behind it.
+  const stale = createServer().listen(`${path}.old`);
+  await once(stale, 'listening');
+  renameSync(`${path}.old`, path);
+  await new Promise((resolve) => stale.close(resolve));
+  expect(existsSync(path)).toBe(true);
+  const { mux, fresh } = await new Master(folder, 'root@h').mux();
+  expect([mux.alive, fresh]).toEqual([true, true]);
+  mux.close();
+  // The next command finds it warm.
+  const again = await new Master(folder, 'root@h').mux();
+  expect(again.fresh).toBe(false);
+  again.mux.close();
 });

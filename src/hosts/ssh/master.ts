@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -14,8 +14,8 @@ const greetMs = 2_000;
 const persist = 600;
 /** A host that could not be connected to is not tried again for so long: many may ask for it at the same time. */
 const patienceMs = 3_000;
-/** A Unix socket's path has at most 107 bytes (unix(7)), and ssh adds 17 to it while it makes it. */
-const longestPath = 107 - 17;
+/** A Unix socket's path has at most 107 bytes (unix(7)); we add our process's number to it while it is made, and ssh 17. */
+const longestPath = 107 - '.4194304'.length - 17;
 /** So many connections are made at once. */
 const atOnce = 64;
 
@@ -142,6 +142,8 @@ export class Master {
       '--',
       this.#destination,
     ]);
+    // It made its socket under another name, and removes only that.
+    rmSync(this.#path, { force: true });
   }
 
   /**
@@ -160,23 +162,30 @@ export class Master {
     (this.#child?.stderr as Socket | undefined)?.unref();
   }
 
+  /**
+   * Makes the socket under a name of its own and moves it into place: ssh leaves one alone that is there already, also where nobody listens any more, and
+   * then stays in the background without one, for ever. Of two that start at once one is replaced, and ends when it has been unused for long enough.
+   */
   async #start(): Promise<Mux> {
     mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 });
+    const own = `${this.#path}.${process.pid}`;
+    rmSync(own, { force: true });
     for (let attempt = 1; ; attempt++) {
       const { exit, stderr } = await inTurn(() =>
-        run(masterArguments(this.#path, this.#destination), (child) => {
+        run(masterArguments(own, this.#destination), (child) => {
           this.#child = child;
           if (this.#givenUp) this.#leave();
         }),
       );
       this.#child = undefined;
-      if (exit === 0 || /ControlSocket .* already exists/.test(stderr)) break;
+      if (exit === 0) break;
       // A gateway that is asked by many at once drops some (MaxStartups, sshd_config(5)).
       if (attempt === 3 || !/kex_exchange_identification|Connection (closed|reset) by/.test(stderr))
         throw new NoConnection(explained(stderr, this.#destination));
       await wait(attempt * (200 + Math.random() * 400));
     }
     try {
+      renameSync(own, this.#path);
       // It has just done the key exchange, maybe with a hundred others on the same cores: it answers, if not at once.
       return await Mux.connect(this.#path, connectMs);
     } catch (error) {

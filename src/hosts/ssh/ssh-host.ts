@@ -63,7 +63,8 @@ export class SshHost implements Host {
   }
 
   run(script: string, options: RunOptions = {}): Promise<RunResult> {
-    if (options.onLine !== undefined || options.signal !== undefined) return this.#round(script, options);
+    if (options.alone || options.onLine !== undefined || options.signal !== undefined)
+      return this.#round(script, options);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ script, options, resolve, reject });
       if (this.#waiting.length === 1) setImmediate(() => this.#flush());
