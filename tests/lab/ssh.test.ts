@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -202,6 +203,20 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(await body()).toBe('third');
   });
 
+  it('whose connection was killed are reached again, each by one new one', async () => {
+    const masters = (): string[] =>
+      execFileSync('sh', ['-c', `pgrep -f 'ControlPath=${home}/sshcluster/' || :`], { encoding: 'utf8' })
+        .split('\n')
+        .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
+    expect(masters()).toHaveLength(inCluster.length);
+    for (const pid of masters()) process.kill(Number(pid), 'SIGKILL');
+    await until('they are gone', async () => masters().length === 0);
+    expect((await cluster.status()).health).toBe('healthy');
+    expect(masters()).toHaveLength(inCluster.length);
+    expect((await cluster.run(['plan'])).out).toContain('nothing to do');
+    expect(masters()).toHaveLength(inCluster.length);
+  });
+
   it('a log is read where it is', async () => {
     expect(await cluster.must('logs', 'cart@data1', '-n', '200')).toContain('Ready to accept connections');
   });
@@ -271,6 +286,12 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host: 'hosts: { nowhere: {} }' }));
     writeFileSync(file, `${hosts.join('\n')}\n`);
     expect(await cluster.must('plan', '--hosts', file)).toContain('nothing to do');
+    // Without it this is a lab of the same name, in which all machines would be hosts that left.
+    for (const command of [['plan'], ['down', '--purge']]) {
+      const refused = await cluster.run(command);
+      expect(refused.exit).toBe(1);
+      expect(refused.out).toContain('cluster sshcluster runs on real machines (lb1, ');
+    }
     writeFileSync(file, `${hosts.join('\n')}\nservices: {}\n`);
     const { exit, out } = await cluster.run(['plan', '--hosts', file]);
     expect(exit).toBe(1);
