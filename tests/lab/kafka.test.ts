@@ -385,6 +385,48 @@ services:
   });
 });
 
+describe('kafka that moves to hosts that are all new', patient, () => {
+  const file = (host: string): string => `
+cluster: kfmove
+network: 10.163.10.0/24
+hosts: { ${host}: {} }
+services:
+  events: { type: kafka, hosts: [${host}], heap: 256mb, topics: { orders: { partitions: 2 } } }
+`;
+  const moving = new TestCluster(file('d1'));
+  beforeAll(async () => {
+    await moving.run(['down', '--purge']);
+    await moving.must('up');
+  }, 600_000);
+  afterAll(() => moving.remove(), 120_000);
+
+  it('the new ones join, take over the vote and the records, and only then the old ones leave', async () => {
+    const load = writer(await accessOf(moving), 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const written = await load.stop();
+    moving.write(file('d2'));
+    await moving.must('up');
+    expect((await moving.status()).rows.map(({ name }) => name)).toEqual(['events@d2']);
+    expect(await moving.must('up')).toContain('nothing to do');
+    expect(await lost(await accessOf(moving), moving.folder, 'orders', written)).toEqual([]);
+  });
+
+  it('begins no second cluster beside its data, when hosts are replaced while it is down', async () => {
+    const load = writer(await accessOf(moving), 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const written = await load.stop();
+    await moving.must('down');
+    moving.write(file('d3'));
+    const { exit, out } = await moving.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/the data of events is on .*d2.*where the file no longer has it/);
+    await moving.must('down');
+    moving.write(file('d2'));
+    await moving.must('up');
+    expect(await lost(await accessOf(moving), moving.folder, 'orders', written)).toEqual([]);
+  });
+});
+
 describe('kafka 3.9 with its metadata in ZooKeeper', patient, () => {
   const old = (threads: number): string => `
 cluster: kfazk

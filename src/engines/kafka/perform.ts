@@ -68,6 +68,7 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
     case 'form':
       return form(doing);
     case 'seed':
+      refuseLeftBehind(doing, await observeKafka(service, cluster, doing.reach));
       return tell(doing, seatOf(doing, name), joining(doing), { again: false });
     case 'refuse':
       throw new StepHeld(why);
@@ -101,25 +102,52 @@ const seatOf = ({ service, cluster }: Doing, name: string): Seat =>
 const joining = ({ service, cluster }: Doing): string =>
   `--cluster-id ${clusterId(service, cluster)} --no-initial-controllers`;
 
+/** Throws, with what to do, where the data is only with members that the file no longer has and that do not run: nobody is there to be joined. */
+function refuseLeftBehind({ service, cluster }: Doing, live: KafkaLive): void {
+  if (live.quorum || live.partitions) return;
+  const holders = Object.values(live.nodes).filter(({ disk }) => disk?.formatted);
+  if (holders.length === 0 || !holders.every(({ idle }) => idle)) return;
+  const them = [...new Set(holders.map(({ host }) => host))].join(', ');
+  const folders = holders.map(
+    ({ name, host }) =>
+      `${memberFolder({ name }, (cluster.hosts[host] ?? cluster.former?.[host])!.root)}/data`,
+  );
+  throw new StepFailed(
+    `the data of ${service.name} is on ${them}, where the file no longer has it, and nothing runs there: put ${holders.length > 1 ? 'back what the file had last' : `${them} back`} (\`hosts\`, \`controllers\`) and run up again, then take away what is to leave; or, to begin anew without that data, move ${folders.join(', ')} away`,
+  );
+}
+
 /**
- * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data
- * is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is. Ids come from the
+ * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data, also none that the file
+ * no longer has, is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is. Ids come from the
  * cluster's secret: a form that was cut short is repeated word for word.
  */
 async function form(doing: Doing): Promise<void> {
   const { service, cluster, reach } = doing;
   const seats = seatsOf(service, cluster);
-  const unseen = (live: KafkaLive): string[] =>
-    seats.filter(({ name }) => !live.nodes[name]?.disk).map(({ name }) => name);
+  const unseen = (live: KafkaLive): string[] => [
+    ...seats.filter(({ name }) => !live.nodes[name]?.disk).map(({ name }) => name),
+    ...(live.unseen ?? []),
+  ];
   let live = await observeKafka(service, cluster, reach);
   // A busy host is given time: a new cluster must not depend on a slow answer.
   for (let again = 0; again < 5 && !formed(live) && unseen(live).length > 0; again++)
     live = await observeKafka(service, cluster, reach);
   const old = formed(live);
-  if (!old && unseen(live).length > 0)
+  if (!old && unseen(live).length > 0) {
+    const gone = (live.unseen ?? [])
+      .map((name) => name.slice(name.indexOf('@') + 1))
+      .filter((host) => cluster.former?.[host]?.kind === 'ssh')
+      .map((host) => `phalanx forget ${host}`);
+    const or =
+      gone.length === 0
+        ? ''
+        : `; where one that left the file is gone for good: ${[...new Set(gone)].join(', ')}`;
     throw new StepFailed(
-      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again`,
+      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again${or}`,
     );
+  }
+  refuseLeftBehind(doing, live);
   const controllers = seats.filter(({ controller }) => controller);
   const first = controllers.map(
     ({ id, address }) =>
