@@ -25,7 +25,13 @@ const cluster = {
 type Disks = Record<string, { told: boolean; cluster?: string; idle?: boolean } | undefined>;
 
 /** Hosts where nothing serves and whose disks are as given; undefined: the host does not answer. Gives what each is told. */
-async function form(disks: Disks, of = cluster, told: Record<string, string> = {}, step = 'form') {
+async function form(
+  disks: Disks,
+  of = cluster,
+  told: Record<string, string> = {},
+  step = 'form',
+  as = service,
+) {
   const reach = {
     // A port where nothing listens.
     endpoint: async () => ({ host: '127.0.0.1', port: 1 }),
@@ -42,7 +48,7 @@ async function form(disks: Disks, of = cluster, told: Record<string, string> = {
     }),
   } as unknown as Reach;
   const action = { name: step, args: { name: 'events@d1' } };
-  await performKafka(action, service, of, reach, () => {});
+  await performKafka(action, as, of, reach, () => {});
   return told;
 }
 
@@ -89,7 +95,24 @@ describe('the step that forms a cluster', () => {
     it('forms nothing beside the data that is there: all join that cluster', async () => {
       const told = await form({ ...blank, d9: { told: false, cluster: 'c' } }, moved);
       expect(Object.keys(told).sort()).toEqual(hosts);
-      for (const script of Object.values(told)) expect(script).toContain('--no-initial-controllers');
+      for (const script of Object.values(told)) {
+        expect(script).toContain('--no-initial-controllers');
+        // Of the file's controllers none knows where that is.
+        expect(script).toContain(' 10.0.0.9:9093 >voters.new');
+      }
+    });
+
+    it('one that comes is told the controllers that the cluster has and the file has not; of the file’s own it knows', async () => {
+      const data = { told: false, cluster: 'c' };
+      const apart = { ...service, spec: schema.parse({ controllers: ['d9'] }) };
+      const hosted = { ...moved, hosts: { ...cluster.hosts, d9 }, former: {} } as unknown as Cluster;
+      hosted.ids = { ...hosted.ids, 'events/controller.d9': 5 };
+      const told: Record<string, string> = {};
+      const disks = { d1: { told: false }, d2: data, d3: data, d9: { told: false } };
+      await form(disks, hosted, told, 'seed', apart);
+      expect(told['d1']).toContain(' 10.0.0.2:9093,10.0.0.3:9093 >voters.new');
+      await form(disks, cluster, told, 'seed');
+      expect(told['d1']).toContain('rm -f voters');
     });
 
     it('says where the data is when nothing runs there, whatever the step, and tells nobody anything', async () => {

@@ -195,6 +195,18 @@ describe('the plan of Kafka', () => {
     expect(at('empty events@d1').needs).toEqual(['move events']);
   });
 
+  it('one that starts while the controllers are others than the file’s is told who they are, also with data of before', () => {
+    // d4 was a controller once; d1 to d3 are now.
+    const first = service(['d4', 'd1', 'd2', 'd3']);
+    const steps = (of: KafkaService) => {
+      const nodes = { ...live().nodes, 'events@d4': node('d4', 'silent') };
+      const own = { 'events@d4': [script('write', 'd4'), script('start', 'd4')] };
+      return ids(planKafka(of, cluster, live({ nodes }), base(of, own)));
+    };
+    expect(steps(first).slice(0, 3)).toEqual(['write events@d4', 'seed events@d4', 'start events@d4']);
+    expect(steps(service(hosts))).not.toContain('seed events@d4');
+  });
+
   it('a member that was told what to begin with keeps to it; one that was told nothing joins', () => {
     for (const told of [true, false]) {
       const nodes = { ...live().nodes, 'events@d3': { ...node('d3', 'silent'), disk: { told } } };
