@@ -276,6 +276,19 @@ describe('storage', () => {
     expect(await cluster.must('up')).toContain('nothing to do');
   });
 
+  it('hosts that are all new are refused, and those that have the data go on', async () => {
+    cluster.write(yaml('data4'));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/leave one (of them )?in the file/);
+    expect(await on('app1', `cat ${at}/first`)).toBe('new');
+    for (const host of ['data1', 'data2', 'data3'])
+      expect(await on(host, `s6-svstat -o up ${folder(host)}/service`)).toBe('true');
+    cluster.write(yaml());
+    await cluster.must('up');
+    await healthy();
+  });
+
   it('down takes every process and mount; up again has the files', async () => {
     await cluster.must('down');
     const { stdout } = await run('sh', [

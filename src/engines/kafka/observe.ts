@@ -4,8 +4,7 @@ import type { Connection } from '@platformatic/kafka';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
-import { diskImage } from '../../hosts/lab/disk.ts';
-import { LabHost } from '../../hosts/lab/lab-host.ts';
+import { liesHere } from '../../hosts/lab/lab-host.ts';
 import { memberFolder, wantedUp } from '../../hosts/supervise.ts';
 import { asking, type Kafka, partly, reason } from './client.ts';
 import { clientListener, controllerListener } from './configuration.ts';
@@ -162,14 +161,14 @@ async function observeFormer(work: Work, node: Node): Promise<Found | { unseen: 
   const entry = (cluster.hosts[host] ?? cluster.former?.[host])!;
   const seen = await diskOf(work, name, host);
   if (seen === undefined) {
-    const at = reach.host(host);
-    const off = at instanceof LabHost && at.init() === undefined ? leftOff(entry, name) : undefined;
-    if (off === undefined) return { unseen: name };
-    if (off === 'nothing') return undefined;
-    return {
-      node: { name, host, id, state: 'silent', why: 'its host is off', disk: off, idle: true },
-      lacking: false,
-    };
+    if (!liesHere(reach.host(host), entry.root)) return { unseen: name };
+    const disk = leftOff(entry, name);
+    return (
+      disk && {
+        node: { name, host, id, state: 'silent', why: 'its host is off', disk, idle: true },
+        lacking: false,
+      }
+    );
   }
   if (!seen.disk.formatted) return undefined;
   const [found, said] = await Promise.all([
@@ -183,19 +182,17 @@ async function observeFormer(work: Work, node: Node): Promise<Found | { unseen: 
   return found;
 }
 
-/** What a member of a lab host that is off has: its files lie on this machine, unless it has a disk of its own: then nobody knows. */
-function leftOff({ root }: HostEntry, name: string): Disk | 'nothing' | undefined {
-  if (existsSync(diskImage(root))) return undefined;
+/** What a member of a lab host that is off has on its disk; undefined: nothing. */
+function leftOff({ root }: HostEntry, name: string): Disk | undefined {
   const file = join(memberFolder({ name }, root), 'data/log/meta.properties');
-  if (!existsSync(file)) return 'nothing';
-  const text = readFileSync(file, 'utf8');
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
   const get = (key: string): string => new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1] ?? '';
   const formatted = {
     cluster: get('cluster.id'),
     node: Number(get('node.id')),
     directory: get('directory.id'),
   };
-  return formatted.cluster === '' ? 'nothing' : { told: false, formatted };
+  return formatted.cluster === '' ? undefined : { told: false, formatted };
 }
 
 async function askController(connection: Connection, api: Kafka): Promise<Asked> {

@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { liesHere } from '../../hosts/lab/lab-host.ts';
+import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import {
   answering,
@@ -11,7 +14,7 @@ import {
   type StorageLive,
   volumeOf,
 } from './live.ts';
-import { entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
+import { brickFolder, entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
 import { mountedTest } from './start.ts';
 
 /** Longest time for one host's answer, milliseconds. */
@@ -45,6 +48,34 @@ export async function observeStorage(
   if (pendingOf(live) === 0 || asked === undefined) return live;
   const splitBrain = await observeSplitBrain(service, cluster, reach, asked.host);
   return { ...live, ...(splitBrain === undefined ? {} : { splitBrain }) };
+}
+
+/**
+ * Which hosts that the service is not on have a copy of it, and of which that cannot be told: every host that the file has or had, since nothing but
+ * its folder says that one was a data host.
+ */
+export async function leftBehind(
+  service: StorageService,
+  cluster: Cluster,
+  reach: Reach,
+): Promise<{ held: string[]; unknown: string[] }> {
+  const others = Object.values({ ...cluster.former, ...cluster.hosts }).filter(
+    ({ name }) => !service.hosts.includes(name),
+  );
+  const answers = await Promise.all(
+    others.map(async (entry) => {
+      const host = reach.host(entry.name);
+      const copy = `${brickFolder(service, entry)}/.glusterfs`;
+      const held = await host
+        .run(`[ ! -d ${quote(copy)} ] || echo held\n`, { timeoutMs: answerMs })
+        .then(({ text }) => text.includes('held'))
+        .catch(() => (liesHere(host, entry.root) ? existsSync(copy) : undefined));
+      return { host: entry.name, held };
+    }),
+  );
+  const those = (is: boolean | undefined): string[] =>
+    answers.flatMap(({ host, held }) => (held === is ? [host] : []));
+  return { held: those(true), unknown: those(undefined) };
 }
 
 async function observeServer(

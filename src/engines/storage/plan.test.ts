@@ -157,6 +157,25 @@ describe('plan', () => {
     expect(follows[1]!.needs).toContain('follow files.mount@a1');
   });
 
+  it('where nobody says what copies there are, none is stopped before somebody does', () => {
+    const silent = { silent: 'no answer in time', peers: [], online: false };
+    for (const [hosts, left] of [
+      [['d4'], 'd1'],
+      [['d1', 'd2', 'd4'], 'd3'],
+    ] as const) {
+      const now = service([...hosts]);
+      const servers = Object.fromEntries(hosts.map((host) => [host, { host, ...silent }]));
+      for (const seen of [{ servers, mounts: live(now).mounts }, undefined]) {
+        const steps = planStorage(now, cluster, seen, base(now, { leaving: [`files@${left}`] }));
+        expect(steps.find(({ id }) => id === `stop files@${left}`)!.needs).toContain('reshape files');
+        expect(steps.find(({ id }) => id === 'reshape files')!.needs).toContain('form files');
+      }
+    }
+    // A mount that leaves has no copy.
+    const steps = planStorage(own, cluster, undefined, base(own, { leaving: ['files.mount@a1'] }));
+    expect(ids(steps)).not.toContain('reshape files');
+  });
+
   it('a mount that follows a copy which the volume has no more is made to follow, and status says so', () => {
     const seen = live(own);
     seen.mounts['a2']!.bricks[2] = { address: '10.1.0.4', connected: false };

@@ -70,6 +70,14 @@ export function planStorage(
 
   const { coming, going } = volume ? difference(service, cluster, volume) : { coming: [], going: [] };
   const reshaped: string[] = [];
+  const leaving = [...base.leaving.keys()].filter((name) => !name.startsWith(`${service.name}.mount@`));
+  // Which copies there are nobody says now; that is looked at when somebody does.
+  if (volume === undefined && leaving.length > 0) {
+    const why = `${leaving.join(', ')} may hold a copy: nothing leaves before it is elsewhere`;
+    const reshape = engine('reshape', service.name, why, {}, { needs: formed });
+    steps.push(reshape);
+    reshaped.push(reshape.id);
+  }
   if (volume && (coming.length > 0 || going.length > 0)) {
     const now = brickHosts(volume, cluster);
     const left = now.filter((host) => !service.hosts.includes(host ?? ''));
@@ -139,7 +147,7 @@ export function planStorage(
   }
 
   for (const [name, own] of base.leaving) {
-    const server = !name.startsWith(`${service.name}.mount@`);
+    const server = leaving.includes(name);
     steps.push(...own.map((step) => (server ? { ...step, needs: [...step.needs, ...reshaped] } : step)));
   }
   return steps;

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import type { Cluster } from '../../file/cluster.ts';
+import { HostUnreachable, type Reach } from '../../hosts/host.ts';
+import { performStorage } from './perform.ts';
+import { schema } from './schema.ts';
+import { brickName, type StorageService } from './seats.ts';
+
+const service: StorageService = {
+  name: 'files',
+  type: 'storage',
+  hosts: ['d4'],
+  uses: [],
+  spec: schema.parse({}),
+};
+const entry = (name: string, i: number, kind: 'lab' | 'ssh' = 'lab') => ({
+  name,
+  kind,
+  address: `10.1.0.${i}`,
+  root: `/nowhere/hosts/${name}`,
+});
+const cluster = {
+  name: 'c',
+  hosts: { d1: entry('d1', 1), d4: entry('d4', 4) },
+  former: { d9: entry('d9', 9, 'ssh') },
+  services: {},
+  secrets: {},
+} as unknown as Cluster;
+
+/** A glusterd on d4 without a volume, until it makes one. Gives what gluster was called for. */
+async function form(copies: Record<string, boolean | undefined>): Promise<string[]> {
+  const calls: string[] = [];
+  const state = (): string => {
+    const volume = `Volume1.name: files
+Volume1.status: Started
+Volume1.Brick1.path: ${brickName(service, cluster.hosts['d4']!)}
+`;
+    const made = calls.some((call) => call.includes('volume create'));
+    return `disk 0 0 1000\n[Global]\nMYUUID: x\n[Peers]\n[Volumes]\n${made ? volume : ''}`;
+  };
+  const reach = {
+    host: (name: string) => ({
+      run: async (script: string) => {
+        if (name === 'd4') {
+          if (script.includes('get-state')) return { exit: 0, text: state(), stderr: '', lines: [] };
+          calls.push(script);
+          return { exit: 0, text: '', stderr: '', lines: [] };
+        }
+        const copy = copies[name];
+        if (copy === undefined) throw new HostUnreachable(name, 'is down');
+        return { exit: 0, text: copy ? 'held\n' : '', stderr: '', lines: [] };
+      },
+    }),
+  } as unknown as Reach;
+  try {
+    await performStorage({ name: 'form', args: {} }, service, cluster, reach, () => {});
+  } catch (error) {
+    // Whatever was refused, nothing was begun.
+    expect(calls).toEqual([]);
+    throw error;
+  }
+  return calls;
+}
+
+describe('the step that makes a volume', () => {
+  it('makes none beside a copy on a host that the service has left, and says what to do', async () => {
+    await expect(form({ d1: true, d9: false })).rejects.toThrow(
+      /d1 holds the data of files: leave it in the file, run up, and exchange it afterwards.*data\/brick away/,
+    );
+    await expect(form({ d1: true, d9: true })).rejects.toThrow(
+      /d9, d1 hold the data of files: leave one of them in the file/,
+    );
+  });
+
+  it('makes none while a host cannot be asked whether it has one', async () => {
+    await expect(form({ d1: false, d9: undefined })).rejects.toThrow(
+      /d9 cannot be asked whether the data of files is there.*phalanx forget d9/,
+    );
+  });
+
+  it('makes one where nobody has any', async () => {
+    expect((await form({ d1: false, d9: false }))[0]).toContain('volume create files');
+  });
+});
