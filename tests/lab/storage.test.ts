@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uuidOf } from '../../src/engines/storage/seats.ts';
 import type { Cluster } from '../../src/file/cluster.ts';
 import { LabHost } from '../../src/hosts/lab/lab.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
@@ -272,6 +273,24 @@ describe('storage', () => {
     cluster.write(yaml());
     await cluster.must('up');
     for (const host of ['data2', 'data3']) expect(await copy(host, 'first')).toBe('new');
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('a host that is still in the pool after it left is told, and the next up takes it out', async () => {
+    // As an up that was killed between the last copy and the pool leaves it: a member of the pool without a brick, and dead.
+    const uuid = uuidOf({ name: 'files' }, known, 'data4');
+    const address = await on('data4', `hostname -I | cut -d' ' -f1`);
+    const peer = `uuid=${uuid}\\nstate=3\\nhostname1=${address}\\n`;
+    await on(
+      'data1',
+      `printf '${peer}' >${folder('data1')}/data/state/peers/${uuid} && s6-svc -r ${folder('data1')}/service`,
+    );
+    await until('status says so', async () =>
+      (await rows()).find(({ name }) => name === 'files@data1')?.why?.startsWith('data4 left, and counts'),
+    );
+    await cluster.must('up');
+    expect(await on('data1', `${folder('data1')}/gluster pool list`)).not.toContain(uuid);
     await healthy();
     expect(await cluster.must('up')).toContain('nothing to do');
   });

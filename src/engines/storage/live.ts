@@ -9,6 +9,8 @@ export interface LiveServer {
   silent?: string;
   /** UUIDs of the peers that its glusterd is connected to, and that are full members of the pool. */
   peers: string[];
+  /** UUIDs of all others of the pool, whether they are there or not: each counts for the quorum of glusterds. Absent: it does not answer. */
+  pool?: string[];
   /** The volume, as its glusterd knows it. */
   volume?: LiveVolume;
   /** Its own brick's process runs. */
@@ -140,6 +142,19 @@ export function difference(
     coming: service.hosts.filter((host) => !now.includes(host)),
     going: volume.bricks.filter((_, i) => !service.hosts.includes(now[i] ?? '')),
   };
+}
+
+/**
+ * Who is still in the pool of the file's hosts and not on them any more, by host where the cluster knows it. Dead or stopped, each of them counts for the
+ * quorum of glusterds: with one of four gone the loss of one more stops all bricks.
+ */
+export function strangers(service: StorageService, cluster: Cluster, live: StorageLive): string[] {
+  const own = service.hosts.map((host) => uuidOf(service, cluster, host));
+  const pools = service.hosts.flatMap((host) => live.servers[host]?.pool ?? []);
+  const all = Object.keys({ ...cluster.former, ...cluster.hosts });
+  return [...new Set(pools)]
+    .filter((uuid) => !own.includes(uuid))
+    .map((uuid) => all.find((host) => uuidOf(service, cluster, host) === uuid) ?? `the glusterd ${uuid}`);
 }
 
 /** Every glusterd of the file answers and is connected to every other; says who is not. */

@@ -128,13 +128,15 @@ export function parseServer(host: string, address: string, volumeName: string, t
   );
   const numbered = (pattern: RegExp): string[] =>
     [...values.keys()].flatMap((key) => pattern.exec(key)?.[1] ?? []);
-  const peers = numbered(/^(Peer\d+)\.uuid$/).flatMap((peer) =>
+  const others = numbered(/^(Peer\d+)\.uuid$/);
+  const pool = others.map((peer) => values.get(`${peer}.uuid`)!);
+  const peers = others.flatMap((peer) =>
     values.get(`${peer}.connected`) === 'Connected' && values.get(`${peer}.state`) === 'Peer in Cluster'
       ? [values.get(`${peer}.uuid`)!]
       : [],
   );
   const at = numbered(/^(Volume\d+)\.name$/).find((key) => values.get(`${key}.name`) === volumeName);
-  if (at === undefined) return { host, peers, online: false, ...told };
+  if (at === undefined) return { host, peers, pool, online: false, ...told };
   const own = `${at}.`.replace('.', '\\.');
   const bricks = numbered(new RegExp(`^${own}(Brick\\d+)\\.path$`));
   const volume: LiveVolume = {
@@ -150,7 +152,7 @@ export function parseServer(host: string, address: string, volumeName: string, t
   };
   const mine = bricks.find((one) => values.get(`${at}.${one}.path`)!.startsWith(`${address}:`));
   const online = mine !== undefined && values.get(`${at}.${mine}.status`) === 'Started';
-  return { host, peers, volume, online, ...told };
+  return { host, peers, pool, volume, online, ...told };
 }
 
 async function observeMount(

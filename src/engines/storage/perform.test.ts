@@ -3,7 +3,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
 import { performStorage } from './perform.ts';
 import { schema } from './schema.ts';
-import { brickName, type StorageService } from './seats.ts';
+import { brickName, type StorageService, uuidOf } from './seats.ts';
 
 const service: StorageService = {
   name: 'files',
@@ -26,33 +26,45 @@ const cluster = {
   secrets: {},
 } as unknown as Cluster;
 
-/** A glusterd on d4 without a volume, until it makes one. Gives what gluster was called for. */
-async function form(copies: Record<string, boolean | undefined>): Promise<string[]> {
-  const calls: string[] = [];
+const form = (copies: Record<string, boolean | undefined>): Promise<string[]> => perform('form', copies);
+
+const left = uuidOf(service, cluster, 'd1');
+const poolList = `UUID\t\t\t\t\tHostname \tState
+${left}\t10.1.0.1 \tDisconnected
+${uuidOf(service, cluster, 'd4')}\tlocalhost\tConnected
+`;
+
+/** A glusterd on d4 without a volume, until it makes one; in its pool those of `pool`. Gives what gluster was called for. */
+async function perform(
+  name: string,
+  copies: Record<string, boolean | undefined>,
+  { calls = [], pool = '' }: { calls?: string[]; pool?: string } = {},
+): Promise<string[]> {
   const state = (): string => {
     const volume = `Volume1.name: files
 Volume1.status: Started
 Volume1.Brick1.path: ${brickName(service, cluster.hosts['d4']!)}
 `;
     const made = calls.some((call) => call.includes('volume create'));
-    return `disk 0 0 1000\n[Global]\nMYUUID: x\n[Peers]\n[Volumes]\n${made ? volume : ''}`;
+    return `disk 0 0 1000\n[Global]\nMYUUID: x\n[Peers]\n${pool}[Volumes]\n${made ? volume : ''}`;
   };
   const reach = {
-    host: (name: string) => ({
+    host: (at: string) => ({
       run: async (script: string) => {
-        if (name === 'd4') {
+        if (at === 'd4') {
           if (script.includes('get-state')) return { exit: 0, text: state(), stderr: '', lines: [] };
           calls.push(script);
-          return { exit: 0, text: '', stderr: '', lines: [] };
+          const text = script.includes('pool list') ? poolList : '';
+          return { exit: 0, text, stderr: '', lines: [] };
         }
-        const copy = copies[name];
-        if (copy === undefined) throw new HostUnreachable(name, 'is down');
+        const copy = copies[at];
+        if (copy === undefined) throw new HostUnreachable(at, 'is down');
         return { exit: 0, text: copy ? 'held\n' : '', stderr: '', lines: [] };
       },
     }),
   } as unknown as Reach;
   try {
-    await performStorage({ name: 'form', args: {} }, service, cluster, reach, () => {});
+    await performStorage({ name, args: {} }, service, cluster, reach, () => {});
   } catch (error) {
     // Whatever was refused, nothing was begun.
     expect(calls).toEqual([]);
@@ -80,4 +92,13 @@ describe('the step that makes a volume', () => {
   it('makes one where nobody has any', async () => {
     expect((await form({ d1: false, d9: false }))[0]).toContain('volume create files');
   });
+});
+
+it('a host that left and that the pool still has leaves it, though all copies are where they belong', async () => {
+  const calls = ['volume create files'];
+  const pool = `Peer1.uuid: ${left}\nPeer1.state: Peer in Cluster\nPeer1.connected: Disconnected\n`;
+  await perform('reshape', {}, { calls, pool });
+  expect(calls.at(-1)).toContain('peer detach 10.1.0.1 force');
+  await perform('reshape', {}, { calls });
+  expect(calls.filter((call) => call.includes('peer'))).toHaveLength(1);
 });

@@ -176,6 +176,22 @@ describe('plan', () => {
     expect(ids(steps)).not.toContain('reshape files');
   });
 
+  it('one that left and is still in the pool leaves that too, and status says so: it counts for the quorum', () => {
+    const others = ['d2', 'd3'].map((host) => uuidOf(own, cluster, host));
+    const pool = [...others, uuidOf(own, cluster, 'd4')];
+    const seen = live(own, { d1: { pool } });
+    const steps = planStorage(own, cluster, seen, base(own, { leaving: ['files@d4'] }));
+    expect(ids(steps)).toEqual(['reshape files', 'serve files', 'stop files@d4', 'remove files@d4']);
+    expect(steps[0]!.why).toBe('d4 left, and counts for the quorum as long as the pool has it');
+    expect(steps.find(({ id }) => id === 'stop files@d4')!.needs).toContain('reshape files');
+    const rowOf = (of: StorageLive) =>
+      storageStatus(own, cluster, of).find(({ name }) => name === 'files@d1')!;
+    expect(rowOf(seen)).toMatchObject({ health: 'degraded', why: `${steps[0]!.why}: phalanx up` });
+    const rid = live(own, { d1: { pool: others } });
+    expect(planStorage(own, cluster, rid, base(own))).toEqual([]);
+    expect(rowOf(rid).health).toBe('ok');
+  });
+
   it('a mount that follows a copy which the volume has no more is made to follow, and status says so', () => {
     const seen = live(own);
     seen.mounts['a2']!.bricks[2] = { address: '10.1.0.4', connected: false };
@@ -265,6 +281,7 @@ Volume2.options.network.ping-timeout: 3
     expect(parseServer('d1', '10.1.0.1', 'files', state)).toEqual({
       host: 'd1',
       peers: [uuidOf(own, cluster, 'd2')],
+      pool: ['d2', 'd3'].map((host) => uuidOf(own, cluster, host)),
       online: true,
       disk: { brick: true, pending: 2, free: 1000 },
       volume: {

@@ -134,16 +134,22 @@ async function join(work: Work, by: string, host: string): Promise<void> {
   );
 }
 
-/** Hosts of the pool that the file does not have leave it; also one that is dead. */
+/**
+ * Hosts of the pool that the file does not have leave it; also one that is dead. Each glusterd that still has one is asked: one that was away when the
+ * others let go of it was not told.
+ */
 async function dismiss(work: Work): Promise<void> {
   const { service, cluster, say } = work;
-  const by = speaker(await look(work));
-  const text = await gluster(work, by, ['pool', 'list']);
-  const own = new Map(service.hosts.map((host) => [uuidOf(service, cluster, host), host]));
-  for (const [, uuid, name] of text.matchAll(/^([0-9a-f-]{36})\s+(\S+)/gm)) {
-    if (own.has(uuid!) || name === 'localhost') continue;
-    const host = Object.values(cluster.hosts).find((one) => one.name === name) ?? hostAt(cluster, name!);
-    say(`${host?.name ?? name} leaves the pool`);
-    await gluster(work, by, ['peer', 'detach', name!, 'force']);
+  const own = new Set(service.hosts.map((host) => uuidOf(service, cluster, host)));
+  for (const by of service.hosts) {
+    const { pool = [] } = (await look(work)).servers[by] ?? {};
+    if (pool.every((uuid) => own.has(uuid))) continue;
+    const text = await gluster(work, by, ['pool', 'list']);
+    for (const [, uuid, name] of text.matchAll(/^([0-9a-f-]{36})\s+(\S+)/gm)) {
+      if (own.has(uuid!) || name === 'localhost') continue;
+      const host = Object.values(cluster.hosts).find((one) => one.name === name) ?? hostAt(cluster, name!);
+      say(`${host?.name ?? name} leaves the pool`);
+      await gluster(work, by, ['peer', 'detach', name!, 'force']);
+    }
   }
 }
