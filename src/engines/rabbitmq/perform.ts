@@ -59,21 +59,40 @@ const featuresMs = 60_000;
 const look = ({ service, cluster, reach }: Context): Promise<RabbitLive> =>
   observeRabbit(service, cluster, reach);
 
-/** Looks until `done` gives a value. When its time is over the last reasons are thrown, by `late`. */
-async function until<T>(
+/** Why it is not done, of what is done bit by bit: how much is left. */
+export class Left {
+  count: number;
+  why: string;
+  constructor(count: number, why: string) {
+    this.count = count;
+    this.why = why;
+  }
+}
+
+/**
+ * Looks until `done` gives a value; a string says why not yet. When its time is over the last reasons are thrown, by `late`. The time begins anew whenever
+ * less is left than ever.
+ */
+export async function until<T>(
   context: Context,
   timeoutMs: number,
-  done: (live: RabbitLive) => T | string | Promise<T | string>,
+  done: (live: RabbitLive) => T | string | Left | Promise<T | string | Left>,
   late: (why: string) => Error,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  let deadline = performance.now() + timeoutMs;
   let said = '';
+  let least = Number.POSITIVE_INFINITY;
   for (;;) {
     const answer = await done(await look(context));
-    if (typeof answer !== 'string') return answer;
-    if (answer !== said) context.say(answer);
-    said = answer;
-    if (performance.now() > deadline) throw late(answer);
+    if (typeof answer !== 'string' && !(answer instanceof Left)) return answer;
+    if (answer instanceof Left && answer.count < least) {
+      least = answer.count;
+      deadline = performance.now() + timeoutMs;
+    }
+    const why = typeof answer === 'string' ? answer : answer.why;
+    if (why !== said) context.say(why);
+    said = why;
+    if (performance.now() > deadline) throw late(why);
     await wait(250);
   }
 }
@@ -202,7 +221,7 @@ async function spread(context: Context, timeoutMs: number): Promise<void> {
         );
         if (answer !== 'ok') problems.push(`${text}: ${answer}`);
       }
-      return problems.length === 0 ? true : problems.join('; ');
+      return problems.length === 0 ? true : new Left(problems.length, problems.join('; '));
     },
     (why) => new StepFailed(`queues without all their members: ${why}. Mend it and run up again`),
   );
@@ -325,7 +344,8 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
         { ...context, host: other(context, live.view, node) },
       );
       if (answer !== 'ok') return `queue ${queueText(service, queue!)}: ${answer}`;
-      return queues.length === 1 ? true : `${queues.length - 1} queues are still on ${text}`;
+      const left = queues.length - 1;
+      return left === 0 ? true : new Left(left, `${left} queues are still on ${text}`);
     },
     held,
   );
