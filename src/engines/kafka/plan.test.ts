@@ -197,14 +197,20 @@ describe('the plan of Kafka', () => {
 
   it('one that starts while the controllers are others than the file’s is told who they are, also with data of before', () => {
     // d4 was a controller once; d1 to d3 are now.
-    const first = service(['d4', 'd1', 'd2', 'd3']);
-    const steps = (of: KafkaService) => {
-      const nodes = { ...live().nodes, 'events@d4': node('d4', 'silent') };
-      const own = { 'events@d4': [script('write', 'd4'), script('start', 'd4')] };
+    const steps = (of: KafkaService, d4: LiveNode) => {
+      const nodes = { ...live().nodes, 'events@d4': d4 };
+      const verb = d4.state === 'silent' ? 'start' : 'restart';
+      const own = { 'events@d4': [script('write', 'd4'), script(verb, 'd4')] };
       return ids(planKafka(of, cluster, live({ nodes }), base(of, own)));
     };
-    expect(steps(first).slice(0, 3)).toEqual(['write events@d4', 'seed events@d4', 'start events@d4']);
-    expect(steps(service(hosts))).not.toContain('seed events@d4');
+    expect(steps(service(['d4']), node('d4', 'silent')).slice(0, 3)).toEqual([
+      'write events@d4',
+      'seed events@d4',
+      'start events@d4',
+    ]);
+    expect(steps(service(['d4']), node('d4'))).toContain('seed events@d4');
+    // One of the file's controllers is one.
+    expect(steps(service(['d4', 'd1', 'd2', 'd3']), node('d4', 'silent'))).not.toContain('seed events@d4');
   });
 
   it('a member that was told what to begin with keeps to it; one that was told nothing joins', () => {

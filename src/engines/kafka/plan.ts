@@ -70,15 +70,15 @@ export function whyVote(
 }
 
 /**
- * Node ids of controllers that the cluster has and the file has not as such: until those of the file have their votes, only these may know where the
- * cluster is. Where nobody tells who votes, and none of the file's controllers has data, it may be any that has.
+ * Node ids of the cluster's controllers where none of the file's is among them and in step: until those of the file have their votes, only these may
+ * know where the cluster is. Where nobody tells who votes, and none of the file's controllers has data, it may be any that has.
  */
 export function otherVoters(service: KafkaService, cluster: Cluster, live: KafkaLive): number[] {
   const listed = seatsOf(service, cluster).flatMap(({ controller, id }) => (controller ? [id] : []));
-  const holders = Object.values(live.nodes).flatMap(({ id, disk }) => (disk?.formatted ? [id] : []));
-  const voters = live.quorum?.voters.map(({ id }) => id);
-  const known = voters ?? (holders.some((id) => listed.includes(id)) ? [] : holders);
-  return [...new Set(known)].filter((id) => !listed.includes(id));
+  const holders = Object.values(live.nodes).filter(({ disk }) => disk?.formatted);
+  const known: { id: number; caughtUp?: boolean }[] = live.quorum?.voters ?? holders;
+  if (known.some(({ id, caughtUp }) => caughtUp !== false && listed.includes(id))) return [];
+  return [...new Set(known.map(({ id }) => id))].filter((id) => !listed.includes(id));
 }
 
 /** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
@@ -208,19 +208,13 @@ export function planKafka(
     const writes = own.filter((step) => step.verb === 'write');
     const runs = own.filter((step) => step.verb !== 'write');
     const serving = node?.state === 'serving';
-    const belongs = !node?.disk?.formatted && !node?.disk?.told;
+    const blank = !serving && !node?.disk?.formatted && !node?.disk?.told;
+    const told = blank
+      ? 'it is told which cluster it belongs to'
+      : 'it is told by whom it finds the cluster: the controllers are others now';
     const seed =
-      isFormed && keeper === undefined && !serving && runs.length > 0 && (belongs || astray)
-        ? [
-            engine(
-              'seed',
-              seat.name,
-              belongs
-                ? 'it is told which cluster it belongs to'
-                : 'it is told by whom it finds the cluster: the controllers are others now',
-              { name: seat.name },
-            ),
-          ]
+      isFormed && keeper === undefined && runs.length > 0 && (blank || astray)
+        ? [engine('seed', seat.name, told, { name: seat.name })]
         : [];
     const restarts = runs.some((step) => step.verb === 'restart');
     // Where nobody tells of votes, one that ran as a controller may have one.
