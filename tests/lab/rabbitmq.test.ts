@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openSession } from '../../src/cli/session.ts';
 import { connections, kindsOf, RabbitDrillClient } from '../../src/engines/rabbitmq/drill-client.ts';
+import { evaluate } from '../../src/engines/rabbitmq/erlang.ts';
 import { nodeOf, type RabbitService } from '../../src/engines/rabbitmq/names.ts';
 import { observeRabbit } from '../../src/engines/rabbitmq/observe.ts';
 import { consumed, lost, publishing, stopPublishing } from './amqp-clients.ts';
@@ -331,6 +332,23 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     await healthy();
     const published = await client.stop();
     expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+    expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
+    expect(await steps()).toEqual([]);
+  });
+
+  it('a start that waits for ever for a peer is told, ended, and done anew, by itself and alone', async () => {
+    const { cluster: whole, reach } = await openSession(cluster.file);
+    const service = whole.services['jobs'] as RabbitService;
+    const others = [pidOf('data1'), pidOf('data3')];
+    const before = pidOf('data2');
+    // As a cut that one side alone has noticed may leave it: connected, and never met. Element 4 of OTP 25's state are the nodes that it has met.
+    await evaluate(
+      `rabbit:stop(), sys:replace_state(global_name_server, fun(S) -> setelement(4, S, lists:delete('${nodeOf(service, whole, 'data1')}', element(4, S))) end), spawn(fun rabbit:start/0)`,
+      { service, cluster: whole, host: 'data2', reach },
+    );
+    expect(await steps()).toEqual(['ready jobs@data2']);
+    await until('it is started again', async () => pidOf('data2') !== before, 60_000);
+    await healthy();
     expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
     expect(await steps()).toEqual([]);
   });

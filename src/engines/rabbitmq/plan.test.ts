@@ -140,6 +140,13 @@ describe('a plan', () => {
     }
   });
 
+  it('a node whose process runs and does not serve is waited for: a start that hangs is not nothing to do', () => {
+    const live = whole();
+    live.hosts['h2'] = { blank: false, idle: true, port: 25672 };
+    expect(ids(planned(live))).toEqual(['ready jobs@h2']);
+    expect(ids(planned(live, { h2: 'restart' })).filter((id) => id === 'ready jobs@h2')).toHaveLength(1);
+  });
+
   it('data of a member that the cluster forgot is set aside, never deleted', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
     const steps = planned(live, { h2: 'start' });

@@ -41,8 +41,12 @@ export function planRabbit(
   const { fresh, turns } = inTurn(plan, service, work, live);
 
   const admit = plan.admit(service, live, base, strays, fresh);
-  // A node that runs already, and waits to be admitted or is being let in, is waited for as well.
-  const entering = service.hosts.filter((host) => live?.hosts[host]?.admitted && !live.hosts[host].nodes);
+  // A node that runs already, and waits to be admitted, is being let in or says that it does not serve, is waited for as well.
+  const entering = service.hosts.filter((host) => {
+    const found = live?.hosts[host];
+    if (found === undefined || found.nodes !== undefined) return false;
+    return found.admitted === true || (found.idle === true && found.port !== undefined && !found.blank);
+  });
   for (const host of new Set([...(admit?.hosts ?? []), ...entering])) {
     const member = base.members.find((one) => one.host === host)!;
     if (![...fresh, ...turns].some((step) => step.id === `ready ${member.name}`))
