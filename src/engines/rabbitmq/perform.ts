@@ -13,7 +13,7 @@ import { againstBlindly, servingAs } from './gate.ts';
 import { type RabbitLive, running, type View } from './live.ts';
 import { entryOf, hostOfNode, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
 import { observeRabbit, placesOf } from './observe.ts';
-import { againstLeaving, againstStopping, lacking, queueText } from './queues.ts';
+import { againstLeaving, againstStopping, lacking, type QueueName, queueText } from './queues.ts';
 import { admittedFile, peersFile } from './start.ts';
 
 interface Context {
@@ -45,7 +45,8 @@ export async function performRabbit(
   if (action.name === 'hold') throw new StepHeld(String(args['why']));
   if (action.name === 'gate') return gate(context, String(args['host']), timeoutMs);
   if (action.name === 'rejoin') return rejoin(context, String(args['host']), timeoutMs);
-  if (action.name === 'release') return release(context, String(args['node']), timeoutMs);
+  if (action.name === 'release')
+    return release(context, String(args['node']), (args['lost'] ?? []) as QueueName[], timeoutMs);
   if (action.name === 'forget') return forget(context, String(args['node']));
   throw new StepFailed(`rabbitmq has no step ${action.name}`);
 }
@@ -308,8 +309,11 @@ async function rejoin(context: Context, host: string, timeoutMs: number): Promis
   );
 }
 
-/** Takes the node out of every quorum queue, each first given a member elsewhere; refuses while anything would be lost. */
-async function release(context: Context, node: string, timeoutMs: number): Promise<void> {
+/**
+ * Takes the node out of every quorum queue, each first given a member elsewhere; refuses while anything would be lost but `lost`, which the plan named for a
+ * node that was down.
+ */
+async function release(context: Context, node: string, lost: QueueName[], timeoutMs: number): Promise<void> {
   const { service, cluster, say } = context;
   const text = nodeText(cluster, node);
   const held = (why: string): Error => new StepHeld(`${text} stays in the cluster: ${why}`);
@@ -318,7 +322,7 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
     timeoutMs,
     (live) => {
       if (!live.view) return silent(live);
-      const against = againstLeaving(service, cluster, live.view, node);
+      const against = againstLeaving(service, cluster, live.view, node, lost);
       return against.length === 0 ? live.view : against.join('; ');
     },
     held,
@@ -330,7 +334,7 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
     60_000,
     async (live) => {
       if (!live.view) return silent(live);
-      const against = againstLeaving(service, cluster, live.view, node);
+      const against = againstLeaving(service, cluster, live.view, node, lost);
       if (against.length > 0) return against.join('; ');
       const queues = live.view.queues.filter(
         (queue) => queue.type === 'quorum' && queue.members?.includes(node),

@@ -253,6 +253,29 @@ describe('a plan', () => {
     );
   });
 
+  it('a node that is down leaves only with leave while a queue is there alone, and the plan names the queue', () => {
+    const live = liveOf(view([...three, 'h4'], [classic('old', 'h4')], ['h4'], defined), full);
+    const release = find(planned(live, {}, { leaving: ['h4'] }), 'release jobs@h4');
+    expect(release.destroys).toBe('jobs');
+    expect(release.why).toMatch('what it alone has goes with it (queue old)');
+    expect(release.do).toMatchObject({ action: { args: { lost: [{ name: 'old', vhost: '/' }] } } });
+  });
+
+  it('a replaced disk took classic queues along, which are made again in the same up; while a node is down its queues are not missing', () => {
+    const definitions = { ...defined, queues: [{ ...classic('old', 'h2'), down: true as const }] };
+    const live = liveOf(view(three, [classic('old', 'h2')], ['h2'], definitions), full);
+    const spec = {
+      queues: { old: { type: 'classic' } },
+      bindings: [{ from: 'amq.topic', to: 'old', key: 'x' }],
+    };
+    expect(ids(planned(live, { h2: 'start' }, { spec }))).not.toContain('define jobs');
+    live.hosts['h2']!.blank = true;
+    const steps = planned(live, { h2: 'start' }, { spec });
+    expect(find(steps, 'define jobs').why).toBe(
+      'queue old is missing; binding amq.topic -> old (x) is missing',
+    );
+  });
+
   it('a node whose host is gone is forgotten all the same', () => {
     const live = liveOf(view([...three, 'h4'], [quorum('mail', three)], ['h4'], defined), full);
     expect(ids(planned(live))).toEqual([`release ${node('h4')}`, `forget ${node('h4')}`]);
