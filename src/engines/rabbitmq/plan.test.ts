@@ -149,6 +149,7 @@ describe('a plan', () => {
 
   it('data of a member that the cluster forgot is set aside, never deleted', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
+    live.hosts['h2']!.idle = true;
     const steps = planned(live, { h2: 'start' });
     const aside = find(steps, 'set aside jobs@h2');
     expect(aside.destroys).toBeUndefined();
@@ -161,6 +162,14 @@ describe('a plan', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
     live.hosts['h2']!.nodes = view(['h2'], []).nodes;
     expect(find(planned(live), 'set aside jobs@h2').destroys).toBe('jobs');
+  });
+
+  it('nor is one that runs and is too slow to answer, since it may serve alone', () => {
+    const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
+    Object.assign(live.hosts['h2']!, { port: 25672, why: 'does not answer within 3 s' });
+    const aside = find(planned(live), 'set aside jobs@h2');
+    expect(aside.destroys).toBe('jobs');
+    expect(aside.why).toMatch('may serve as a cluster of its own (does not answer within 3 s)');
   });
 
   it('a node that was split off, and that RabbitMQ has not taken back, is restarted, alone', () => {

@@ -365,16 +365,19 @@ function withStrays(
     const move = `cd ${data} && mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
     const aside = `${stopFragment(member, root)}\n${asOwner(member, root, move)}`;
     const found = live?.hosts[host];
-    const alive = found?.nodes !== undefined && !found.admitted;
+    // One that runs and is too slow to say anything may serve as well.
+    const alive = found?.idle !== true && !found?.admitted;
     const first: Step = {
       id: `set aside ${member.name}`,
       verb: 'set aside',
       target: member.name,
       host,
       service: service.name,
-      why: alive
-        ? 'it stands alone, as a cluster of its own'
-        : 'its data is of a member that the cluster has forgotten',
+      why: !alive
+        ? 'its data is of a member that the cluster has forgotten'
+        : found?.nodes
+          ? 'it stands alone, as a cluster of its own'
+          : `the cluster has forgotten it, and it may serve as a cluster of its own (${found?.why ?? 'it does not answer'})`,
       needs: [],
       ...(alive ? { destroys: service.name } : {}),
       do: { kind: 'script', script: aside, timeoutMs: member.stop.timeoutMs + 30_000 },
