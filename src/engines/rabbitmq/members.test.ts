@@ -170,6 +170,19 @@ describe('rules of the file', () => {
     expect(problems(spec).join('\n')).toContain(message);
   });
 
+  it.each(['phalanx', 'guest'])(
+    "a service is not called as a user that is not the application's: %s",
+    (name) => {
+      const { service, cluster } = sample(three);
+      const [problem] = rabbitRules({ ...service, name }, cluster);
+      expect(problem).toMatchObject({
+        path: ['services', name],
+        message: expect.stringContaining(`user would be called "${name}"`),
+        hint: 'give the service another name',
+      });
+    },
+  );
+
   it('the schema refuses what RabbitMQ could not be told', () => {
     expect(schema.safeParse({ partitions: 'pause' }).success).toBe(false);
     expect(schema.safeParse({ memory: 1.5 }).success).toBe(false);
