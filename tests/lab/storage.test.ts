@@ -258,6 +258,9 @@ describe('storage', () => {
     const { exit, out } = await cluster.run(['up']);
     expect(exit).toBe(1);
     expect(out).toContain('entries that a copy on data1 lacks yet');
+    // Until then three copies are what they were.
+    const option = `${folder('data2')}/gluster volume get files cluster.server-quorum-type`;
+    expect(await on('data2', option)).toMatch(/server-quorum-type\s+server/);
     await on('data2', `${folder('data2')}/gluster volume set files cluster.self-heal-daemon on`);
     await cluster.must('up');
     expect(await copy('data1', 'later')).toBe('later');

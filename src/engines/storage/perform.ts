@@ -2,18 +2,20 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { restartFragment } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
-import {
-  differingOptions,
-  lostBricks,
-  notYetTogether,
-  pendingOf,
-  type StorageLive,
-  strayed,
-  volumeOf,
-} from './live.ts';
+import { lostBricks, notYetTogether, pendingOf, type StorageLive, strayed, volumeOf } from './live.ts';
 import { storageMembers } from './members.ts';
 import { leftBehind } from './observe.ts';
-import { gluster, look, readyMs, speaker, untilOpen, untilWhole, type Work, wanting } from './pool.ts';
+import {
+  gluster,
+  look,
+  readyMs,
+  settle,
+  speaker,
+  untilOpen,
+  untilWhole,
+  type Work,
+  wanting,
+} from './pool.ts';
 import { reshape } from './reshape.ts';
 import { brickFolder, brickName, entryOf, memberName, mountName, type StorageService } from './seats.ts';
 
@@ -95,13 +97,6 @@ async function refuseLeftBehind({ service, cluster, reach }: Work): Promise<void
   throw new StepFailed(
     `${unknown.join(', ')} cannot be asked whether the data of ${service.name} is there, and a new volume would pass it over: bring ${unknown.length === 1 ? 'it' : 'them'} up and run up again${or}`,
   );
-}
-
-/** Sets the options that differ, all in one command. */
-async function settle(work: Work, host: string, live: StorageLive): Promise<void> {
-  const { service, cluster } = work;
-  const differing = differingOptions(service, cluster, volumeOf(live)!);
-  if (differing.length > 0) await gluster(work, host, ['volume', 'set', service.name, ...differing.flat()]);
 }
 
 /** Puts right what is wrong with bricks and options, then waits until every copy that can be there is, and is whole. */

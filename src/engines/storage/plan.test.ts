@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import type { BasePlan, Member, Step } from '../engine.ts';
 import { storageCheck } from './check.ts';
-import { type LiveServer, type StorageLive, wantedOptions } from './live.ts';
+import { differingOptions, type LiveServer, type StorageLive, volumeOf, wantedOptions } from './live.ts';
 import { storageMembers } from './members.ts';
 import { parseMount, parseServer } from './observe.ts';
 import { planStorage } from './plan.ts';
@@ -40,11 +40,12 @@ const linksOf = (own: StorageService) =>
 
 /** Every host of `hosts` has a whole copy, and a glusterd that is connected to all others. */
 function live(own: StorageService, change: Record<string, Partial<LiveServer>> = {}): StorageLive {
+  const bricks = own.hosts.map((host) => brickName(own, cluster.hosts[host]!));
   const volume = {
     started: true,
-    bricks: own.hosts.map((host) => brickName(own, cluster.hosts[host]!)),
+    bricks,
     arbiter: false,
-    options: wantedOptions(own, cluster),
+    options: wantedOptions(own, cluster, bricks),
     quorum: true,
   };
   const servers = own.hosts.map((host): [string, LiveServer] => [
@@ -155,6 +156,22 @@ describe('plan', () => {
     expect(follows.map(({ target }) => target)).toEqual(['files.mount@a1', 'files.mount@a2']);
     expect(follows[0]).toMatchObject({ needs: ['reshape files'], after: ['serve files'] });
     expect(follows[1]!.needs).toContain('follow files.mount@a1');
+  });
+
+  it('options are those of the copies that there are, whatever number of hosts the file names by now', () => {
+    const one = service(['d1']);
+    const three = volumeOf(live(own))!;
+    // Who still has a copy is let in, and the quorum of glusterds stays, as long as they are three.
+    expect(differingOptions(one, cluster, three)).toEqual([]);
+    const alone = { ...three, bricks: three.bricks.slice(0, 1) };
+    expect(Object.fromEntries(differingOptions(one, cluster, alone))).toEqual({
+      'cluster.server-quorum-type': 'none',
+      'auth.allow': '10.1.0.1,10.1.0.5,10.1.0.6',
+    });
+    expect(differingOptions(own, cluster, volumeOf(live(one))!)).not.toContainEqual([
+      'cluster.server-quorum-type',
+      'server',
+    ]);
   });
 
   it('where nobody says what copies there are, none is stopped before somebody does', () => {

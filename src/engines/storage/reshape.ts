@@ -2,12 +2,13 @@ import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import { StepFailed } from '../engine.ts';
 import { brickHosts, difference, pendingOf, type StorageLive, volumeOf } from './live.ts';
-import { gluster, look, notThere, readyMs, speaker, untilOpen, type Work } from './pool.ts';
+import { gluster, look, notThere, readyMs, settle, speaker, untilOpen, type Work } from './pool.ts';
 import { brickName, entryOf, hostAt, majority, memberName, uuidOf } from './seats.ts';
 
 /**
  * Makes the volume's copies be on the file's hosts: new hosts first in the place of those that go, then further ones, then fewer; each
- * change only while the copies that stay are there and whole. A host that has no copy any more leaves the pool.
+ * change only while the copies that stay are there and whole. A host that has none any more leaves the pool, and the volume has the options of
+ * those that there are.
  */
 export async function reshape(work: Work): Promise<void> {
   const { service, cluster, say } = work;
@@ -23,7 +24,11 @@ export async function reshape(work: Work): Promise<void> {
     const { coming, going } = difference(service, cluster, volume);
     const staying = hosts.find((host) => now.includes(host)) ?? speaker(live);
     const [from] = going;
-    if (coming.length === 0 && from === undefined) break;
+    if (coming.length === 0 && from === undefined) {
+      // A copy that is alone by now would be stopped for want of a majority of glusterds, while the others leave the pool one by one.
+      if (volume.bricks.length === 1) await settle(work, staying, live);
+      break;
+    }
     for (const host of coming) await join(work, staying, host);
     if (from !== undefined && coming.length > 0) {
       const index = volume.bricks.indexOf(from);
@@ -43,6 +48,8 @@ export async function reshape(work: Work): Promise<void> {
     }
   }
   await dismiss(work);
+  const live = await look(work);
+  if (volumeOf(live)) await settle(work, speaker(live), live);
 }
 
 /**
