@@ -151,6 +151,35 @@ describe('plan', () => {
     expect(find(left.steps, 'stop web@h3').needs).toEqual([]);
   });
 
+  it('a machine with data that has another name in the file is refused, with the name that it had', () => {
+    const asked: string[] = [];
+    const stateful: Engine = {
+      ...keeper,
+      type: 'stateful',
+      observe: async () => undefined,
+      members: ({ name, hosts }) => [
+        ...hosts.map((one) => ({ ...member(`${name}@${one}`), data: ['data'] })),
+        member(`${name}.mount@${hosts[0]}`),
+      ],
+      plan: (_service, _cluster, _live, base) => {
+        asked.push(...base.leaving.keys());
+        return [];
+      },
+    };
+    const called = (type: string, name: string) => {
+      const seen = observed(['db@h1', name], ['h1', 'h2']);
+      seen.members.get(name)!.host = 'h2';
+      return plan(cluster(type, ['h1', 'h2'], []), { ...engines, stateful }, seen).refusals;
+    };
+    expect(called('stateful', 'db@h3')).toEqual([
+      'h2: it has db@h3 with its data, and was called h3 then: give it that name back. To rename it, take it out of the file, phalanx up, and put it in under its new name',
+    ]);
+    // Its engine is not asked to plan for a host that there is not.
+    expect(asked).toEqual([]);
+    expect(called('stateful', 'db.mount@h3')).toEqual([]);
+    expect(called('plain', 'db@h3')).toEqual([]);
+  });
+
   it('a host that left the file is powered off after its members left, and nothing waits for that', () => {
     const { steps } = plan(cluster('keeper', ['h1'], ['h3']), engines, observed(['db@h3'], ['h1', 'h3']));
     expect(find(steps, 'remove host h3').needs).toEqual(['stop db@h3', 'remove db@h3']);

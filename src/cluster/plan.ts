@@ -1,4 +1,4 @@
-import type { BasePlan, Member, Step } from '../engines/engine.ts';
+import type { BasePlan, Member, MemberState, Step } from '../engines/engine.ts';
 import { sideBySide } from '../engines/rolling.ts';
 import { inRange, parseAddress, parseRange } from '../file/addresses.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
@@ -83,7 +83,8 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     hostReady.set(name, [...(hostReady.get(name) ?? []), id]);
   }
 
-  const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed);
+  const renamed = renamedMembers(cluster, engines, membersOf, observed);
+  const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed, renamed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings, ...handSteps(cluster, observed.handed)];
 
@@ -179,6 +180,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       ...lab.refusals,
       ...unfit,
       ...refusing,
+      ...renamed.map(renamedText),
       ...told.filter(({ refuses }) => refuses).map(({ target, why }) => `${target}: ${why}`),
     ],
     away,
@@ -218,18 +220,50 @@ function leaveStep({ name, root }: HostEntry, steps: Step[], before: string[]): 
   };
 }
 
+const hostOf = (member: string): string => member.slice(member.indexOf('@') + 1);
+
+/**
+ * Members of a machine that the file now calls by another name, and that have data. Their engines know them by name: by the new one the machine would have none of its
+ * data, and by the old one, which is no host's, nobody can be asked to let it go. Apps have nothing that others know of.
+ */
+function renamedMembers(
+  cluster: Cluster,
+  engines: Engines,
+  membersOf: Map<string, Member[]>,
+  observed: Observed,
+): MemberState[] {
+  return [...observed.members.values()].filter(({ name, host, present }) => {
+    const service = cluster.services[serviceOf(name)];
+    if (!present || hostOf(name) === host || service === undefined) return false;
+    if (engines[service.type]!.observe === undefined) return false;
+    const members = membersOf.get(service.name)!;
+    const alike = members.filter((member) => partOf(member.name) === partOf(name));
+    return (alike.length > 0 ? alike : members).some(({ data }) => data.length > 0);
+  });
+}
+
+const renamedText = ({ name, host }: MemberState): string =>
+  `${host}: it has ${name} with its data, and was called ${hostOf(name)} then: give it that name back. To rename it, take it out of the file, phalanx up, and put it in under its new name`;
+
 /** Steps that take members off their hosts which the file no longer has there, by member name. */
-function leavingSteps(cluster: Cluster, members: Member[], observed: Observed): Map<string, Step[]> {
+function leavingSteps(
+  cluster: Cluster,
+  members: Member[],
+  observed: Observed,
+  stay: MemberState[],
+): Map<string, Step[]> {
   const wanted = new Set(members.map((member) => member.name));
   const leaving = new Map<string, Step[]>();
   for (const state of observed.members.values()) {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
-    if (!state.present || wanted.has(state.name) || root === undefined) continue;
+    if (!state.present || wanted.has(state.name) || stay.includes(state) || root === undefined) continue;
     const because = { why: 'the file no longer has it', purge: false };
     leaving.set(state.name, removeSteps(unknownMember(state.name), state.host, root, because));
   }
   return leaving;
 }
+
+const partOf = (member: string): string => member.slice(0, member.indexOf('@'));
 
 /** The service of a member: names are service@host or service.part@host. */
 const serviceOf = (member: string): string => /^[^.@]*/.exec(member)![0];

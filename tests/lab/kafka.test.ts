@@ -262,7 +262,7 @@ describe('kafka with controllers of their own', patient, () => {
   const file = (more: string): string => `
 cluster: kfctl
 network: 10.163.8.0/24
-hosts: { d1: {}, d2: {}, d3: {}, c1: {}, c2: {}, c3: {} }
+hosts: { d1: {}, d2: {}, d3: {}, c1: {}, c2: {}, c3: {}, c4: {}, c5: {}, c6: {} }
 services:
   events: { type: kafka, hosts: [d1, d2, d3], heap: 256mb, topics: { orders: { partitions: 3 } }${more} }
 `;
@@ -319,7 +319,7 @@ services:
     expect(await steps()).toEqual([]);
   });
 
-  it('brokers take the votes over, and lose them again before their role; nothing is lost', async () => {
+  it('brokers take the votes over, and lose them again before their role to controllers that are new; nothing is lost', async () => {
     const access = await accessOf(apart);
     const load = writer(access, 'orders');
     await until('records', async () => load.sofar() > 100, 60_000);
@@ -328,7 +328,7 @@ services:
     expect(await roles()).toEqual(['broker, active controller', 'broker, controller', 'broker, controller']);
     expect(await steps()).toEqual([]);
 
-    apart.write(file(', controllers: [c1, c2, c3]'));
+    apart.write(file(', controllers: [c4, c5, c6]'));
     const order = (await steps()).filter((id) => /^(unvote|restart)/.test(id));
     for (const host of ['d1', 'd2', 'd3']) {
       const unvote = order.findIndex((id) => id.startsWith(`unvote events@${host}`));
@@ -339,10 +339,15 @@ services:
     expect(await steps()).toEqual([]);
     await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
     expect(await roles()).toContain('active controller');
+
+    // To others on hosts of their own, which have data of when they were controllers before.
+    apart.write(file(', controllers: [c1, c2, c3]'));
+    await apart.must('up');
+    expect(await steps()).toEqual([]);
     const written = await load.stop();
     expect(written.acknowledged.length).toBeGreaterThan(100);
     expect(await lost(access, apart.folder, 'orders', written)).toEqual([]);
-  });
+  }, 900_000);
 });
 
 describe('kafka that grows from one broker', patient, () => {
@@ -382,6 +387,48 @@ services:
     expect(said).toMatch(/Topic: __consumer_offsets\s.*ReplicationFactor: 3/);
     expect(said).not.toMatch(/Topic: orders\s.*retention.ms/);
     expect(await lost(now, growing.folder, 'orders', written)).toEqual([]);
+  });
+});
+
+describe('kafka that moves to hosts that are all new', patient, () => {
+  const file = (host: string): string => `
+cluster: kfmove
+network: 10.163.10.0/24
+hosts: { ${host}: {} }
+services:
+  events: { type: kafka, hosts: [${host}], heap: 256mb, topics: { orders: { partitions: 2 } } }
+`;
+  const moving = new TestCluster(file('d1'));
+  beforeAll(async () => {
+    await moving.run(['down', '--purge']);
+    await moving.must('up');
+  }, 600_000);
+  afterAll(() => moving.remove(), 120_000);
+
+  it('the new ones join, take over the vote and the records, and only then the old ones leave', async () => {
+    const load = writer(await accessOf(moving), 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const written = await load.stop();
+    moving.write(file('d2'));
+    await moving.must('up');
+    expect((await moving.status()).rows.map(({ name }) => name)).toEqual(['events@d2']);
+    expect(await moving.must('up')).toContain('nothing to do');
+    expect(await lost(await accessOf(moving), moving.folder, 'orders', written)).toEqual([]);
+  });
+
+  it('begins no second cluster beside its data, when hosts are replaced while it is down', async () => {
+    const load = writer(await accessOf(moving), 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    const written = await load.stop();
+    await moving.must('down');
+    moving.write(file('d3'));
+    const { exit, out } = await moving.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/the data of events is on .*d2.*where the file no longer has it/);
+    await moving.must('down');
+    moving.write(file('d2'));
+    await moving.must('up');
+    expect(await lost(await accessOf(moving), moving.folder, 'orders', written)).toEqual([]);
   });
 });
 

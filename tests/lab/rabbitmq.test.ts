@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openSession } from '../../src/cli/session.ts';
 import { connections, kindsOf, RabbitDrillClient } from '../../src/engines/rabbitmq/drill-client.ts';
+import { evaluate } from '../../src/engines/rabbitmq/erlang.ts';
 import { nodeOf, type RabbitService } from '../../src/engines/rabbitmq/names.ts';
 import { observeRabbit } from '../../src/engines/rabbitmq/observe.ts';
 import { consumed, lost, publishing, stopPublishing } from './amqp-clients.ts';
@@ -250,6 +251,43 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     expect(pidOf('data1')).toBe(before);
   });
 
+  it('a node that is down is not forgotten with a queue that is there alone, unless that is said', async () => {
+    const four = ['data1', 'data2', 'data3', 'data4'];
+    const file = yaml({ nodes: four, more: `${queues}\n${changed}` });
+    const admin = `phalanx:${secrets()['jobs/admin']}`;
+    const api = (method: string, path: string, body: object): string =>
+      shell(
+        `curl -sf -u ${admin} -X ${method} -H 'content-type: application/json' -d '${JSON.stringify(body)}' http://${vip}:15672/api/${path}`,
+      );
+    const { cluster: whole } = await openSession(cluster.file);
+    const on = nodeOf(whole.services['jobs']!, whole, 'data4');
+    api('PUT', 'queues/%2F/alone', { durable: true, arguments: {}, node: on });
+    api('POST', 'exchanges/%2F/amq.default/publish', {
+      ...{ routing_key: 'alone', payload: 'kept', payload_encoding: 'string' },
+      properties: { delivery_mode: 2 },
+    });
+    const stop = (): string => shell(`s6-svc -wD -T 60000 -d ${folder('data4')}/service`);
+    stop();
+    await until('it is told', async () => (await row('queue alone')).health === 'down', 60_000);
+    expect((await row('queue alone')).why).toBe('its node is down, and it is on no other');
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/goes with it \(queue alone\).*--allow-data-loss jobs/);
+    cluster.write(file);
+    await cluster.must('up');
+    await healthy();
+    expect(await consumed(url(), 'alone')).toEqual(['kept']);
+    stop();
+    cluster.write(yaml({ more: `${queues}\n${changed}` }));
+    await cluster.must('up', '--allow-data-loss', 'jobs');
+    await healthy();
+    await expect(row('queue alone')).rejects.toThrow('no row');
+    cluster.write(file);
+    await cluster.must('up');
+    await healthy();
+  });
+
   it('a stream is told, and holds the node that has a replica of it', async () => {
     const admin = `phalanx:${secrets()['jobs/admin']}`;
     const stream = (method: string, body = ''): string =>
@@ -332,6 +370,23 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     await healthy();
     const published = await client.stop();
     expect(lost(published, await consumed(url(), 'mail'))).toEqual([]);
+    expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
+    expect(await steps()).toEqual([]);
+  });
+
+  it('a start that waits for ever for a peer is told, ended, and done anew, by itself and alone', async () => {
+    const { cluster: whole, reach } = await openSession(cluster.file);
+    const service = whole.services['jobs'] as RabbitService;
+    const others = [pidOf('data1'), pidOf('data3')];
+    const before = pidOf('data2');
+    // As a cut that one side alone has noticed may leave it: connected, and never met. Element 4 of OTP 25's state are the nodes that it has met.
+    await evaluate(
+      `rabbit:stop(), sys:replace_state(global_name_server, fun(S) -> setelement(4, S, lists:delete('${nodeOf(service, whole, 'data1')}', element(4, S))) end), spawn(fun rabbit:start/0)`,
+      { service, cluster: whole, host: 'data2', reach },
+    );
+    expect(await steps()).toEqual(['ready jobs@data2']);
+    await until('it is started again', async () => pidOf('data2') !== before, 60_000);
+    await healthy();
     expect([pidOf('data1'), pidOf('data3')]).toEqual(others);
     expect(await steps()).toEqual([]);
   });

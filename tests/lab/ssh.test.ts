@@ -361,6 +361,12 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     expect(await cluster.must('up')).toContain('nothing to do');
     expect((await cluster.status()).rows.map(({ name }) => name)).toContain('web@app3');
     expect(machines.inside(app2, 'ls /var/lib/phalanx/sshcluster/members')).toBe('web@app3\n');
+    // With data of others the name stays: by another nobody would know it.
+    const other = yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({}).replace('data2:', 'data3:') });
+    cluster.write(other.replace('[data1, data2]', '[data1, data3]'));
+    const refused = await cluster.run(['up']);
+    expect(refused.exit).toBe(1);
+    expect(refused.out).toContain('data3: it has cart@data2 with its data, and was called data2 then');
     cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
     await cluster.must('up');
     expect(await cluster.must('up')).toContain('nothing to do');

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uuidOf } from '../../src/engines/storage/seats.ts';
 import type { Cluster } from '../../src/file/cluster.ts';
 import { LabHost } from '../../src/hosts/lab/lab.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
@@ -257,6 +258,9 @@ describe('storage', () => {
     const { exit, out } = await cluster.run(['up']);
     expect(exit).toBe(1);
     expect(out).toContain('entries that a copy on data1 lacks yet');
+    // Until then three copies are what they were.
+    const option = `${folder('data2')}/gluster volume get files cluster.server-quorum-type`;
+    expect(await on('data2', option)).toMatch(/server-quorum-type\s+server/);
     await on('data2', `${folder('data2')}/gluster volume set files cluster.self-heal-daemon on`);
     await cluster.must('up');
     expect(await copy('data1', 'later')).toBe('later');
@@ -274,6 +278,37 @@ describe('storage', () => {
     for (const host of ['data2', 'data3']) expect(await copy(host, 'first')).toBe('new');
     await healthy();
     expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('a host that is still in the pool after it left is told, and the next up takes it out', async () => {
+    // As an up that was killed between the last copy and the pool leaves it: a member of the pool without a brick, and dead.
+    const uuid = uuidOf({ name: 'files' }, known, 'data4');
+    const address = await on('data4', `hostname -I | cut -d' ' -f1`);
+    const peer = `uuid=${uuid}\\nstate=3\\nhostname1=${address}\\n`;
+    await on(
+      'data1',
+      `printf '${peer}' >${folder('data1')}/data/state/peers/${uuid} && s6-svc -r ${folder('data1')}/service`,
+    );
+    await until('status says so', async () =>
+      (await rows()).find(({ name }) => name === 'files@data1')?.why?.startsWith('data4 left, and counts'),
+    );
+    await cluster.must('up');
+    expect(await on('data1', `${folder('data1')}/gluster pool list`)).not.toContain(uuid);
+    await healthy();
+    expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('hosts that are all new are refused, and those that have the data go on', async () => {
+    cluster.write(yaml('data4'));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(/leave one (of them )?in the file/);
+    expect(await on('app1', `cat ${at}/first`)).toBe('new');
+    for (const host of ['data1', 'data2', 'data3'])
+      expect(await on(host, `s6-svstat -o up ${folder(host)}/service`)).toBe('true');
+    cluster.write(yaml());
+    await cluster.must('up');
+    await healthy();
   });
 
   it('down takes every process and mount; up again has the files', async () => {

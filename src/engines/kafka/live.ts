@@ -23,6 +23,8 @@ export interface LiveNode {
   throttled?: boolean;
   /** What lies on its disk; absent when its host does not answer. */
   disk?: Disk;
+  /** The file no longer has it, and it is not to run: `up` starts none such. */
+  idle?: true;
 }
 
 export interface Disk {
@@ -74,6 +76,11 @@ export interface Quorum {
 export interface KafkaLive {
   /** By member name: those of the file, and those that the cluster still has. */
   nodes: Record<string, LiveNode>;
+  /**
+   * Nobody of the file knows of a cluster, and neither do those whose disks could be looked at: names of members that left the file
+   * and whose disks could not.
+   */
+  unseen?: string[];
   /** Absent: nobody answers, or there is no majority of controllers. */
   quorum?: Quorum;
   /** Absent: no broker answers. */

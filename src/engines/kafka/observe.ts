@@ -1,12 +1,15 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Connection } from '@platformatic/kafka';
-import type { Cluster } from '../../file/cluster.ts';
+import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { within } from '../../hosts/deadline.ts';
 import type { Reach } from '../../hosts/host.ts';
-import { memberFolder } from '../../hosts/supervise.ts';
+import { liesHere } from '../../hosts/lab/lab-host.ts';
+import { memberFolder, wantedUp } from '../../hosts/supervise.ts';
 import { asking, type Kafka, partly, reason } from './client.ts';
 import { clientListener, controllerListener } from './configuration.ts';
 import type { Disk, KafkaLive, LiveNode, LiveVoter, Partition, Quorum, Started } from './live.ts';
-import { type KafkaService, nodeOf, seatsOf } from './seats.ts';
+import { formerNodes, type KafkaService, type Node, nodeOf, seatsOf } from './seats.ts';
 import { hasCopy, hasSoftware, notFetched } from './software.ts';
 import { lookedAt, wantedTopics } from './topics.ts';
 import { fromDashed } from './uuid.ts';
@@ -42,7 +45,8 @@ interface Found {
 
 /**
  * Asks every member of the file at once, then those that only the cluster still has; then one broker for what it says of
- * all. Each within `answerMs`, however many are dead or frozen.
+ * all. Each within `answerMs`, however many are dead or frozen. Where nobody of the file knows of a cluster, that may be on hosts that the file no
+ * longer has here: every member that there ever was is looked at.
  */
 export async function observeKafka(
   service: KafkaService,
@@ -51,9 +55,7 @@ export async function observeKafka(
 ): Promise<KafkaLive> {
   const work = { service, cluster, reach };
   const seats = seatsOf(service, cluster);
-  const found = await Promise.all(
-    seats.map(({ name, host, id, broker }) => observeNode(work, { name, host, id, broker })),
-  );
+  const found = await Promise.all(seats.map((seat) => observeNode(work, seat)));
   const known = new Set(seats.map(({ id }) => id));
   const others = new Set(
     found
@@ -69,10 +71,19 @@ export async function observeKafka(
       [...others].flatMap((id) => {
         const node = nodeOf(service, cluster, id);
         const there = node && (node.host in cluster.hosts || node.host in (cluster.former ?? {}));
-        return there ? [observeNode(work, { ...node, id })] : [];
+        return there ? [observeNode(work, node)] : [];
       }),
     )),
   );
+  const aware = found.some(
+    ({ node, quorum, partitions }) => quorum || partitions || node.disk?.formatted !== undefined,
+  );
+  const left = aware
+    ? []
+    : await Promise.all(formerNodes(service, cluster).map((node) => observeFormer(work, node)));
+  found.push(...left.flatMap((one) => (one === undefined || 'unseen' in one ? [] : [one])));
+  const begun = aware || found.some(({ node }) => node.disk?.formatted);
+  const unseen = begun ? [] : left.flatMap((one) => (one && 'unseen' in one ? [one.unseen] : []));
 
   const quorum = found
     .flatMap((one) => one.quorum ?? [])
@@ -94,6 +105,7 @@ export async function observeKafka(
   const sentence = notFetched(service, cluster);
   return {
     nodes: Object.fromEntries(found.map(({ node }) => [node.name, node])),
+    ...(unseen.length > 0 ? { unseen } : {}),
     ...(quorum ? { quorum } : {}),
     ...(teller ? { partitions: teller.partitions! } : {}),
     brokers: teller?.brokers ?? [],
@@ -112,10 +124,7 @@ export async function observeKafka(
 type Asked = Pick<LiveNode, 'state' | 'bytes' | 'sizes' | 'throttled'> &
   Pick<Found, 'follows' | 'quorum' | 'partitions' | 'brokers'>;
 
-async function observeNode(
-  work: Work,
-  { name, host, id, broker }: { name: string; host: string; id: number; broker: boolean },
-): Promise<Found> {
+async function observeNode(work: Work, { name, host, id, broker }: Node): Promise<Found> {
   const { spec } = work.service;
   const base = { name, host, id };
   const port = broker ? spec.port : spec.controllerPort;
@@ -140,6 +149,50 @@ async function observeNode(
     ...(partitions ? { partitions } : {}),
     ...(brokers ? { brokers } : {}),
   };
+}
+
+/**
+ * A member that the file no longer has: what it has and says; undefined where its disk was seen to have nothing. Asked only where its host answers at
+ * all: that may be gone for good.
+ */
+async function observeFormer(work: Work, node: Node): Promise<Found | { unseen: string } | undefined> {
+  const { cluster, reach } = work;
+  const { name, host, id } = node;
+  const entry = (cluster.hosts[host] ?? cluster.former?.[host])!;
+  const seen = await diskOf(work, name, host);
+  if (seen === undefined) {
+    if (!liesHere(reach.host(host), entry.root)) return { unseen: name };
+    const disk = leftOff(entry, name);
+    return (
+      disk && {
+        node: { name, host, id, state: 'silent', why: 'its host is off', disk, idle: true },
+        lacking: false,
+      }
+    );
+  }
+  if (!seen.disk.formatted) return undefined;
+  const [found, said] = await Promise.all([
+    observeNode(work, node),
+    reach
+      .host(host)
+      .run(`${wantedUp({ name }, entry.root)} || echo idle\n`, { timeoutMs: 5_000 })
+      .catch(() => undefined),
+  ]);
+  if (found.node.state === 'silent' && said?.text.includes('idle')) found.node.idle = true;
+  return found;
+}
+
+/** What a member of a lab host that is off has on its disk; undefined: nothing. */
+function leftOff({ root }: HostEntry, name: string): Disk | undefined {
+  const file = join(memberFolder({ name }, root), 'data/log/meta.properties');
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const get = (key: string): string => new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1] ?? '';
+  const formatted = {
+    cluster: get('cluster.id'),
+    node: Number(get('node.id')),
+    directory: get('directory.id'),
+  };
+  return formatted.cluster === '' ? undefined : { told: false, formatted };
 }
 
 async function askController(connection: Connection, api: Kafka): Promise<Asked> {

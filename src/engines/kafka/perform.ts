@@ -11,7 +11,7 @@ import { makeRoot } from './keeper.ts';
 import { formed, type KafkaLive, leaderless, named, underReplicated } from './live.ts';
 import { emptyBroker, movePartitions } from './move.ts';
 import { answerMs, observeKafka } from './observe.ts';
-import { whyVote } from './plan.ts';
+import { otherVoters, whyVote } from './plan.ts';
 import { addVoter, removeVoter, type Voter } from './raft.ts';
 import { type KafkaService, memberName, nodeOf, type Seat, seatsOf } from './seats.ts';
 import { makeTopics } from './serve.ts';
@@ -67,8 +67,12 @@ async function carryOut(action: EngineAction, doing: Doing): Promise<void> {
       return makeRoot(service, cluster, doing.reach, say);
     case 'form':
       return form(doing);
-    case 'seed':
-      return tell(doing, seatOf(doing, name), joining(doing), { again: false });
+    case 'seed': {
+      const live = await observeKafka(service, cluster, doing.reach);
+      refuseLeftBehind(doing, live);
+      const voters = introducers(doing, live);
+      return tell(doing, seatOf(doing, name), joining(doing), { again: false, voters });
+    }
     case 'refuse':
       throw new StepHeld(why);
     case 'ready':
@@ -101,51 +105,91 @@ const seatOf = ({ service, cluster }: Doing, name: string): Seat =>
 const joining = ({ service, cluster }: Doing): string =>
   `--cluster-id ${clusterId(service, cluster)} --no-initial-controllers`;
 
+/** Where those listen by whom the cluster is found while the file's controllers may not know it. */
+const introducers = ({ service, cluster }: Doing, live: KafkaLive): string[] =>
+  otherVoters(service, cluster, live).flatMap((id) => {
+    const host = nodeOf(service, cluster, id)?.host ?? '';
+    const entry = cluster.hosts[host] ?? cluster.former?.[host];
+    return entry ? [`${entry.address}:${service.spec.controllerPort}`] : [];
+  });
+
+/** Throws, with what to do, where the data is only with members that the file no longer has and that do not run: nobody is there to be joined. */
+function refuseLeftBehind({ service, cluster }: Doing, live: KafkaLive): void {
+  if (live.quorum || live.partitions) return;
+  const holders = Object.values(live.nodes).filter(({ disk }) => disk?.formatted);
+  if (holders.length === 0 || !holders.every(({ idle }) => idle)) return;
+  const them = [...new Set(holders.map(({ host }) => host))].join(', ');
+  const folders = holders.map(
+    ({ name, host }) =>
+      `${memberFolder({ name }, (cluster.hosts[host] ?? cluster.former?.[host])!.root)}/data`,
+  );
+  throw new StepFailed(
+    `the data of ${service.name} is on ${them}, where the file no longer has it, and nothing runs there: put ${holders.length > 1 ? 'back what the file had last' : `${them} back`} (\`hosts\`, \`controllers\`) and run up again, then take away what is to leave; or, to begin anew without that data, move ${folders.join(', ')} away`,
+  );
+}
+
 /**
- * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data
- * is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is. Ids come from the
+ * Tells every member that it belongs to a new cluster, and who its first controllers are. Only where no host at all has data, also none that the file
+ * no longer has, is there a new cluster, and for that every host must be looked at; otherwise members are told to join the one there is. Ids come from the
  * cluster's secret: a form that was cut short is repeated word for word.
  */
 async function form(doing: Doing): Promise<void> {
   const { service, cluster, reach } = doing;
   const seats = seatsOf(service, cluster);
-  const unseen = (live: KafkaLive): string[] =>
-    seats.filter(({ name }) => !live.nodes[name]?.disk).map(({ name }) => name);
+  const unseen = (live: KafkaLive): string[] => [
+    ...seats.filter(({ name }) => !live.nodes[name]?.disk).map(({ name }) => name),
+    ...(live.unseen ?? []),
+  ];
   let live = await observeKafka(service, cluster, reach);
   // A busy host is given time: a new cluster must not depend on a slow answer.
   for (let again = 0; again < 5 && !formed(live) && unseen(live).length > 0; again++)
     live = await observeKafka(service, cluster, reach);
   const old = formed(live);
-  if (!old && unseen(live).length > 0)
+  if (!old && unseen(live).length > 0) {
+    const gone = (live.unseen ?? [])
+      .map((name) => name.slice(name.indexOf('@') + 1))
+      .filter((host) => cluster.former?.[host]?.kind === 'ssh')
+      .map((host) => `phalanx forget ${host}`);
+    const or =
+      gone.length === 0
+        ? ''
+        : `; where one that left the file is gone for good: ${[...new Set(gone)].join(', ')}`;
     throw new StepFailed(
-      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again`,
+      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again${or}`,
     );
+  }
+  refuseLeftBehind(doing, live);
   const controllers = seats.filter(({ controller }) => controller);
   const first = controllers.map(
     ({ id, address }) =>
       `${id}@${address}:${service.spec.controllerPort}:${firstDirectory(service, cluster, id)}`,
   );
+  const voters = introducers(doing, live);
   const begin = `--cluster-id ${clusterId(service, cluster)} --initial-controllers ${first.join(',')}`;
   await Promise.all(
     seats.map(async (seat) => {
       const disk = live.nodes[seat.name]?.disk;
-      if (disk === undefined || disk.formatted) return;
+      if (disk === undefined || (disk.formatted && voters.length === 0)) return;
       // What is told of a new cluster holds until somebody has begun it; one that joins keeps to what it was told.
-      await tell(doing, seat, seat.controller && !old ? begin : joining(doing), { again: !old });
+      await tell(doing, seat, seat.controller && !old ? begin : joining(doing), { again: !old, voters });
     }),
   );
 }
 
-/** Tells a member with an empty disk what to format it for; one that was told already is told another thing only `again`. */
+/**
+ * Tells a member with an empty disk what to format it for; one that was told already is told another thing only `again`. Tells any by which `voters` it
+ * finds the cluster as well, where the file's controllers may not do for that.
+ */
 async function tell(
   { cluster, reach }: Doing,
   seat: Seat,
   text: string,
-  { again }: { again: boolean },
+  { again, voters }: { again: boolean; voters: string[] },
 ): Promise<void> {
   const { root } = cluster.hosts[seat.host]!;
   const folder = quote(`${memberFolder(seat, root)}/data`);
   const write = `mkdir -p ${folder} && cd ${folder} || exit 1
+${voters.length === 0 ? 'rm -f voters' : `printf '%s\\n' ${quote(voters.join(','))} >voters.new && mv voters.new voters`}
 [ ! -s log/meta.properties ] || exit 0
 ${again ? '' : '[ ! -s first ] || exit 0\n'}printf '%s\\n' ${quote(text)} >first.new && mv first.new first`;
   const { exit, stderr } = await reach.host(seat.host).run(asOwner(seat, root, write));

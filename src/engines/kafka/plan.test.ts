@@ -181,6 +181,39 @@ describe('the plan of Kafka', () => {
     expect(ids(planKafka(three, cluster, allBlank('silent'), base(three)))).toContain('form events');
   });
 
+  it('moved to hosts that are all new, it is joined where it is: nothing is formed, and nobody leaves before the data has', () => {
+    const moved = service(['d4']);
+    const { quorum: _, partitions: __, ...seen } = live({ brokers: [] });
+    const blankNode = { ...node('d4', 'silent'), disk: { told: false } };
+    const nodes = { 'events@d4': blankNode, 'events@d1': { ...node('d1', 'silent'), why: 'no answer' } };
+    const own = { 'events@d4': [script('write', 'd4'), script('start', 'd4')] };
+    const leaving = { 'events@d1': [script('stop', 'd1')] };
+    const steps = planKafka(moved, cluster, { ...seen, nodes }, base(moved, own, leaving));
+    expect(ids(steps)).not.toContain('form events');
+    expect(ids(steps)).toContain('seed events@d4');
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    expect(at('stop events@d1').needs).toEqual(['free events@d1']);
+    expect(at('empty events@d1').needs).toEqual(['move events']);
+  });
+
+  it('one that starts while the controllers are others than the file’s is told who they are, also with data of before', () => {
+    // d4 was a controller once; d1 to d3 are now.
+    const steps = (of: KafkaService, d4: LiveNode) => {
+      const nodes = { ...live().nodes, 'events@d4': d4 };
+      const verb = d4.state === 'silent' ? 'start' : 'restart';
+      const own = { 'events@d4': [script('write', 'd4'), script(verb, 'd4')] };
+      return ids(planKafka(of, cluster, live({ nodes }), base(of, own)));
+    };
+    expect(steps(service(['d4']), node('d4', 'silent')).slice(0, 3)).toEqual([
+      'write events@d4',
+      'seed events@d4',
+      'start events@d4',
+    ]);
+    expect(steps(service(['d4']), node('d4'))).toContain('seed events@d4');
+    // One of the file's controllers is one.
+    expect(steps(service(['d4', 'd1', 'd2', 'd3']), node('d4', 'silent'))).not.toContain('seed events@d4');
+  });
+
   it('a member that was told what to begin with keeps to it; one that was told nothing joins', () => {
     for (const told of [true, false]) {
       const nodes = { ...live().nodes, 'events@d3': { ...node('d3', 'silent'), disk: { told } } };

@@ -69,6 +69,18 @@ export function whyVote(
   };
 }
 
+/**
+ * Node ids of the cluster's controllers where none of the file's is among them and in step: until those of the file have their votes, only these may
+ * know where the cluster is. Where nobody tells who votes, and none of the file's controllers has data, it may be any that has.
+ */
+export function otherVoters(service: KafkaService, cluster: Cluster, live: KafkaLive): number[] {
+  const listed = seatsOf(service, cluster).flatMap(({ controller, id }) => (controller ? [id] : []));
+  const holders = Object.values(live.nodes).filter(({ disk }) => disk?.formatted);
+  const known: { id: number; caughtUp?: boolean }[] = live.quorum?.voters ?? holders;
+  if (known.some(({ id, caughtUp }) => caughtUp !== false && listed.includes(id))) return [];
+  return [...new Set(known.map(({ id }) => id))].filter((id) => !listed.includes(id));
+}
+
 /** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
 export function whyRefuse(
   service: KafkaService,
@@ -186,6 +198,7 @@ export function planKafka(
 
   const isFormed = keeper !== undefined || (live !== undefined && formed(live));
   const hasData = Object.values(live?.nodes ?? {}).some(({ disk }) => disk?.formatted);
+  const astray = live !== undefined && otherVoters(service, cluster, live).length > 0;
   const steps: Step[] = [];
   const turns: Turn[] = [];
   const newcomers: string[] = [];
@@ -195,14 +208,13 @@ export function planKafka(
     const writes = own.filter((step) => step.verb === 'write');
     const runs = own.filter((step) => step.verb !== 'write');
     const serving = node?.state === 'serving';
+    const blank = !serving && !node?.disk?.formatted && !node?.disk?.told;
+    const told = blank
+      ? 'it is told which cluster it belongs to'
+      : 'it is told by whom it finds the cluster: the controllers are others now';
     const seed =
-      isFormed &&
-      keeper === undefined &&
-      !serving &&
-      runs.length > 0 &&
-      !node?.disk?.formatted &&
-      !node?.disk?.told
-        ? [engine('seed', seat.name, 'it is told which cluster it belongs to', { name: seat.name })]
+      isFormed && keeper === undefined && runs.length > 0 && (blank || astray)
+        ? [engine('seed', seat.name, told, { name: seat.name })]
         : [];
     const restarts = runs.some((step) => step.verb === 'restart');
     // Where nobody tells of votes, one that ran as a controller may have one.

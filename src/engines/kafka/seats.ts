@@ -63,19 +63,29 @@ export function seatsOf(service: KafkaService, cluster: Cluster): Seat[] {
   return [...brokers, ...controllers];
 }
 
-/** The process that has, or had, that node id, whether the file still has it or not; undefined when it is none of ours. */
-export function nodeOf(
-  service: KafkaService,
-  cluster: Cluster,
-  id: number,
-): { name: string; host: string; broker: boolean } | undefined {
+/** A process that has, or had, a node id, whether the file still has it or not. */
+export type Node = Pick<Seat, 'name' | 'host' | 'id' | 'broker'>;
+
+function nodesOf(service: KafkaService, cluster: Cluster): Node[] {
   const own = `${service.name}/`;
-  const found = Object.entries(cluster.ids ?? {}).find(([name, kept]) => kept === id && name.startsWith(own));
-  if (!found) return undefined;
-  const rest = found[0].slice(own.length);
-  const host = rest.startsWith(`${controllerPart}.`) ? rest.slice(controllerPart.length + 1) : rest;
-  const broker = host === rest;
-  return { name: memberName(service, host, broker ? undefined : controllerPart), host, broker };
+  return Object.entries(cluster.ids ?? {}).flatMap(([key, id]) => {
+    if (!key.startsWith(own)) return [];
+    const rest = key.slice(own.length);
+    const host = rest.startsWith(`${controllerPart}.`) ? rest.slice(controllerPart.length + 1) : rest;
+    const broker = host === rest;
+    return [{ name: memberName(service, host, broker ? undefined : controllerPart), host, id, broker }];
+  });
+}
+
+/** The process that has, or had, that node id; undefined when it is none of ours. */
+export const nodeOf = (service: KafkaService, cluster: Cluster, id: number): Node | undefined =>
+  nodesOf(service, cluster).find((node) => node.id === id);
+
+/** Processes that the file no longer has, on hosts that the cluster still knows: data may be there. */
+export function formerNodes(service: KafkaService, cluster: Cluster): Node[] {
+  const now = new Set(seatsOf(service, cluster).map(({ name }) => name));
+  const known = (host: string): boolean => host in cluster.hosts || host in (cluster.former ?? {});
+  return nodesOf(service, cluster).filter(({ name, host }) => !now.has(name) && known(host));
 }
 
 /** Copies of a partition when nothing else is said, and how many of them must have a record. */

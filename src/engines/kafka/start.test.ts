@@ -69,6 +69,17 @@ describe('the start of a member', () => {
     expect(start()).toEqual([]);
   });
 
+  it('it looks for the cluster where the file has controllers, and where they were that it was told to join', () => {
+    put('data/log/meta.properties', 'cluster.id=c\n');
+    const servers = (): string => {
+      expect(start()).toEqual(['serve']);
+      return readFileSync(at('data/server.properties'), 'utf8');
+    };
+    expect(servers()).toBe('controller.quorum.bootstrap.servers=10.0.0.1:9093\n');
+    put('data/voters', '10.0.0.8:9093,10.0.0.9:9093\n');
+    expect(servers()).toBe('controller.quorum.bootstrap.servers=10.0.0.1:9093,10.0.0.8:9093,10.0.0.9:9093\n');
+  });
+
   it('one that was formatted before it was asked to forget forgets at its next start', () => {
     put('data/log/meta.properties', 'cluster.id=c\n');
     put('data/first', '--cluster-id c --initial-controllers 1@10.0.0.1:9093:x\n');

@@ -32,6 +32,9 @@ rm -f data/first
  * removed then, says for which cluster and with which first controllers. Without it, and without data, a member does not start: an empty controller
  * that takes itself for a first one could, with another such, forget everything. Records without meta.properties are not
  * formatted over either.
+ *
+ * A member without a vote finds the active controller through the servers that it is given, and through nothing else (KIP-853,
+ * `controller.quorum.bootstrap.servers`). The file's controllers may all be new; so `data/voters` adds those that the cluster had when it was told of them.
  */
 export function startScript(service: KafkaService, cluster: Cluster, seat: Seat): string {
   const { spec } = service;
@@ -56,7 +59,10 @@ if [ -z "$libs" ]; then
 fi
 ${
   spec.metadata === undefined
-    ? '{ cat server.properties; echo "controller.quorum.bootstrap.servers=$(cat controllers)"; }'
+    ? `controllers=$(cat controllers)
+# It may be that none of those knows the cluster yet.
+[ ! -s data/voters ] || controllers=$controllers,$(cat data/voters)
+{ cat server.properties; echo "controller.quorum.bootstrap.servers=$controllers"; }`
     : 'cat server.properties'
 } >data/server.properties.new
 mv data/server.properties.new data/server.properties

@@ -12,6 +12,12 @@ export function rabbitRules(service: RabbitService, _cluster: Cluster): Problem[
     problems.push({ path: [...root, ...path], message, ...(hint === undefined ? {} : { hint }) });
   };
 
+  if ([adminUser, 'guest'].includes(appUser(service)))
+    say(
+      [],
+      `the application's user would be called "${appUser(service)}", which is ${appUser(service) === adminUser ? "Phalanx's own" : "RabbitMQ's own, and deleted"}`,
+      'give the service another name',
+    );
   for (const [index, host] of (spec.ram ?? []).entries())
     if (host !== undefined && !service.hosts.includes(host))
       say(['ram', index], `"${host}" is not one of the service's hosts`, suggestion(host, service.hosts));

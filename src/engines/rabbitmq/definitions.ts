@@ -19,7 +19,7 @@ export interface Definitions {
     definition: Arguments;
     priority: number;
   }[];
-  queues: { name: string; vhost: string; durable: boolean; arguments: Arguments }[];
+  queues: { name: string; vhost: string; durable: boolean; arguments: Arguments; down?: true }[];
   exchanges: {
     name: string;
     vhost: string;
@@ -245,6 +245,9 @@ function policyChanges(service: RabbitService, live: Definitions): Change[] {
   return changes;
 }
 
+const find = <T extends { name: string; vhost: string }>(all: T[], name: string, vhost: string) =>
+  all.find((one) => one.name === name && one.vhost === vhost);
+
 /** Creates it; or, where it is there with another nature, deletes and creates it, since RabbitMQ changes neither queues nor exchanges. */
 function remade(
   what: string,
@@ -270,7 +273,7 @@ function exchangeChanges({ spec }: RabbitService, live: Definitions): Change[] {
       internal: exchange.internal,
       arguments: exchange.arguments,
     };
-    const here = live.exchanges.find((one) => one.name === name && one.vhost === spec.vhost);
+    const here = find(live.exchanges, name, spec.vhost);
     return remade(`exchange ${name}`, path('exchanges', spec.vhost, name), body, here && { ...here }, body);
   });
 }
@@ -278,7 +281,7 @@ function exchangeChanges({ spec }: RabbitService, live: Definitions): Change[] {
 function queueChanges({ spec }: RabbitService, live: Definitions): Change[] {
   return Object.entries(spec.queues).flatMap(([name, queue]) => {
     const body = { durable: queue.durable, auto_delete: false, arguments: queueArguments(queue) };
-    const here = live.queues.find((one) => one.name === name && one.vhost === spec.vhost);
+    const here = find(live.queues, name, spec.vhost);
     const nature = (of: Arguments): Arguments => {
       // How many members it has is changed while it lives; a classic queue may not say that it is one.
       const { 'x-quorum-initial-group-size': _, ...rest } = of;
@@ -309,7 +312,9 @@ function bindingChanges({ spec }: RabbitService, live: Definitions): Change[] {
         one.routing_key === binding.key &&
         isDeepStrictEqual(one.arguments, binding.arguments),
     );
-    if (there) return [];
+    // Its bindings come back with its node, and until then it takes none.
+    const down = kind === 'queue' && find(live.queues, destination, spec.vhost)?.down;
+    if (there || down) return [];
     const key = binding.key === '' ? '' : ` (${binding.key})`;
     return [
       {

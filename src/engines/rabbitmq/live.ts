@@ -23,6 +23,8 @@ export interface QueueView {
   type: string;
   durable: boolean;
   exclusive?: boolean;
+  /** There is its record only: it is on a node that is down, and on no other. */
+  down?: true;
   arguments: Record<string, unknown>;
   messages?: number | null;
   /** Quorum queues and streams: nodes. */

@@ -37,15 +37,16 @@ describe('a node', () => {
     expect(text(render([...three, 'h4']), 'join.conf')).toContain('rabbit-jobs@10.93.0.14');
   });
 
-  it('asks whether it was split off only where RabbitMQ would pause the minority', () => {
-    const watched = (spec: Record<string, unknown>) => {
-      const { env, files } = render(three, spec)[0]!;
-      const word = env['RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS']!.split(' -eval ')[1];
-      return [word, files.some((file) => file.path === watchFile)];
-    };
-    expect(watched({})).toEqual([expect.stringMatching(/^spawn\(\S+\/watch\.erl\S+$/), true]);
-    expect(watched({ partitions: 'autoheal' })).toEqual([undefined, false]);
-    expect(watched({ partitions: 'ignore' })).toEqual([undefined, false]);
+  it('is watched whatever becomes of a split, from before RabbitMQ starts: its start may hang', () => {
+    for (const partitions of ['pause_minority', 'autoheal', 'ignore']) {
+      const { env, files } = render(three, { partitions })[0]!;
+      expect(env['RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS']).toMatch(
+        / -eval spawn\(\S+\/watch\.erl\S+ -s rabbit boot$/,
+      );
+      // Else RabbitMQ's script says it as well, and first.
+      expect(env['RABBITMQ_NODE_ONLY']).toBe('true');
+      expect(files.find((file) => file.path === watchFile)?.content).toContain('global:sync()');
+    }
   });
 
   it('needs no epmd: its name and the one port of all nodes are said at the start', () => {
@@ -168,6 +169,19 @@ describe('rules of the file', () => {
   ])('%j', (spec, message) => {
     expect(problems(spec).join('\n')).toContain(message);
   });
+
+  it.each(['phalanx', 'guest'])(
+    "a service is not called as a user that is not the application's: %s",
+    (name) => {
+      const { service, cluster } = sample(three);
+      const [problem] = rabbitRules({ ...service, name }, cluster);
+      expect(problem).toMatchObject({
+        path: ['services', name],
+        message: expect.stringContaining(`user would be called "${name}"`),
+        hint: 'give the service another name',
+      });
+    },
+  );
 
   it('the schema refuses what RabbitMQ could not be told', () => {
     expect(schema.safeParse({ partitions: 'pause' }).success).toBe(false);

@@ -3,7 +3,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { Member } from '../engine.ts';
 import { advancedConfig, joinConf, rabbitmqConf, tickArguments } from './configuration.ts';
 import { distributionPort, managementPort, memberName, type RabbitService } from './names.ts';
-import { environment, startScript, watches } from './start.ts';
+import { environment, startScript } from './start.ts';
 import { watch, watchFile } from './watch.ts';
 
 /** Asked often: a node that is up is used at once. */
@@ -45,7 +45,7 @@ export function rabbitMembers(service: RabbitService, cluster: Cluster): Member[
         file('enabled_plugins', '[rabbitmq_management].\n', 'restart'),
         file('.erlang.cookie', cluster.secrets[`${service.name}/cookie`] ?? '', 'restart', true),
         file('start.sh', startScript(service.name, host.address), 'restart'),
-        ...(watches(spec) ? [file(watchFile, watch, 'restart')] : []),
+        file(watchFile, watch, 'restart'),
       ],
       // As many files as the host gives, see start.sh.
       limits: {},

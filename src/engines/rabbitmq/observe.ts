@@ -2,8 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
-import { diskImage } from '../../hosts/lab/disk.ts';
-import { LabHost } from '../../hosts/lab/lab-host.ts';
+import { liesHere } from '../../hosts/lab/lab-host.ts';
 import { type HostLive, type NodeView, type QueueView, type RabbitLive, running } from './live.ts';
 import { memberName, nodeOf, type RabbitService } from './names.ts';
 import { type Place, parsePlace, placeScript } from './place.ts';
@@ -112,17 +111,13 @@ async function placeOn(
     return parsePlace(await host.run(placeScript(service, cluster, entry.name), { timeoutMs: patienceMs }));
   } catch (error) {
     if (!(error instanceof HostUnreachable)) throw error;
-    const off = host instanceof LabHost && host.init() === undefined;
-    return {
-      why: error.message,
-      ...(off && !service.hosts.includes(entry.name) ? leftOff(service, entry) : {}),
-    };
+    const left = !service.hosts.includes(entry.name) && liesHere(host, entry.root);
+    return { why: error.message, ...(left ? leftOff(service, entry) : {}) };
   }
 }
 
-/** What a lab host that is off has of the service: its files lie on this machine, unless it has a disk of its own. */
+/** What a lab host that is off has of the service. */
 function leftOff(service: RabbitService, { name, root }: HostEntry): Place {
-  if (existsSync(diskImage(root))) return {};
   const mnesia = join(root, 'members', memberName(service, name), 'data/mnesia');
   if (!existsSync(mnesia)) return { present: false };
   return { present: true, idle: true, blank: readdirSync(mnesia).length === 0 };

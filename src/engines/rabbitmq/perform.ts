@@ -13,7 +13,7 @@ import { againstBlindly, servingAs } from './gate.ts';
 import { type RabbitLive, running, type View } from './live.ts';
 import { entryOf, hostOfNode, memberName, nodeOf, nodeText, type RabbitService } from './names.ts';
 import { observeRabbit, placesOf } from './observe.ts';
-import { againstLeaving, againstStopping, lacking, queueText } from './queues.ts';
+import { againstLeaving, againstStopping, lacking, type QueueName, queueText } from './queues.ts';
 import { admittedFile, peersFile } from './start.ts';
 
 interface Context {
@@ -45,7 +45,8 @@ export async function performRabbit(
   if (action.name === 'hold') throw new StepHeld(String(args['why']));
   if (action.name === 'gate') return gate(context, String(args['host']), timeoutMs);
   if (action.name === 'rejoin') return rejoin(context, String(args['host']), timeoutMs);
-  if (action.name === 'release') return release(context, String(args['node']), timeoutMs);
+  if (action.name === 'release')
+    return release(context, String(args['node']), (args['lost'] ?? []) as QueueName[], timeoutMs);
   if (action.name === 'forget') return forget(context, String(args['node']));
   throw new StepFailed(`rabbitmq has no step ${action.name}`);
 }
@@ -59,21 +60,40 @@ const featuresMs = 60_000;
 const look = ({ service, cluster, reach }: Context): Promise<RabbitLive> =>
   observeRabbit(service, cluster, reach);
 
-/** Looks until `done` gives a value. When its time is over the last reasons are thrown, by `late`. */
-async function until<T>(
+/** Why it is not done, of what is done bit by bit: how much is left. */
+export class Left {
+  count: number;
+  why: string;
+  constructor(count: number, why: string) {
+    this.count = count;
+    this.why = why;
+  }
+}
+
+/**
+ * Looks until `done` gives a value; a string says why not yet. When its time is over the last reasons are thrown, by `late`. The time begins anew whenever
+ * less is left than ever.
+ */
+export async function until<T>(
   context: Context,
   timeoutMs: number,
-  done: (live: RabbitLive) => T | string | Promise<T | string>,
+  done: (live: RabbitLive) => T | string | Left | Promise<T | string | Left>,
   late: (why: string) => Error,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  let deadline = performance.now() + timeoutMs;
   let said = '';
+  let least = Number.POSITIVE_INFINITY;
   for (;;) {
     const answer = await done(await look(context));
-    if (typeof answer !== 'string') return answer;
-    if (answer !== said) context.say(answer);
-    said = answer;
-    if (performance.now() > deadline) throw late(answer);
+    if (typeof answer !== 'string' && !(answer instanceof Left)) return answer;
+    if (answer instanceof Left && answer.count < least) {
+      least = answer.count;
+      deadline = performance.now() + timeoutMs;
+    }
+    const why = typeof answer === 'string' ? answer : answer.why;
+    if (why !== said) context.say(why);
+    said = why;
+    if (performance.now() > deadline) throw late(why);
     await wait(250);
   }
 }
@@ -202,7 +222,7 @@ async function spread(context: Context, timeoutMs: number): Promise<void> {
         );
         if (answer !== 'ok') problems.push(`${text}: ${answer}`);
       }
-      return problems.length === 0 ? true : problems.join('; ');
+      return problems.length === 0 ? true : new Left(problems.length, problems.join('; '));
     },
     (why) => new StepFailed(`queues without all their members: ${why}. Mend it and run up again`),
   );
@@ -289,8 +309,11 @@ async function rejoin(context: Context, host: string, timeoutMs: number): Promis
   );
 }
 
-/** Takes the node out of every quorum queue, each first given a member elsewhere; refuses while anything would be lost. */
-async function release(context: Context, node: string, timeoutMs: number): Promise<void> {
+/**
+ * Takes the node out of every quorum queue, each first given a member elsewhere; refuses while anything would be lost but `lost`, which the plan named for a
+ * node that was down.
+ */
+async function release(context: Context, node: string, lost: QueueName[], timeoutMs: number): Promise<void> {
   const { service, cluster, say } = context;
   const text = nodeText(cluster, node);
   const held = (why: string): Error => new StepHeld(`${text} stays in the cluster: ${why}`);
@@ -299,7 +322,7 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
     timeoutMs,
     (live) => {
       if (!live.view) return silent(live);
-      const against = againstLeaving(service, cluster, live.view, node);
+      const against = againstLeaving(service, cluster, live.view, node, lost);
       return against.length === 0 ? live.view : against.join('; ');
     },
     held,
@@ -311,7 +334,7 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
     60_000,
     async (live) => {
       if (!live.view) return silent(live);
-      const against = againstLeaving(service, cluster, live.view, node);
+      const against = againstLeaving(service, cluster, live.view, node, lost);
       if (against.length > 0) return against.join('; ');
       const queues = live.view.queues.filter(
         (queue) => queue.type === 'quorum' && queue.members?.includes(node),
@@ -325,7 +348,8 @@ async function release(context: Context, node: string, timeoutMs: number): Promi
         { ...context, host: other(context, live.view, node) },
       );
       if (answer !== 'ok') return `queue ${queueText(service, queue!)}: ${answer}`;
-      return queues.length === 1 ? true : `${queues.length - 1} queues are still on ${text}`;
+      const left = queues.length - 1;
+      return left === 0 ? true : new Left(left, `${left} queues are still on ${text}`);
     },
     held,
   );

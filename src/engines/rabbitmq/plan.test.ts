@@ -141,8 +141,16 @@ describe('a plan', () => {
     }
   });
 
+  it('a node whose process runs and does not serve is waited for: a start that hangs is not nothing to do', () => {
+    const live = whole();
+    live.hosts['h2'] = { blank: false, idle: true, port: 25672 };
+    expect(ids(planned(live))).toEqual(['ready jobs@h2']);
+    expect(ids(planned(live, { h2: 'restart' })).filter((id) => id === 'ready jobs@h2')).toHaveLength(1);
+  });
+
   it('data of a member that the cluster forgot is set aside, never deleted', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
+    live.hosts['h2']!.idle = true;
     const steps = planned(live, { h2: 'start' });
     const aside = find(steps, 'set aside jobs@h2');
     expect(aside.destroys).toBeUndefined();
@@ -155,6 +163,14 @@ describe('a plan', () => {
     const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
     live.hosts['h2']!.nodes = view(['h2'], []).nodes;
     expect(find(planned(live), 'set aside jobs@h2').destroys).toBe('jobs');
+  });
+
+  it('nor is one that runs and is too slow to answer, since it may serve alone', () => {
+    const live = liveOf(view(['h1', 'h3'], [], [], defined), full);
+    Object.assign(live.hosts['h2']!, { port: 25672, why: 'does not answer within 3 s' });
+    const aside = find(planned(live), 'set aside jobs@h2');
+    expect(aside.destroys).toBe('jobs');
+    expect(aside.why).toMatch('may serve as a cluster of its own (does not answer within 3 s)');
   });
 
   it('a node that was split off, and that RabbitMQ has not taken back, is restarted, alone', () => {
@@ -244,6 +260,29 @@ describe('a plan', () => {
     );
     expect(find(planned(live, {}, { leaving: ['h4'] }), 'release jobs@h4').why).toMatch(
       'queue old is on h4 alone, with 3 messages',
+    );
+  });
+
+  it('a node that is down leaves only with leave while a queue is there alone, and the plan names the queue', () => {
+    const live = liveOf(view([...three, 'h4'], [classic('old', 'h4')], ['h4'], defined), full);
+    const release = find(planned(live, {}, { leaving: ['h4'] }), 'release jobs@h4');
+    expect(release.destroys).toBe('jobs');
+    expect(release.why).toMatch('what it alone has goes with it (queue old)');
+    expect(release.do).toMatchObject({ action: { args: { lost: [{ name: 'old', vhost: '/' }] } } });
+  });
+
+  it('a replaced disk took classic queues along, which are made again in the same up; while a node is down its queues are not missing', () => {
+    const definitions = { ...defined, queues: [{ ...classic('old', 'h2'), down: true as const }] };
+    const live = liveOf(view(three, [classic('old', 'h2')], ['h2'], definitions), full);
+    const spec = {
+      queues: { old: { type: 'classic' } },
+      bindings: [{ from: 'amq.topic', to: 'old', key: 'x' }],
+    };
+    expect(ids(planned(live, { h2: 'start' }, { spec }))).not.toContain('define jobs');
+    live.hosts['h2']!.blank = true;
+    const steps = planned(live, { h2: 'start' }, { spec });
+    expect(find(steps, 'define jobs').why).toBe(
+      'queue old is missing; binding amq.topic -> old (x) is missing',
     );
   });
 

@@ -15,7 +15,7 @@ import {
   nodeText,
   type RabbitService,
 } from './names.ts';
-import { againstLeaving, lacking, queueText } from './queues.ts';
+import { againstLeaving, goneWith, lacking, type QueueName, queueText } from './queues.ts';
 
 /**
  * Bring nodes up, admit those without data, give quorum queues their members, restart one at a time where a majority stays, make the
@@ -41,8 +41,12 @@ export function planRabbit(
   const { fresh, turns } = inTurn(plan, service, work, live);
 
   const admit = plan.admit(service, live, base, strays, fresh);
-  // A node that runs already, and waits to be admitted or is being let in, is waited for as well.
-  const entering = service.hosts.filter((host) => live?.hosts[host]?.admitted && !live.hosts[host].nodes);
+  // A node that runs already, and waits to be admitted, is being let in or says that it does not serve, is waited for as well.
+  const entering = service.hosts.filter((host) => {
+    const found = live?.hosts[host];
+    if (found === undefined || found.nodes !== undefined) return false;
+    return found.admitted === true || (found.idle === true && found.port !== undefined && !found.blank);
+  });
   for (const host of new Set([...(admit?.hosts ?? []), ...entering])) {
     const member = base.members.find((one) => one.host === host)!;
     if (![...fresh, ...turns].some((step) => step.id === `ready ${member.name}`))
@@ -64,7 +68,9 @@ export function planRabbit(
   if (begin) steps.push({ ...begin, after: steps.map((step) => step.id) }, ...rest);
   const upIds = steps.map((step) => step.id);
 
-  const defined = plan.define(service, cluster, view);
+  // A replaced disk took its classic queues along: forgotten, they are made again.
+  const blank = forgotten.filter((node) => live?.hosts[hostOfNode(cluster, node)!]?.blank);
+  const defined = plan.define(service, cluster, view && without(view, blank));
   // One after the other: what is made anew takes bindings with it, which are then made again.
   for (const [i, step] of defined.entries())
     steps.push({ ...step, after: [...upIds, ...defined.slice(0, i).map((earlier) => earlier.id)] });
@@ -327,14 +333,22 @@ function withSplit(
   return { ...base, byMember };
 }
 
-/** The view once the cluster has forgotten these nodes, to be joined again without data. */
-const without = (view: View, nodes: string[]): View => ({
-  ...view,
-  queues: view.queues.map((queue) => ({
-    ...queue,
-    ...(queue.members ? { members: queue.members.filter((node) => !nodes.includes(node)) } : {}),
-  })),
-});
+/** The view once the cluster has forgotten these nodes, to be joined again without data. Classic queues that were there are forgotten with them. */
+function without(view: View, nodes: string[]): View {
+  const gone = view.queues.filter(
+    (queue) => queue.type === 'classic' && queue.node !== undefined && nodes.includes(queue.node),
+  );
+  const stays = ({ name, vhost }: QueueName): boolean =>
+    !gone.some((queue) => queue.name === name && queue.vhost === vhost);
+  return {
+    ...view,
+    queues: view.queues.filter(stays).map((queue) => ({
+      ...queue,
+      ...(queue.members ? { members: queue.members.filter((node) => !nodes.includes(node)) } : {}),
+    })),
+    definitions: { ...view.definitions, queues: view.definitions.queues.filter(stays) },
+  };
+}
 
 /** A stray's data is set aside, on its host, before it starts again as a node without data. */
 function withStrays(
@@ -353,16 +367,19 @@ function withStrays(
     const move = `cd ${data} && mv mnesia "set-aside-$(date +%Y%m%d-%H%M%S)"`;
     const aside = `${stopFragment(member, root)}\n${asOwner(member, root, move)}`;
     const found = live?.hosts[host];
-    const alive = found?.nodes !== undefined && !found.admitted;
+    // One that runs and is too slow to say anything may serve as well.
+    const alive = found?.idle !== true && !found?.admitted;
     const first: Step = {
       id: `set aside ${member.name}`,
       verb: 'set aside',
       target: member.name,
       host,
       service: service.name,
-      why: alive
-        ? 'it stands alone, as a cluster of its own'
-        : 'its data is of a member that the cluster has forgotten',
+      why: !alive
+        ? 'its data is of a member that the cluster has forgotten'
+        : found?.nodes
+          ? 'it stands alone, as a cluster of its own'
+          : `the cluster has forgotten it, and it may serve as a cluster of its own (${found?.why ?? 'it does not answer'})`,
       needs: [],
       ...(alive ? { destroys: service.name } : {}),
       do: { kind: 'script', script: aside, timeoutMs: member.stop.timeoutMs + 30_000 },
@@ -438,19 +455,28 @@ function leavingSteps(
       out.push(...steps);
       continue;
     }
-    const against = view ? againstLeaving(service, cluster, view, node) : [];
+    const gone = view ? goneWith(service, cluster, view, node) : [];
+    const against = view ? againstLeaving(service, cluster, view, node, gone) : [];
+    const because =
+      gone.length > 0
+        ? `the file no longer has it and it is down: what it alone has goes with it (${listed(gone.map((queue) => `queue ${queueText(service, queue)}`))})`
+        : 'the file no longer has it';
     const why =
       against.length > 0
-        ? `the file no longer has it; now against it: ${listed(against)}`
-        : 'the file no longer has it: its queues first get along without it';
+        ? `${because}; now against it: ${listed(against)}`
+        : gone.length > 0
+          ? because
+          : `${because}: its queues first get along without it`;
+    const lost = gone.map(({ name, vhost }) => ({ name, vhost }));
     const release = plan.step(
       'release',
       name,
       why,
-      { name: 'release', args: { node, timeoutMs: 15_000 } },
+      { name: 'release', args: { node, timeoutMs: 15_000, ...(lost.length > 0 ? { lost } : {}) } },
       {
         needs: previous,
         after: before,
+        ...(lost.length > 0 ? { destroys: service.name } : {}),
       },
     );
     const forget = plan.step('forget', name, 'so that no majority counts it any more', {

@@ -90,6 +90,15 @@ describe('against leaving', () => {
     expect(against(view(four, [classic('old', 'h4')]))[0]).toMatch('queue old is on h4 alone');
     expect(against(view(four, [classic('old', 'h4', ['h1'])]))).toEqual([]);
   });
+  it('of a node that is down only what was named goes with it, and nothing once it runs again', () => {
+    const { service, cluster } = sample(three, {}, ['h4']);
+    const given = (down: string[]) => {
+      const of = view(four, [classic('old', 'h4'), classic('other', 'h4')], down);
+      return againstLeaving(service, cluster, of, node('h4'), [{ name: 'old', vhost: '/' }]).join();
+    };
+    expect(given(['h4'])).toMatch(/^queue other is on h4 alone, which is down: .*--allow-data-loss jobs$/);
+    expect(given([])).toMatch(/queue old is on h4 alone.*queue other is on h4 alone/);
+  });
   it('the only member goes when another node can take its place, and not before', () => {
     expect(against(view(four, [quorum('mail', ['h4'])]))).toEqual([]);
     expect(against(view(['h4'], [quorum('mail', ['h4'])]))).toContain('queue mail has its only member on h4');

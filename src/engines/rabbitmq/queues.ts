@@ -81,14 +81,49 @@ export function againstStopping(
   return reasons;
 }
 
-/** What stands against a node leaving for good, a sentence each; empty when nothing would be lost. Pure. */
-export function againstLeaving(service: RabbitService, cluster: Cluster, view: View, node: string): string[] {
+/** Whether a classic queue is on this node, and on none that runs and stays; one that holds nothing and may go with its node is not counted. */
+function isAlone(
+  service: RabbitService,
+  cluster: Cluster,
+  view: View,
+  node: string,
+  queue: QueueView,
+): boolean {
+  if (queue.type !== 'classic' || queue.node !== node || queue.exclusive) return false;
+  const up = running(view.nodes);
+  const stay = service.hosts.map((host) => nodeOf(service, cluster, host));
+  const copies = (queue.synchronised_slave_nodes ?? []).filter(
+    (one) => up.includes(one) && stay.includes(one),
+  );
+  return copies.length === 0 && (queue.durable || (queue.messages ?? 0) > 0);
+}
+
+/** Queues that go with a node that is down, with whatever is in them; none while it runs, where something can still be done for them. Pure. */
+export function goneWith(service: RabbitService, cluster: Cluster, view: View, node: string): QueueView[] {
+  if (running(view.nodes).includes(node)) return [];
+  return view.queues.filter((queue) => isAlone(service, cluster, view, node, queue));
+}
+
+export type QueueName = Pick<QueueView, 'name' | 'vhost'>;
+
+/**
+ * What stands against a node leaving for good, a sentence each; empty when nothing would be lost. `given` are queues that may go with it
+ * while it is down. Pure.
+ */
+export function againstLeaving(
+  service: RabbitService,
+  cluster: Cluster,
+  view: View,
+  node: string,
+  given: QueueName[] = [],
+): string[] {
   const reasons: string[] = [];
   const leaves = nodeText(cluster, node);
   const stay = new Set(service.hosts.map((host) => nodeOf(service, cluster, host)));
   const up = new Set(running(view.nodes));
   if (!view.nodes.some((one) => one.name !== node && one.type === 'disc' && one.running))
     reasons.push(`${leaves} is the last disk node that runs`);
+  const gone = goneWith(service, cluster, view, node);
   for (const queue of view.queues) {
     const text = `queue ${queueText(service, queue)}`;
     if (queue.type === 'quorum' && queue.members?.includes(node)) {
@@ -107,13 +142,17 @@ export function againstLeaving(service: RabbitService, cluster: Cluster, view: V
       reasons.push(
         `${text} (${queue.type}) ${queue.members ? `has a replica on ${leaves}` : `may be on ${leaves}`}, and Phalanx moves none of its kind: take it off there by its own tool (rabbitmq-streams delete_replica), or delete it, first`,
       );
-    if (queue.type === 'classic' && queue.node === node && !queue.exclusive) {
-      const copies = (queue.synchronised_slave_nodes ?? []).filter((one) => up.has(one) && stay.has(one));
-      if (copies.length === 0 && (queue.messages ?? 0) > 0)
-        reasons.push(`${text} is on ${leaves} alone, with ${queue.messages} messages`);
-      else if (copies.length === 0 && queue.durable)
-        reasons.push(`${text} is on ${leaves} alone (classic, not mirrored): delete it or mirror it first`);
-    }
+    if (gone.includes(queue)) {
+      if (!given.some(({ name, vhost }) => name === queue.name && vhost === queue.vhost))
+        reasons.push(
+          `${text} is on ${leaves} alone, which is down: bring it back; or, to give up what is in it, phalanx up --allow-data-loss ${service.name}`,
+        );
+    } else if (isAlone(service, cluster, view, node, queue))
+      reasons.push(
+        (queue.messages ?? 0) > 0
+          ? `${text} is on ${leaves} alone, with ${queue.messages} messages`
+          : `${text} is on ${leaves} alone (classic, not mirrored): delete it or mirror it first`,
+      );
   }
   return reasons;
 }

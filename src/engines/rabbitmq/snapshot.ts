@@ -28,14 +28,18 @@ export interface Snapshot {
 
 /**
  * Erlang, for RabbitMQ 3.10. Of what the node knows by itself; the one question to others, whether members of quorum queues are alive
- * there, goes to nodes that it counts as running, to all at once, and waits a second at most.
+ * there, goes to nodes that it counts as running, to all at once, and waits a second at most. A queue that is only on a node that is down leaves the list of
+ * queues and keeps its record (list_down).
  */
 const expression = (quick: string, file: string): string => `
 case rabbit:is_running() of
   false -> starting;
   true ->
     Up = rabbit_mnesia:cluster_nodes(running),
-    Queues = rabbit_amqqueue:list(),
+    Down = [Q || VHost <- rabbit_vhost:list_names(), Q <- rabbit_amqqueue:list_down(VHost)],
+    Listed = rabbit_amqqueue:list(),
+    Is = maps:from_list([{amqqueue:get_name(Q), true} || Q <- Listed]),
+    Queues = Listed ++ [Q || Q <- Down, not maps:is_key(amqqueue:get_name(Q), Is)],
     Names = [element(1, amqqueue:get_pid(Q)) || Q <- Queues, amqqueue:get_type(Q) =:= rabbit_quorum_queue],
     Found = lists:zip(Up, erpc:multicall(Up, lists, map, [fun erlang:whereis/1, Names], 1000)),
     Alive = maps:from_list([{{Node, Name}, true}
@@ -43,10 +47,11 @@ case rabbit:is_running() of
     On = fun(Pids) when is_list(Pids) -> [node(Pid) || Pid <- Pids]; (_) -> [] end,
     Queue = fun(Q) ->
       {resource, VHost, queue, Name} = QName = amqqueue:get_name(Q),
-      Common = #{name => Name, vhost => VHost, durable => amqqueue:is_durable(Q),
+      Known = #{name => Name, vhost => VHost, durable => amqqueue:is_durable(Q),
         exclusive => amqqueue:get_exclusive_owner(Q) =/= none,
         arguments => rabbit_misc:amqp_table(amqqueue:get_arguments(Q)),
         messages => case ets:lookup(queue_coarse_metrics, QName) of [{_, _, _, Count, _}] -> Count; _ -> null end},
+      Common = case maps:is_key(QName, Is) of true -> Known; false -> Known#{down => true} end,
       case amqqueue:get_type(Q) of
         rabbit_quorum_queue ->
           {Ra, Last} = amqqueue:get_pid(Q),

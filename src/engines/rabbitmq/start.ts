@@ -1,6 +1,6 @@
 import { distributionPort, nodeAt } from './names.ts';
 import type { RabbitSpec } from './schema.ts';
-import { watchArgument } from './watch.ts';
+import { bootArguments } from './watch.ts';
 
 /** Where a node keeps what it knows, below its member's folder. */
 export const databaseFolder = (service: string, address: string): string =>
@@ -55,10 +55,6 @@ exec /usr/lib/rabbitmq/bin/rabbitmq-server
 `;
 }
 
-/** The other ways of handling partitions mend by themselves, or leave it to people. */
-export const watches = (spec: Pick<RabbitSpec, 'partitions'>): boolean =>
-  spec.partitions === 'pause_minority';
-
 /**
  * The environment of rabbitmq-server's script and of Erlang. There is no epmd: with a name from the start and a fixed port
  * (-erl_epmd_port, kernel(6)), RabbitMQ finds its distribution running and its peers at that port. So nothing daemonizes,
@@ -94,6 +90,8 @@ export function environment(
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
     // Its script then becomes the node (exec), which takes SIGTERM itself; -noinput keeps it from reading the terminal.
     RABBITMQ_ALLOW_INPUT: '1',
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -name ${node} -erl_epmd_port ${port} -kernel inet_dist_use_interface {${address.replaceAll('.', ',')}} ${ticks}${watches(spec) ? ` ${watchArgument}` : ''}`,
+    // What the script starts is said in the arguments, where something comes before it.
+    RABBITMQ_NODE_ONLY: 'true',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -name ${node} -erl_epmd_port ${port} -kernel inet_dist_use_interface {${address.replaceAll('.', ',')}} ${ticks} ${bootArguments}`,
   };
 }

@@ -9,6 +9,8 @@ export interface LiveServer {
   silent?: string;
   /** UUIDs of the peers that its glusterd is connected to, and that are full members of the pool. */
   peers: string[];
+  /** UUIDs of all others of the pool, whether they are there or not: each counts for the quorum of glusterds. Absent: it does not answer. */
+  pool?: string[];
   /** The volume, as its glusterd knows it. */
   volume?: LiveVolume;
   /** Its own brick's process runs. */
@@ -65,9 +67,11 @@ export function volumeOf(live: StorageLive): LiveVolume | undefined {
     .sort((a, b) => b.peers.length - a.peers.length)[0]?.volume;
 }
 
+const addressOf = (brick: string): string => brick.slice(0, brick.indexOf(':/'));
+
 /** Hosts whose bricks the volume has, in its order; undefined for an address that is nobody's. */
 export const brickHosts = (volume: LiveVolume, cluster: Cluster): (string | undefined)[] =>
-  volume.bricks.map((brick) => hostAt(cluster, brick.slice(0, brick.indexOf(':/')))?.name);
+  volume.bricks.map((brick) => hostAt(cluster, addressOf(brick))?.name);
 
 /**
  * Why the mount has to be made anew to be whole again; undefined when it need not. GlusterFS's client asks the servers that it knows one after the
@@ -78,7 +82,7 @@ export function strayed(live: StorageLive, host: string): string | undefined {
   const volume = volumeOf(live);
   const mount = live.mounts[host];
   if (volume === undefined || mount === undefined || mount.away) return undefined;
-  const real = volume.bricks.map((brick) => brick.slice(0, brick.indexOf(':/')));
+  const real = volume.bricks.map(addressOf);
   const gone = mount.bricks.map(({ address }) => address).filter((address) => !real.includes(address));
   if (gone.length > 0) return `it follows a copy at ${gone.join(', ')}, which the volume has no more`;
   if (mount.bricks.length > 0 && mount.bricks.length < real.length)
@@ -101,15 +105,24 @@ export function lostBricks(service: StorageService, cluster: Cluster, live: Stor
   );
 }
 
-/** The options that the volume is to have. */
-export function wantedOptions(service: StorageService, cluster: Cluster): Record<string, string> {
+/**
+ * The options that a volume of these bricks is to have: of the copies that there are, not of those that the file asks for. While the one waits for the other, as
+ * a reshape that holds does, copies keep what they need to be safe.
+ */
+export function wantedOptions(
+  service: StorageService,
+  cluster: Cluster,
+  bricks: string[],
+): Record<string, string> {
   const timing = timingOf(service);
-  const hosts = new Set([...service.hosts, ...mountHosts(service, cluster)]);
-  const allowed = [...hosts].map((host) => cluster.hosts[host]!.address).sort();
+  const hosts = [...service.hosts, ...mountHosts(service, cluster)].map(
+    (host) => cluster.hosts[host]!.address,
+  );
+  const allowed = [...new Set([...hosts, ...bricks.map(addressOf)])].sort();
   return {
     // A write needs more than half of the copies, and a copy that is cut off from the others takes none.
     'cluster.quorum-type': 'auto',
-    'cluster.server-quorum-type': service.hosts.length > 1 ? 'server' : 'none',
+    'cluster.server-quorum-type': bricks.length > 1 ? 'server' : 'none',
     'network.ping-timeout': String(timing.pingTimeout),
     'cluster.heal-timeout': String(timing.healTimeout),
     'auth.allow': allowed.join(','),
@@ -124,7 +137,7 @@ export function differingOptions(
   cluster: Cluster,
   volume: LiveVolume,
 ): [string, string][] {
-  return Object.entries(wantedOptions(service, cluster)).filter(
+  return Object.entries(wantedOptions(service, cluster, volume.bricks)).filter(
     ([name, value]) => volume.options[name] !== value,
   );
 }
@@ -140,6 +153,19 @@ export function difference(
     coming: service.hosts.filter((host) => !now.includes(host)),
     going: volume.bricks.filter((_, i) => !service.hosts.includes(now[i] ?? '')),
   };
+}
+
+/**
+ * Who is still in the pool of the file's hosts and not on them any more, by host where the cluster knows it. Dead or stopped, each of them counts for the
+ * quorum of glusterds: with one of four gone the loss of one more stops all bricks.
+ */
+export function strangers(service: StorageService, cluster: Cluster, live: StorageLive): string[] {
+  const own = service.hosts.map((host) => uuidOf(service, cluster, host));
+  const pools = service.hosts.flatMap((host) => live.servers[host]?.pool ?? []);
+  const all = Object.keys({ ...cluster.former, ...cluster.hosts });
+  return [...new Set(pools)]
+    .filter((uuid) => !own.includes(uuid))
+    .map((uuid) => all.find((host) => uuidOf(service, cluster, host) === uuid) ?? `the glusterd ${uuid}`);
 }
 
 /** Every glusterd of the file answers and is connected to every other; says who is not. */

@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
+import { liesHere } from '../../hosts/lab/lab-host.ts';
+import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import {
   answering,
@@ -11,7 +14,7 @@ import {
   type StorageLive,
   volumeOf,
 } from './live.ts';
-import { entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
+import { brickFolder, entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
 import { mountedTest } from './start.ts';
 
 /** Longest time for one host's answer, milliseconds. */
@@ -45,6 +48,34 @@ export async function observeStorage(
   if (pendingOf(live) === 0 || asked === undefined) return live;
   const splitBrain = await observeSplitBrain(service, cluster, reach, asked.host);
   return { ...live, ...(splitBrain === undefined ? {} : { splitBrain }) };
+}
+
+/**
+ * Which hosts that the service is not on have a copy of it, and of which that cannot be told: every host that the file has or had, since nothing but
+ * its folder says that one was a data host.
+ */
+export async function leftBehind(
+  service: StorageService,
+  cluster: Cluster,
+  reach: Reach,
+): Promise<{ held: string[]; unknown: string[] }> {
+  const others = Object.values({ ...cluster.former, ...cluster.hosts }).filter(
+    ({ name }) => !service.hosts.includes(name),
+  );
+  const answers = await Promise.all(
+    others.map(async (entry) => {
+      const host = reach.host(entry.name);
+      const copy = `${brickFolder(service, entry)}/.glusterfs`;
+      const held = await host
+        .run(`[ ! -d ${quote(copy)} ] || echo held\n`, { timeoutMs: answerMs })
+        .then(({ text }) => text.includes('held'))
+        .catch(() => (liesHere(host, entry.root) ? existsSync(copy) : undefined));
+      return { host: entry.name, held };
+    }),
+  );
+  const those = (is: boolean | undefined): string[] =>
+    answers.flatMap(({ host, held }) => (held === is ? [host] : []));
+  return { held: those(true), unknown: those(undefined) };
 }
 
 async function observeServer(
@@ -97,13 +128,15 @@ export function parseServer(host: string, address: string, volumeName: string, t
   );
   const numbered = (pattern: RegExp): string[] =>
     [...values.keys()].flatMap((key) => pattern.exec(key)?.[1] ?? []);
-  const peers = numbered(/^(Peer\d+)\.uuid$/).flatMap((peer) =>
+  const others = numbered(/^(Peer\d+)\.uuid$/);
+  const pool = others.map((peer) => values.get(`${peer}.uuid`)!);
+  const peers = others.flatMap((peer) =>
     values.get(`${peer}.connected`) === 'Connected' && values.get(`${peer}.state`) === 'Peer in Cluster'
       ? [values.get(`${peer}.uuid`)!]
       : [],
   );
   const at = numbered(/^(Volume\d+)\.name$/).find((key) => values.get(`${key}.name`) === volumeName);
-  if (at === undefined) return { host, peers, online: false, ...told };
+  if (at === undefined) return { host, peers, pool, online: false, ...told };
   const own = `${at}.`.replace('.', '\\.');
   const bricks = numbered(new RegExp(`^${own}(Brick\\d+)\\.path$`));
   const volume: LiveVolume = {
@@ -119,7 +152,7 @@ export function parseServer(host: string, address: string, volumeName: string, t
   };
   const mine = bricks.find((one) => values.get(`${at}.${one}.path`)!.startsWith(`${address}:`));
   const online = mine !== undefined && values.get(`${at}.${mine}.status`) === 'Started';
-  return { host, peers, volume, online, ...told };
+  return { host, peers, pool, volume, online, ...told };
 }
 
 async function observeMount(

@@ -2,19 +2,22 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { restartFragment } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
-import {
-  differingOptions,
-  lostBricks,
-  notYetTogether,
-  pendingOf,
-  type StorageLive,
-  strayed,
-  volumeOf,
-} from './live.ts';
+import { lostBricks, notYetTogether, pendingOf, type StorageLive, strayed, volumeOf } from './live.ts';
 import { storageMembers } from './members.ts';
-import { gluster, look, readyMs, speaker, untilOpen, untilWhole, type Work, wanting } from './pool.ts';
+import { leftBehind } from './observe.ts';
+import {
+  gluster,
+  look,
+  readyMs,
+  settle,
+  speaker,
+  untilOpen,
+  untilWhole,
+  type Work,
+  wanting,
+} from './pool.ts';
 import { reshape } from './reshape.ts';
-import { brickName, memberName, mountName, type StorageService } from './seats.ts';
+import { brickFolder, brickName, entryOf, memberName, mountName, type StorageService } from './seats.ts';
 
 /** How long a mount may take to follow a change of the volume by itself: longer than its client takes to find the next glusterd. */
 const followMs = 15_000;
@@ -49,7 +52,8 @@ export async function performStorage(
 
 /**
  * Makes the volume, where there is none. Every glusterd must answer and be connected to every other, and every data host's folder must
- * be seen to be empty: a volume that is known to any of them is theirs, and data without one is never built over.
+ * be seen to be empty: a volume that is known to any of them is theirs, and data without one is never built over. Nor is a volume made beside one
+ * whose copies are all on hosts that the service has left.
  */
 async function form(work: Work): Promise<void> {
   const { service, cluster } = work;
@@ -66,6 +70,7 @@ async function form(work: Work): Promise<void> {
     throw new StepFailed(
       `${filled.map((host) => memberName(service, host)).join(', ')}: data of a volume that no glusterd knows. Move data/brick of that member's folder away, or bring back its data/state, and run up again`,
     );
+  await refuseLeftBehind(work);
   const copies = hosts.length === 1 ? [] : ['replica', String(hosts.length)];
   const arbiter = service.spec.arbiter ? ['arbiter', '1'] : [];
   const bricks = hosts.map((host) => brickName(service, cluster.hosts[host]!));
@@ -75,11 +80,23 @@ async function form(work: Work): Promise<void> {
   await gluster(work, hosts[0]!, ['volume', 'start', name]);
 }
 
-/** Sets the options that differ, all in one command. */
-async function settle(work: Work, host: string, live: StorageLive): Promise<void> {
-  const { service, cluster } = work;
-  const differing = differingOptions(service, cluster, volumeOf(live)!);
-  if (differing.length > 0) await gluster(work, host, ['volume', 'set', service.name, ...differing.flat()]);
+async function refuseLeftBehind({ service, cluster, reach }: Work): Promise<void> {
+  const { held, unknown } = await leftBehind(service, cluster, reach);
+  if (held.length > 0) {
+    const folders = held.map((host) => brickFolder(service, entryOf(cluster, host)));
+    throw new StepFailed(
+      `${held.join(', ')} hold${held.length === 1 ? 's' : ''} the data of ${service.name}: leave ${held.length === 1 ? 'it' : 'one of them'} in the file, run up, and exchange it afterwards; or, to begin anew without that data, move ${folders.join(', ')} away`,
+    );
+  }
+  if (unknown.length === 0) return;
+  const gone = unknown.filter((host) => cluster.former?.[host]?.kind === 'ssh');
+  const or =
+    gone.length === 0
+      ? ''
+      : `; where one that left the file is gone for good: ${gone.map((host) => `phalanx forget ${host}`).join(', ')}`;
+  throw new StepFailed(
+    `${unknown.join(', ')} cannot be asked whether the data of ${service.name} is there, and a new volume would pass it over: bring ${unknown.length === 1 ? 'it' : 'them'} up and run up again${or}`,
+  );
 }
 
 /** Puts right what is wrong with bricks and options, then waits until every copy that can be there is, and is whole. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import type { BasePlan, Member, Step } from '../engine.ts';
 import { storageCheck } from './check.ts';
-import { type LiveServer, type StorageLive, wantedOptions } from './live.ts';
+import { differingOptions, type LiveServer, type StorageLive, volumeOf, wantedOptions } from './live.ts';
 import { storageMembers } from './members.ts';
 import { parseMount, parseServer } from './observe.ts';
 import { planStorage } from './plan.ts';
@@ -40,11 +40,12 @@ const linksOf = (own: StorageService) =>
 
 /** Every host of `hosts` has a whole copy, and a glusterd that is connected to all others. */
 function live(own: StorageService, change: Record<string, Partial<LiveServer>> = {}): StorageLive {
+  const bricks = own.hosts.map((host) => brickName(own, cluster.hosts[host]!));
   const volume = {
     started: true,
-    bricks: own.hosts.map((host) => brickName(own, cluster.hosts[host]!)),
+    bricks,
     arbiter: false,
-    options: wantedOptions(own, cluster),
+    options: wantedOptions(own, cluster, bricks),
     quorum: true,
   };
   const servers = own.hosts.map((host): [string, LiveServer] => [
@@ -158,6 +159,57 @@ describe('plan', () => {
     expect(follows[1]!.needs).toContain('follow files.mount@a1');
   });
 
+  it('options are those of the copies that there are, whatever number of hosts the file names by now', () => {
+    const one = service(['d1']);
+    const three = volumeOf(live(own))!;
+    // Who still has a copy is let in, and the quorum of glusterds stays, as long as they are three.
+    expect(differingOptions(one, cluster, three)).toEqual([]);
+    const alone = { ...three, bricks: three.bricks.slice(0, 1) };
+    expect(Object.fromEntries(differingOptions(one, cluster, alone))).toEqual({
+      'cluster.server-quorum-type': 'none',
+      'auth.allow': '10.1.0.1,10.1.0.5,10.1.0.6',
+    });
+    expect(differingOptions(own, cluster, volumeOf(live(one))!)).not.toContainEqual([
+      'cluster.server-quorum-type',
+      'server',
+    ]);
+  });
+
+  it('where nobody says what copies there are, none is stopped before somebody does', () => {
+    const silent = { silent: 'no answer in time', peers: [], online: false };
+    for (const [hosts, left] of [
+      [['d4'], 'd1'],
+      [['d1', 'd2', 'd4'], 'd3'],
+    ] as const) {
+      const now = service([...hosts]);
+      const servers = Object.fromEntries(hosts.map((host) => [host, { host, ...silent }]));
+      for (const seen of [{ servers, mounts: live(now).mounts }, undefined]) {
+        const steps = planStorage(now, cluster, seen, base(now, { leaving: [`files@${left}`] }));
+        expect(steps.find(({ id }) => id === `stop files@${left}`)!.needs).toContain('reshape files');
+        expect(steps.find(({ id }) => id === 'reshape files')!.needs).toContain('form files');
+      }
+    }
+    // A mount that leaves has no copy.
+    const steps = planStorage(own, cluster, undefined, base(own, { leaving: ['files.mount@a1'] }));
+    expect(ids(steps)).not.toContain('reshape files');
+  });
+
+  it('one that left and is still in the pool leaves that too, and status says so: it counts for the quorum', () => {
+    const others = ['d2', 'd3'].map((host) => uuidOf(own, cluster, host));
+    const pool = [...others, uuidOf(own, cluster, 'd4')];
+    const seen = live(own, { d1: { pool } });
+    const steps = planStorage(own, cluster, seen, base(own, { leaving: ['files@d4'] }));
+    expect(ids(steps)).toEqual(['reshape files', 'serve files', 'stop files@d4', 'remove files@d4']);
+    expect(steps[0]!.why).toBe('d4 left, and counts for the quorum as long as the pool has it');
+    expect(steps.find(({ id }) => id === 'stop files@d4')!.needs).toContain('reshape files');
+    const rowOf = (of: StorageLive) =>
+      storageStatus(own, cluster, of).find(({ name }) => name === 'files@d1')!;
+    expect(rowOf(seen)).toMatchObject({ health: 'degraded', why: `${steps[0]!.why}: phalanx up` });
+    const rid = live(own, { d1: { pool: others } });
+    expect(planStorage(own, cluster, rid, base(own))).toEqual([]);
+    expect(rowOf(rid).health).toBe('ok');
+  });
+
   it('a mount that follows a copy which the volume has no more is made to follow, and status says so', () => {
     const seen = live(own);
     seen.mounts['a2']!.bricks[2] = { address: '10.1.0.4', connected: false };
@@ -247,6 +299,7 @@ Volume2.options.network.ping-timeout: 3
     expect(parseServer('d1', '10.1.0.1', 'files', state)).toEqual({
       host: 'd1',
       peers: [uuidOf(own, cluster, 'd2')],
+      pool: ['d2', 'd3'].map((host) => uuidOf(own, cluster, host)),
       online: true,
       disk: { brick: true, pending: 2, free: 1000 },
       volume: {

@@ -8,6 +8,7 @@ import {
   healSentence,
   lostBricks,
   type StorageLive,
+  strangers,
   strayed,
   volumeOf,
 } from './live.ts';
@@ -70,12 +71,24 @@ export function planStorage(
 
   const { coming, going } = volume ? difference(service, cluster, volume) : { coming: [], going: [] };
   const reshaped: string[] = [];
-  if (volume && (coming.length > 0 || going.length > 0)) {
+  const leaving = [...base.leaving.keys()].filter((name) => !name.startsWith(`${service.name}.mount@`));
+  // Which copies there are nobody says now; that is looked at when somebody does.
+  if (volume === undefined && leaving.length > 0) {
+    const why = `${leaving.join(', ')} may hold a copy: nothing leaves before it is elsewhere`;
+    const reshape = engine('reshape', service.name, why, {}, { needs: formed });
+    steps.push(reshape);
+    reshaped.push(reshape.id);
+  }
+  const changes = coming.length > 0 || going.length > 0;
+  const left = live && volume ? strangers(service, cluster, live) : [];
+  if (volume && (changes || left.length > 0)) {
     const now = brickHosts(volume, cluster);
-    const left = now.filter((host) => !service.hosts.includes(host ?? ''));
+    const without = now.filter((host) => !service.hosts.includes(host ?? ''));
     const why = [
       ...(coming.length > 0 ? [`a copy on ${coming.join(', ')}`] : []),
-      ...(going.length > 0 ? [`none on ${left.map((host) => host ?? 'an unknown host').join(', ')}`] : []),
+      ...(going.length > 0 ? [`none on ${without.map((host) => host ?? 'an unknown host').join(', ')}`] : []),
+      // Whoever goes leaves the pool too; that may have been cut short.
+      ...(changes ? [] : [`${left.join(', ')} left, and counts for the quorum as long as the pool has it`]),
     ];
     const needs = steps
       .filter(({ target }) => coming.some((host) => target === memberName(service, host)))
@@ -129,7 +142,8 @@ export function planStorage(
     const name = mountName(service, host);
     const astray = live && strayed(live, host);
     const anew = (base.byMember.get(name) ?? []).some(({ verb }) => verb === 'start' || verb === 'restart');
-    if (anew || (astray === undefined && reshaped.length === 0)) continue;
+    if (anew || (astray === undefined && !(reshaped.length > 0 && (changes || volume === undefined))))
+      continue;
     const why = astray ?? 'until it uses the copies that the volume then has';
     const needs = [...reshaped, ...(followed ? [followed] : [])];
     const after = steps.filter(({ verb }) => verb === 'serve').map(({ id }) => id);
@@ -139,7 +153,7 @@ export function planStorage(
   }
 
   for (const [name, own] of base.leaving) {
-    const server = !name.startsWith(`${service.name}.mount@`);
+    const server = leaving.includes(name);
     steps.push(...own.map((step) => (server ? { ...step, needs: [...step.needs, ...reshaped] } : step)));
   }
   return steps;

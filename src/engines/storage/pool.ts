@@ -4,7 +4,15 @@ import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import { StepFailed, StepHeld } from '../engine.ts';
-import { answering, brickHosts, healSentence, pendingOf, type StorageLive, volumeOf } from './live.ts';
+import {
+  answering,
+  brickHosts,
+  differingOptions,
+  healSentence,
+  pendingOf,
+  type StorageLive,
+  volumeOf,
+} from './live.ts';
 import { observeStorage } from './observe.ts';
 import { entryOf, memberName, type StorageService } from './seats.ts';
 
@@ -69,6 +77,13 @@ export async function gluster(work: Work, host: string, words: string[]): Promis
     say(told);
     await wait(500);
   }
+}
+
+/** Sets the volume's options that differ, all in one command. */
+export async function settle(work: Work, host: string, live: StorageLive): Promise<void> {
+  const { service, cluster } = work;
+  const differing = differingOptions(service, cluster, volumeOf(live)!);
+  if (differing.length > 0) await gluster(work, host, ['volume', 'set', service.name, ...differing.flat()]);
 }
 
 /** A host whose glusterd answers, the best connected one first. */

@@ -2,12 +2,13 @@ import { quote } from '../../hosts/shell.ts';
 import { memberFolder } from '../../hosts/supervise.ts';
 import { StepFailed } from '../engine.ts';
 import { brickHosts, difference, pendingOf, type StorageLive, volumeOf } from './live.ts';
-import { gluster, look, notThere, readyMs, speaker, untilOpen, type Work } from './pool.ts';
+import { gluster, look, notThere, readyMs, settle, speaker, untilOpen, type Work } from './pool.ts';
 import { brickName, entryOf, hostAt, majority, memberName, uuidOf } from './seats.ts';
 
 /**
  * Makes the volume's copies be on the file's hosts: new hosts first in the place of those that go, then further ones, then fewer; each
- * change only while the copies that stay are there and whole. A host that has no copy any more leaves the pool.
+ * change only while the copies that stay are there and whole. A host that has none any more leaves the pool, and the volume has the options of
+ * those that there are.
  */
 export async function reshape(work: Work): Promise<void> {
   const { service, cluster, say } = work;
@@ -23,7 +24,11 @@ export async function reshape(work: Work): Promise<void> {
     const { coming, going } = difference(service, cluster, volume);
     const staying = hosts.find((host) => now.includes(host)) ?? speaker(live);
     const [from] = going;
-    if (coming.length === 0 && from === undefined) break;
+    if (coming.length === 0 && from === undefined) {
+      // A copy that is alone by now would be stopped for want of a majority of glusterds, while the others leave the pool one by one.
+      if (volume.bricks.length === 1) await settle(work, staying, live);
+      break;
+    }
     for (const host of coming) await join(work, staying, host);
     if (from !== undefined && coming.length > 0) {
       const index = volume.bricks.indexOf(from);
@@ -43,6 +48,8 @@ export async function reshape(work: Work): Promise<void> {
     }
   }
   await dismiss(work);
+  const live = await look(work);
+  if (volumeOf(live)) await settle(work, speaker(live), live);
 }
 
 /**
@@ -134,16 +141,22 @@ async function join(work: Work, by: string, host: string): Promise<void> {
   );
 }
 
-/** Hosts of the pool that the file does not have leave it; also one that is dead. */
+/**
+ * Hosts of the pool that the file does not have leave it; also one that is dead. Each glusterd that still has one is asked: one that was away when the
+ * others let go of it was not told.
+ */
 async function dismiss(work: Work): Promise<void> {
   const { service, cluster, say } = work;
-  const by = speaker(await look(work));
-  const text = await gluster(work, by, ['pool', 'list']);
-  const own = new Map(service.hosts.map((host) => [uuidOf(service, cluster, host), host]));
-  for (const [, uuid, name] of text.matchAll(/^([0-9a-f-]{36})\s+(\S+)/gm)) {
-    if (own.has(uuid!) || name === 'localhost') continue;
-    const host = Object.values(cluster.hosts).find((one) => one.name === name) ?? hostAt(cluster, name!);
-    say(`${host?.name ?? name} leaves the pool`);
-    await gluster(work, by, ['peer', 'detach', name!, 'force']);
+  const own = new Set(service.hosts.map((host) => uuidOf(service, cluster, host)));
+  for (const by of service.hosts) {
+    const { pool = [] } = (await look(work)).servers[by] ?? {};
+    if (pool.every((uuid) => own.has(uuid))) continue;
+    const text = await gluster(work, by, ['pool', 'list']);
+    for (const [, uuid, name] of text.matchAll(/^([0-9a-f-]{36})\s+(\S+)/gm)) {
+      if (own.has(uuid!) || name === 'localhost') continue;
+      const host = Object.values(cluster.hosts).find((one) => one.name === name) ?? hostAt(cluster, name!);
+      say(`${host?.name ?? name} leaves the pool`);
+      await gluster(work, by, ['peer', 'detach', name!, 'force']);
+    }
   }
 }

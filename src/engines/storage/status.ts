@@ -1,7 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import type { StatusRow } from '../engine.ts';
-import { brickHosts, type LiveServer, type StorageLive, strayed, volumeOf } from './live.ts';
+import { brickHosts, type LiveServer, type StorageLive, strangers, strayed, volumeOf } from './live.ts';
 import { majority, memberName, mountHosts, mountName, mountPoint, type StorageService } from './seats.ts';
 
 /** Each copy and each mount; and, when most copies are away, what that means and who is missing. */
@@ -79,6 +79,13 @@ function serverRow(
     };
   if (disk && disk.pending > 0)
     return { ...row, health: 'degraded', why: `${disk.pending} entries here that another copy lacks yet` };
+  const left = strangers(service, cluster, { ...live, servers: { [server.host]: server } });
+  if (left.length > 0)
+    return {
+      ...row,
+      health: 'degraded',
+      why: `${left.join(', ')} left, and counts for the quorum as long as the pool has it: phalanx up`,
+    };
   return { ...row, health: 'ok' };
 }
 

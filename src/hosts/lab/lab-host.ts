@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Host, RunOptions, RunResult } from '../host.ts';
 import { HostUnreachable } from '../host.ts';
 import { runShell, ShellTimeout } from '../shell.ts';
 import { hostEnvironment } from './boot.ts';
+import { diskImage } from './disk.ts';
 import { hostNamespace, hostRoot } from './names.ts';
 import { initOf, stateOf } from './processes.ts';
 
@@ -40,3 +42,7 @@ export class LabHost implements Host {
     return initOf(this.#root, this.#namespace);
   }
 }
+
+/** It is a lab's host that is off, and its files can be looked at on this machine all the same: it has no disk of its own. */
+export const liesHere = (host: Host, root: string): boolean =>
+  host instanceof LabHost && host.init() === undefined && !existsSync(diskImage(root));
