@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dialer, using } from '../../src/engines/redis/client.ts';
+import { adminUser } from '../../src/engines/redis/users.ts';
 import { TestCluster, until } from './cluster.ts';
 import { Cart, lost, type Written, writers } from './redis-clients.ts';
 
@@ -249,5 +250,49 @@ describe('a chain', () => {
     await cluster.must('up');
     await cart.asTheFileSays();
     expect(await cart.masters()).toEqual([heir.name]);
+  });
+});
+
+describe('mode replication: a master that is gone as soon as it has handed over', () => {
+  const cluster = new TestCluster(file('rdaswitchgone', 65, 'mode: replication'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('the new master, started again, leads: it does not wait for the old one to copy it', async () => {
+    await inSync(cart);
+    const old = (await cart.member('cart@d1'))!;
+    const pid = old.info!['process_id'];
+    const { cluster: known, reach } = await cart.session();
+    const dial = dialer(await cart.service(), known, reach);
+    await cart.on(
+      'd1',
+      `cd '${known.hosts['d1']!.root}/members/cart@d1'
+( export REDISCLI_AUTH=$(cat admin.secret)
+  until redis-cli --user ${adminUser} -h ${old.address} role | grep -q slave; do :; done
+  kill -STOP ${pid} ) >/dev/null 2>&1 &`,
+    );
+    try {
+      await cluster.run(['switchover', 'cart', '--to', 'cart@d2']);
+      const heir = (await cart.member('cart@d2'))!;
+      await until('the third follows it', async () => {
+        const third = await cart.member('cart@d3');
+        return third?.linkUp && third.upstream!.address === heir.address;
+      });
+      await using(dial, heir, (redis) => redis.set('late', '1'));
+      const before = heir.info!['process_id'];
+      await cart.kill('cart@d2', 'KILL');
+      const again = await until('it is back', async () => {
+        const now = await cart.member('cart@d2');
+        return now?.up && now.info!['process_id'] !== before && now;
+      });
+      expect(again).toMatchObject({ role: 'master', keys: 1 });
+    } finally {
+      await cart.on('d1', `kill -CONT ${pid}`);
+    }
+    await cluster.must('up');
+    await inSync(cart);
+    expect(await cart.masters()).toEqual(['cart@d2']);
+    expect((await cart.live()).members.map((one) => one.keys)).toEqual([1, 1, 1]);
   });
 });

@@ -5,7 +5,7 @@ import { parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { contains, newest } from './newest.ts';
 import { applyConfig } from './perform/config.ts';
-import { promote, remember } from './perform/follow.ts';
+import { promote, remember, toLead } from './perform/follow.ts';
 import { gate, on, seatNamed, seen, type World, worldOf } from './perform/world.ts';
 import type { RedisService } from './seats.ts';
 import { becomesMaster, failover, follows, handOver } from './switchover-handover.ts';
@@ -170,11 +170,12 @@ async function inReplication(world: World, master: LiveMember, heir: LiveMember)
       return online ? undefined : `${heir.name} does not follow ${master.name} directly yet`;
     }, 60_000);
   }
-  const ms = await handOver(world, master, heir, failover(heir));
-  await follows(world, master.name, heir);
-  await remember(world, heir.name, 'master');
-  await remember(world, master.name, at(heir));
+  const ms = await toLead(world, heir.name, () => handOver(world, master, heir, failover(heir)));
+  // It may be shut down this moment, and never be seen to follow: what it starts as is said first.
+  await remember(world, master.name, at(heir)).catch(({ message }: Error) => world.say(message));
+  const apart = await follows(world, master.name, heir).catch((error: Error) => error);
   await hang(world, heir.name);
+  if (apart) throw apart;
   return ms;
 }
 
