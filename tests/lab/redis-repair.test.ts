@@ -150,6 +150,14 @@ describe('a log that was cut off, and a replica has it whole', () => {
   it('the replica is said to have the data, leads, and is copied: nothing is lost', async () => {
     await patient.damage('cart@d1', log, cutOff);
     expect(await patient.found('cart@d1')).toMatch(/cart@d2 copied it until [\d:]+ and holds 100 keys/);
+    // As long as it cannot be asked, what is left of the log is not made all that there is.
+    const pid = (await patient.cart.member('cart@d2'))!.info!['process_id'];
+    await patient.cart.on('d2', `kill -STOP ${pid}`);
+    const alone = await cluster.run(['repair', 'cart@d1', '--yes']);
+    await patient.cart.on('d2', `kill -CONT ${pid}`);
+    expect(alone.exit).toBe(1);
+    expect(alone.out).toMatch(/cart@d2 does not answer .*, and may have all of it/);
+    await until('it answers again', async () => (await patient.keys('cart@d2')) === 100);
     const shown = await cluster.run(['repair', 'cart@d1']);
     expect(shown.exit).toBe(2);
     expect(shown.out).toMatch(/promote +cart@d2/);

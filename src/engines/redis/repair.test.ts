@@ -40,6 +40,40 @@ it('a log that nobody else has is shortened', () => {
   expect(found.steps.every(({ destroys }) => destroys === undefined)).toBe(true);
 });
 
+it('a log is not shortened by itself while a member that may have the whole of it cannot be asked', () => {
+  const of = sample({}, 2);
+  const damaged: LiveMember = { ...down(of, 'cart@d1'), damage: cut };
+  const loading = up(of, 'cart@d2', { loading: true, keys: 3 });
+  for (const other of [down(of, 'cart@d2'), loading, { ...down(of, 'cart@d2'), loading: true }]) {
+    const live: RedisLive = { members: [damaged, other], sentinels: [] };
+    const found = (way?: Way) => remedy(of.service, of.cluster, live, damaged, way, now);
+    expect(found().steps).toEqual([]);
+    expect(found().found.join('\n')).toMatch(/cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/);
+    expect(found('shorten').steps[0]!.destroys).toBe('cart');
+  }
+});
+
+it('in a cluster that is one of the same shard', () => {
+  const of = sample({ mode: 'cluster' });
+  const list = [
+    { master: 'cart@d1', slots: [[0, 5460]] as [number, number][], replicas: ['cart.2@d2'] },
+    { master: 'cart@d2', slots: [[5461, 10_922]] as [number, number][], replicas: ['cart.2@d3'] },
+    { master: 'cart@d3', slots: [[10_923, 16_383]] as [number, number][], replicas: ['cart.2@d1'] },
+  ];
+  const steps = (silent: string[]) => {
+    const live = shards(of, list, { silent: ['cart@d1', ...silent] });
+    const damaged = live.members.find((one) => one.name === 'cart@d1')!;
+    const [self] = parseNodes(`${id('cart@d1')} 10.1.0.11:6379@16379 myself,master - 0 0 1 connected 0-5460`);
+    damaged.damage = { ...cut, self: self! };
+    const mine = live.members.find((one) => one.name === 'cart.2@d2')!;
+    // Its own replica has nothing yet.
+    if (mine.up) Object.assign(mine, { keys: 0, linkUp: false });
+    return titles(remedy(of.service, of.cluster, live, damaged, undefined, now));
+  };
+  expect(steps(['cart.2@d3'])).toEqual(['repair cart@d1', 'ready cart@d1']);
+  expect(steps(['cart.2@d2'])).toEqual([]);
+});
+
 it('a replica that was in touch after the last write is taken instead, and leads', () => {
   expect(titles(pair('replication', cut, 50)())).toEqual([
     'promote cart@d2',
