@@ -126,6 +126,17 @@ describe('a log that was cut off, and nobody else has the data', () => {
     expect(out).toContain('HELD ready cart@d1: its data is damaged');
   });
 
+  it('a member that is added meanwhile starts as an empty master, and is no copy', async () => {
+    cluster.write(file('rdalone', ['d1', 'd2'], 'mode: replication'));
+    await patient.cart.session(true);
+    expect((await cluster.run(['up'])).exit).toBe(1);
+    await until('it serves', async () => (await patient.keys('cart@d2')) === 0);
+    const { exit, out } = await cluster.run(['repair', 'cart@d1']);
+    expect(exit).toBe(2);
+    expect(out).toContain('no other member that answers has its data');
+    expect(out).toMatch(/repair +cart@d1 +appendonlydir\S+ is shortened to/);
+  });
+
   it('is repaired when told: the last write is gone, no other, and the original is kept', async () => {
     const before = (await patient.inData('cart@d1', `sha256sum <${log}`)).split(' ')[0];
     await cluster.must('repair', 'cart@d1', '--yes');

@@ -1,5 +1,5 @@
 import type { Damage } from './damage.ts';
-import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
+import { at, type LiveMember, mastersOf, namedMaster, type RedisLive } from './live.ts';
 import { distrusted, newest } from './newest.ts';
 import type { RedisService } from './seats.ts';
 import { topology } from './topology.ts';
@@ -26,14 +26,18 @@ export function copyOf(
   const leader =
     service.spec.mode === 'cluster'
       ? shardLeader(live, damage)
-      : mastersOf(live).find((one) => others.includes(one) && !one.leaving);
-  if (leader && leader.name !== name)
+      : mastersOf(live).find((one) => others.includes(one) && !one.leaving && (leads(one) || named(live, one)));
+  if (leader && leader.name !== name) {
+    const proven = service.spec.mode === 'cluster' || leads(leader);
     return {
       member: leader,
       leads: true,
-      newer: true,
-      why: `${leader.name} is master of its data, with ${leader.keys ?? 0} keys`,
+      newer: proven,
+      why: proven
+        ? `${leader.name} is master of its data, with ${leader.keys ?? 0} keys`
+        : `the sentinels name ${leader.name} as master, and it is empty`,
     };
+  }
   const address = live.members.find((one) => one.name === name);
   const followed = others.filter(
     (one) =>
@@ -55,6 +59,11 @@ export function copyOf(
     why: `${member.name} copied it until ${cut === undefined ? 'an unknown time' : time(cut)} and holds ${member.keys} keys; its own files were last written at ${time(damage.writtenAt)}`,
   };
 }
+
+/** A master that is empty and that nobody follows is none: a new member, or one that lost its disk, starts as that where it hears of nobody (start.ts). */
+const leads = (one: LiveMember): boolean => (one.keys ?? 0) > 0 || (one.followers?.length ?? 0) > 0;
+/** Whom the sentinels name is copied at every start, whatever it has. */
+const named = (live: RedisLive, one: LiveMember): boolean => namedMaster(live) === at(one);
 
 /** Members that may have a damaged member's data, and more of it, but cannot be asked now: they do not answer, or are still reading it. */
 export function unheard(

@@ -3,7 +3,7 @@ import type { Damage } from './damage.ts';
 import type { LiveMember, RedisLive } from './live.ts';
 import { parseNodes } from './nodes.ts';
 import { remedy, type Way } from './repair.ts';
-import { down, following, id, sample, shards, up } from './testing/sample.ts';
+import { down, following, id, sample, shards, up, watching } from './testing/sample.ts';
 
 const now = new Date('2026-11-23T18:00:00Z');
 const seconds = now.getTime() / 1000;
@@ -51,6 +51,30 @@ it('a log is not shortened by itself while a member that may have the whole of i
     expect(found().found.join('\n')).toMatch(/cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/);
     expect(found('shorten').steps[0]!.destroys).toBe('cart');
   }
+});
+
+it('an empty master that nobody follows is no copy: the log is mended, not set aside for it', () => {
+  const of = sample({}, 2);
+  const damaged: LiveMember = { ...down(of, 'cart@d1'), damage: cut };
+  const blank = up(of, 'cart@d2', { keys: 0, offset: 0, replid: 'x' });
+  const live: RedisLive = { members: [damaged, blank], sentinels: [] };
+  const found = remedy(of.service, of.cluster, live, damaged, undefined, now);
+  expect(found.found.join()).toContain('no other member that answers has its data');
+  expect(titles(found)).toEqual(['repair cart@d1', 'ready cart@d1']);
+  expect(remedy(of.service, of.cluster, live, damaged, 'copy', now).steps).toEqual([]);
+});
+
+it('an empty master that the sentinels name is copied only where a person says so', () => {
+  const of = sample({ mode: 'sentinel' });
+  const damaged: LiveMember = { ...down(of, 'cart@d1'), damage: cut };
+  const blank = up(of, 'cart@d2', { keys: 0, offset: 0, replid: 'x' });
+  const members = [damaged, blank];
+  const live: RedisLive = { members, sentinels: watching(of, blank, members) };
+  const found = (way?: Way) => remedy(of.service, of.cluster, live, damaged, way, now);
+  expect(found().steps).toEqual([]);
+  expect(found().found.join()).toContain('the sentinels name cart@d2 as master, and it is empty');
+  for (const way of ['copy', 'shorten'] as const)
+    expect(found(way).steps.some(({ destroys }) => destroys === 'cart')).toBe(true);
 });
 
 it('in a cluster that is one of the same shard', () => {

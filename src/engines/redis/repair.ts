@@ -175,7 +175,7 @@ rm -f ${quote(`${draft}.log`)} ${damageFile}`,
     [],
   );
   // Somebody may have more than will be left here, and become its copy.
-  if (copy ? !copy.leads : silent.length > 0) one.destroys = service.name;
+  if (copy ? !copy.leads || !copy.newer : silent.length > 0) one.destroys = service.name;
   return [one, ready(service, member, one)];
 };
 
