@@ -111,6 +111,8 @@ it('a replica that lost touch before the last write is not taken unless a person
   expect(found().steps).toEqual([]);
   expect(found().found.join('\n')).toMatch(/--way copy --allow-data-loss cart.*\n.*--way shorten/);
   expect(found('copy').steps.map(({ destroys }) => destroys)).toEqual([undefined, 'cart', undefined]);
+  // The word that was given for the loss is enough for the one that is to lead, too.
+  expect(found('copy').steps[0]!.do).toMatchObject({ action: { args: { allowDataLoss: true } } });
   expect(found('shorten').steps[0]!.destroys).toBe('cart');
 });
 
