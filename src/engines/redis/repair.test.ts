@@ -48,7 +48,9 @@ it('a log is not shortened by itself while a member that may have the whole of i
     const live: RedisLive = { members: [damaged, other], sentinels: [] };
     const found = (way?: Way) => remedy(of.service, of.cluster, live, damaged, way, now);
     expect(found().steps).toEqual([]);
-    expect(found().found.join('\n')).toMatch(/cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/);
+    expect(found().found.join('\n')).toMatch(
+      /cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/,
+    );
     expect(found('shorten').steps[0]!.destroys).toBe('cart');
   }
 });
