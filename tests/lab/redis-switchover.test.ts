@@ -192,6 +192,17 @@ describe.each([
       await cart.on(seen.host, `ip route del blackhole ${seen.upstream!.address}/32`);
     }
   });
+
+  it('hands over to its end where the file has a user that the servers have not been told of', async () => {
+    cluster.write(file(`rdaswitch${mode}`, subnet, `mode: ${mode}, users: { reports: {} }`));
+    await cart.session(true);
+    await inSync(cart);
+    const { heir, master } = await pair();
+    const done = parsed(await cluster.must('switchover', 'cart', '--to', heir, '--json'));
+    expect(done).toMatchObject({ from: master, to: heir });
+    await cluster.must('up');
+    await cart.asTheFileSays();
+  });
 });
 
 describe('a chain', () => {
@@ -308,7 +319,9 @@ describe('mode cluster: with half of the masters away nobody is elected', () => 
     const { members } = await cart.live();
     const masters = members.filter((one) => one.role === 'master');
     const [old, second] = masters;
-    const own = members.filter((one) => one.upstream?.address === old!.address && one.upstream.port === old!.port);
+    const own = members.filter(
+      (one) => one.upstream?.address === old!.address && one.upstream.port === old!.port,
+    );
     const [behind, ahead] = own;
     await cart.on(behind!.host, `ip route add blackhole ${old!.address}/32`);
     await unlink(cart, old!.name);
@@ -333,6 +346,7 @@ describe('mode cluster: with half of the masters away nobody is elected', () => 
     } finally {
       for (const one of [old!, second!]) await cart.on(one.host, `kill -CONT ${one.info!['process_id']}`);
     }
+    await cluster.must('up');
     await cart.asTheFileSays(60_000);
     const again = await cart.client();
     for (const key of keys) expect(await again.get(key)).toBe('1');
