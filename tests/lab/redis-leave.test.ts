@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, until } from './cluster.ts';
 import { Cart, lost, writers } from './redis-clients.ts';
 
-const file = (name: string, hosts: string[], spec: string): string => `
+const file = (name: string, hosts: string[], spec: string, used = hosts): string => `
 cluster: ${name}
 network: 10.162.13.0/24
 hosts: { ${hosts.map((host) => `${host}: {}`).join(', ')} }
 services:
-  cart: { type: redis, hosts: [${hosts.join(', ')}], timing: fast, ${spec} }
+  cart: { type: redis, hosts: [${used.join(', ')}], timing: fast, ${spec} }
 `;
 
 const five = ['d1', 'd2', 'd3', 'd4', 'd5'];
@@ -72,4 +72,35 @@ describe('mode cluster: replicas that the file no longer has leave', () => {
     const masters = members.filter((one) => one.role === 'master');
     expect(masters.map((one) => one.followers!.length)).toEqual([1, 1, 1]);
   });
+});
+
+describe.each([
+  ['replication', ['d1', 'd2'], ['d1', 'd5'], 'cart@d2'],
+  ['cluster', ['d1', 'd2', 'd3'], ['d1', 'd2', 'd5'], 'cart.2@d3'],
+])('mode %s: a replica is to be replaced by one that does not come up', (mode, old, now, replica) => {
+  const cluster = new TestCluster(file(`rdlast${mode}`, five, `mode: ${mode}`, old));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('it stays, and keeps its data, until the other has it', async () => {
+    const load = await writers(cart, 2);
+    const listener = `require('net').createServer().listen(6379); require('net').createServer().listen(6380)`;
+    const pid = (await cart.on('d5', `setsid node -e "${listener}" >/dev/null 2>&1 & echo $!`)).trim();
+    cluster.write(file(`rdlast${mode}`, five, `mode: ${mode}`, now));
+    await cart.session(true);
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toMatch(new RegExp(`${replica}: it stays while .* lacks a member: cart@d5`));
+    const kept = (await cart.member(replica))!;
+    expect(kept).toMatchObject({ up: true, leaving: true, role: 'replica', linkUp: true });
+    expect(kept.keys).toBeGreaterThan(0);
+    await cart.on('d5', `kill ${pid}`);
+    await cluster.must('up');
+    const written = await load.stop();
+    expect(written.errors).toEqual([]);
+    expect(await lost(cart, written)).toEqual([]);
+    expect((await cart.live()).members.some((one) => one.leaving)).toBe(false);
+    expect((await cluster.run(['plan'])).out).toContain('nothing to do');
+  }, 400_000);
 });

@@ -126,6 +126,17 @@ describe('a log that was cut off, and nobody else has the data', () => {
     expect(out).toContain('HELD ready cart@d1: its data is damaged');
   });
 
+  it('a member that is added meanwhile starts as an empty master, and is no copy', async () => {
+    cluster.write(file('rdalone', ['d1', 'd2'], 'mode: replication'));
+    await patient.cart.session(true);
+    expect((await cluster.run(['up'])).exit).toBe(1);
+    await until('it serves', async () => (await patient.keys('cart@d2')) === 0);
+    const { exit, out } = await cluster.run(['repair', 'cart@d1']);
+    expect(exit).toBe(2);
+    expect(out).toContain('no other member that answers has its data');
+    expect(out).toMatch(/repair +cart@d1 +appendonlydir\S+ is shortened to/);
+  });
+
   it('is repaired when told: the last write is gone, no other, and the original is kept', async () => {
     const before = (await patient.inData('cart@d1', `sha256sum <${log}`)).split(' ')[0];
     await cluster.must('repair', 'cart@d1', '--yes');
@@ -150,6 +161,14 @@ describe('a log that was cut off, and a replica has it whole', () => {
   it('the replica is said to have the data, leads, and is copied: nothing is lost', async () => {
     await patient.damage('cart@d1', log, cutOff);
     expect(await patient.found('cart@d1')).toMatch(/cart@d2 copied it until [\d:]+ and holds 100 keys/);
+    // As long as it cannot be asked, what is left of the log is not made all that there is.
+    const pid = (await patient.cart.member('cart@d2'))!.info!['process_id'];
+    await patient.cart.on('d2', `kill -STOP ${pid}`);
+    const alone = await cluster.run(['repair', 'cart@d1', '--yes']);
+    await patient.cart.on('d2', `kill -CONT ${pid}`);
+    expect(alone.exit).toBe(1);
+    expect(alone.out).toMatch(/cart@d2 does not answer .*, and may have all of it/);
+    await until('it answers again', async () => (await patient.keys('cart@d2')) === 100);
     const shown = await cluster.run(['repair', 'cart@d1']);
     expect(shown.exit).toBe(2);
     expect(shown.out).toMatch(/promote +cart@d2/);

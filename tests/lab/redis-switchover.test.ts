@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dialer, using } from '../../src/engines/redis/client.ts';
+import { adminUser } from '../../src/engines/redis/users.ts';
 import { TestCluster, until } from './cluster.ts';
 import { Cart, lost, type Written, writers } from './redis-clients.ts';
 
@@ -191,6 +192,17 @@ describe.each([
       await cart.on(seen.host, `ip route del blackhole ${seen.upstream!.address}/32`);
     }
   });
+
+  it('hands over to its end where the file has a user that the servers have not been told of', async () => {
+    cluster.write(file(`rdaswitch${mode}`, subnet, `mode: ${mode}, users: { reports: {} }`));
+    await cart.session(true);
+    await inSync(cart);
+    const { heir, master } = await pair();
+    const done = parsed(await cluster.must('switchover', 'cart', '--to', heir, '--json'));
+    expect(done).toMatchObject({ from: master, to: heir });
+    await cluster.must('up');
+    await cart.asTheFileSays();
+  });
 });
 
 describe('a chain', () => {
@@ -249,5 +261,95 @@ describe('a chain', () => {
     await cluster.must('up');
     await cart.asTheFileSays();
     expect(await cart.masters()).toEqual([heir.name]);
+  });
+});
+
+describe('mode replication: a master that is gone as soon as it has handed over', () => {
+  const cluster = new TestCluster(file('rdaswitchgone', 65, 'mode: replication'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('the new master, started again, leads: it does not wait for the old one to copy it', async () => {
+    await inSync(cart);
+    const old = (await cart.member('cart@d1'))!;
+    const pid = old.info!['process_id'];
+    const { cluster: known, reach } = await cart.session();
+    const dial = dialer(await cart.service(), known, reach);
+    await cart.on(
+      'd1',
+      `cd '${known.hosts['d1']!.root}/members/cart@d1'
+( export REDISCLI_AUTH=$(cat admin.secret)
+  until redis-cli --user ${adminUser} -h ${old.address} role | grep -q slave; do :; done
+  kill -STOP ${pid} ) >/dev/null 2>&1 &`,
+    );
+    try {
+      await cluster.run(['switchover', 'cart', '--to', 'cart@d2']);
+      const heir = (await cart.member('cart@d2'))!;
+      await until('the third follows it', async () => {
+        const third = await cart.member('cart@d3');
+        return third?.linkUp && third.upstream!.address === heir.address;
+      });
+      await using(dial, heir, (redis) => redis.set('late', '1'));
+      const before = heir.info!['process_id'];
+      await cart.kill('cart@d2', 'KILL');
+      const again = await until('it is back', async () => {
+        const now = await cart.member('cart@d2');
+        return now?.up && now.info!['process_id'] !== before && now;
+      });
+      expect(again).toMatchObject({ role: 'master', keys: 1 });
+    } finally {
+      await cart.on('d1', `kill -CONT ${pid}`);
+    }
+    await cluster.must('up');
+    await inSync(cart);
+    expect(await cart.masters()).toEqual(['cart@d2']);
+    expect((await cart.live()).members.map((one) => one.keys)).toEqual([1, 1, 1]);
+  });
+});
+
+describe('mode cluster: with half of the masters away nobody is elected', () => {
+  const cluster = new TestCluster(file('rdaswitchforce', 66, 'mode: cluster, replicas: 2'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('--force takes the replica that has everything, and no other without a word', async () => {
+    await inSync(cart);
+    const { members } = await cart.live();
+    const masters = members.filter((one) => one.role === 'master');
+    const [old, second] = masters;
+    const own = members.filter(
+      (one) => one.upstream?.address === old!.address && one.upstream.port === old!.port,
+    );
+    const [behind, ahead] = own;
+    await cart.on(behind!.host, `ip route add blackhole ${old!.address}/32`);
+    await unlink(cart, old!.name);
+    await until('one replica has lost touch, the other has not', async () => {
+      const now = await cart.live();
+      const linked = (name: string) => now.members.find((one) => one.name === name)?.linkUp;
+      return linked(behind!.name) === false && linked(ahead!.name) === true;
+    });
+    const client = await cart.client();
+    const keys = Array.from({ length: 60 }, (_, n) => `late:${n}`);
+    for (const key of keys) await client.set(key, '1');
+    client.disconnect();
+    for (const one of [old!, second!]) await cart.on(one.host, `kill -STOP ${one.info!['process_id']}`);
+    await cart.on(behind!.host, `ip route del blackhole ${old!.address}/32`);
+    try {
+      const held = await cluster.run(['switchover', 'cart', '--to', behind!.name, '--force']);
+      expect([held.exit, held.out]).toEqual([
+        1,
+        expect.stringContaining(`${ahead!.name} holds writes that ${behind!.name} lacks`),
+      ]);
+      await cluster.must('switchover', 'cart', '--to', ahead!.name, '--force');
+    } finally {
+      for (const one of [old!, second!]) await cart.on(one.host, `kill -CONT ${one.info!['process_id']}`);
+    }
+    await cluster.must('up');
+    await cart.asTheFileSays(60_000);
+    const again = await cart.client();
+    for (const key of keys) expect(await again.get(key)).toBe('1');
+    again.disconnect();
   });
 });

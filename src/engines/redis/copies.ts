@@ -1,5 +1,5 @@
 import type { Damage } from './damage.ts';
-import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
+import { at, type LiveMember, mastersOf, namedMaster, type RedisLive } from './live.ts';
 import { distrusted, newest } from './newest.ts';
 import type { RedisService } from './seats.ts';
 import { topology } from './topology.ts';
@@ -22,18 +22,24 @@ export function copyOf(
   name: string,
   damage: Damage,
 ): Copy | undefined {
-  const others = live.members.filter((one) => one.up && one.name !== name);
+  const others = live.members.filter((one) => one.up && !one.loading && one.name !== name);
   const leader =
     service.spec.mode === 'cluster'
       ? shardLeader(live, damage)
-      : mastersOf(live).find((one) => one.name !== name && !one.leaving);
-  if (leader && leader.name !== name)
+      : mastersOf(live).find(
+          (one) => others.includes(one) && !one.leaving && (leads(one) || named(live, one)),
+        );
+  if (leader && leader.name !== name) {
+    const proven = service.spec.mode === 'cluster' || leads(leader);
     return {
       member: leader,
       leads: true,
-      newer: true,
-      why: `${leader.name} is master of its data, with ${leader.keys ?? 0} keys`,
+      newer: proven,
+      why: proven
+        ? `${leader.name} is master of its data, with ${leader.keys ?? 0} keys`
+        : `the sentinels name ${leader.name} as master, and it is empty`,
     };
+  }
   const address = live.members.find((one) => one.name === name);
   const followed = others.filter(
     (one) =>
@@ -56,6 +62,33 @@ export function copyOf(
   };
 }
 
+/** A master that is empty and that nobody follows is none: a new member, or one that lost its disk, starts as that where it hears of nobody (start.ts). */
+const leads = (one: LiveMember): boolean => (one.keys ?? 0) > 0 || (one.followers?.length ?? 0) > 0;
+/** Whom the sentinels name is copied at every start, whatever it has. */
+const named = (live: RedisLive, one: LiveMember): boolean => namedMaster(live) === at(one);
+
+/** Members that may have a damaged member's data, and more of it, but cannot be asked now: they do not answer, or are still reading it. */
+export function unheard(
+  service: RedisService,
+  live: RedisLive,
+  name: string,
+  { self }: Damage,
+): LiveMember[] {
+  const silent = live.members.filter(
+    (one) => one.name !== name && !one.leaving && (!one.up || one.loading === true),
+  );
+  if (service.spec.mode !== 'cluster') return silent;
+  // Those of its shard, where anybody can say who that is.
+  const { nodes } = topology(live);
+  const led = self?.master ?? self?.id;
+  const known = led === undefined ? undefined : nodes.get(led);
+  if (!known) return silent;
+  const head = known.node.master ?? led;
+  const shard = [...nodes.values()].filter(({ node }) => node.id === head || node.master === head);
+  const places = new Set(shard.map(({ node }) => at(node)));
+  return silent.filter((one) => places.has(at(one)));
+}
+
 /** The master that owns the slots which the member had, or that it copied. */
 function shardLeader(live: RedisLive, damage: Damage): LiveMember | undefined {
   const { nodes, slotOwner } = topology(live);
@@ -63,7 +96,7 @@ function shardLeader(live: RedisLive, damage: Damage): LiveMember | undefined {
   const id = slot === undefined ? damage.self?.master : slotOwner[slot];
   const known = id === undefined ? undefined : nodes.get(id);
   const head = known?.node.master === undefined ? known : nodes.get(known.node.master);
-  return head?.member?.up && head.member.role === 'master' ? head.member : undefined;
+  return head?.member?.up && !head.member.loading && head.member.role === 'master' ? head.member : undefined;
 }
 
 /** When a replica last heard from its master; seconds since 1970 by its own clock. */

@@ -4,7 +4,7 @@ import type { LiveMember, RedisLive } from './live.ts';
 import { parseNodes } from './nodes.ts';
 import type { Range } from './slots.ts';
 import { deal } from './slots.ts';
-import { id, type Shard, sample, shards } from './testing/sample.ts';
+import { down, id, type Shard, sample, shards, up } from './testing/sample.ts';
 
 const of = sample({ mode: 'cluster' });
 const movesOf = (live: RedisLive, who = of, fresh: string[] = []) =>
@@ -219,6 +219,63 @@ describe('shrink', () => {
     const release = moves.find((one) => one.id === `release ${handed[0]!.target}`)!;
     expect(release.needs).toContain(handed[0]!.id);
     expect(moves.some((one) => one.destroys)).toBe(false);
+  });
+});
+
+describe('a member leaves, and another is to come', () => {
+  const before = sample({ mode: 'cluster' }, 5);
+  before.service.hosts = ['d1', 'd2', 'd3'];
+  const now = { ...before, service: { ...before.service, hosts: ['d1', 'd2', 'd5'] } };
+  const extra = ['cart@d3', 'cart.2@d3'].map((name) => ({ ...up(before, name), leaving: true }));
+  const ids = (list: Shard[], more: { blank?: string[]; dead?: string[]; apart?: string } = {}) => {
+    const { members } = shards(now, list, { extra, blank: more.blank ?? [] });
+    members.push(...(more.dead ?? []).map((name) => down(now, name)));
+    for (const one of members) if (one.name === more.apart) one.linkUp = false;
+    return movesOf({ members, sentinels: [] }, now);
+  };
+
+  it('the last replica waits for one that does not come up', () => {
+    const moves = ids(formed, { dead: ['cart@d5', 'cart.2@d5'] });
+    expect(moves.map((one) => `${one.id}: ${one.why}`)).toEqual(
+      ['cart.2@d3', 'cart@d3'].map((name) =>
+        expect.stringMatching(
+          new RegExp(`^hold ${name}: it stays while its shard lacks a member: cart@d5, cart.2@d5 do not`),
+        ),
+      ),
+    );
+  });
+
+  it('it waits as well for one that is counted and does not answer', () => {
+    const list = [formed[0]!, { ...formed[1]!, replicas: ['cart.2@d3', 'cart.2@d5'] }, formed[2]!];
+    const { members } = shards(now, list, { extra, silent: ['cart.2@d5'] });
+    members.push(down(now, 'cart@d5'));
+    const moves = movesOf({ members, sentinels: [] }, now);
+    expect(moves.map((one) => one.id).sort()).toEqual(['hold cart.2@d3', 'hold cart@d3']);
+  });
+
+  it('it leaves once the other copies', () => {
+    const moves = ids(formed, { blank: ['cart@d5', 'cart.2@d5'] });
+    const release = moves.find((one) => one.id === 'release cart.2@d3')!;
+    const copying = moves.find((one) => one.verb === 'replicate' && one.action.args['master'] === 'cart@d2')!;
+    expect(release.needs).toContain(copying.id);
+    expect(moves.some((one) => one.verb === 'hold')).toBe(false);
+  });
+
+  it('a copy that was begun and cut short is ended first', () => {
+    const list = [formed[0]!, { ...formed[1]!, replicas: ['cart.2@d3', 'cart.2@d5'] }, formed[2]!];
+    const moves = ids(list, { blank: ['cart@d5'], apart: 'cart.2@d5' });
+    expect(moves.find((one) => one.id === 'release cart.2@d3')!.needs).toContain('copied cart.2@d5');
+  });
+
+  it('what the file wants no more leaves, although nobody takes its place', () => {
+    const one = { ...before, service: { ...before.service, spec: { ...before.service.spec, replicas: 0 } } };
+    const { members } = shards(before, formed);
+    for (const member of members) if (member.name.startsWith('cart.2')) member.leaving = true;
+    expect(movesOf({ members, sentinels: [] }, one).map(({ id: name }) => name)).toEqual([
+      'release cart.2@d2',
+      'release cart.2@d3',
+      'release cart.2@d1',
+    ]);
   });
 });
 

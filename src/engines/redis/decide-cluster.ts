@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
-import { hold, type Move, move, wait } from './move.ts';
+import { copied, hold, type Move, move, stays, wait } from './move.ts';
 import { slotsOf } from './nodes.ts';
 import { place } from './placement.ts';
 import { type RedisService, replicasOf, type Seat, seatsOf, shardsOf } from './seats.ts';
@@ -240,6 +240,8 @@ function keep(
     })),
   ];
   const want = replicasOf(service);
+  // A leaving master hands its place to one of its replicas.
+  const roomAt = (host: string | undefined): number => (host === undefined ? want + 1 : want);
   const seatAtNode = new Map(seats.map((seat) => [at(seat), seat]));
   const settled = new Map<string, string[]>();
   const spare: Seat[] = [];
@@ -248,8 +250,7 @@ function keep(
     const own = (id ? (replicasByMaster.get(id) ?? []) : [])
       .filter(({ node, member }) => !gone.some((ghost) => ghost.node.id === node.id) && !member?.leaving)
       .flatMap(({ node }) => seatAtNode.get(at(node)) ?? []);
-    // A leaving master hands its place to one of its replicas.
-    const room = host === undefined ? want + 1 : want;
+    const room = roomAt(host);
     settled.set(
       name,
       own.slice(0, room).map((seat) => seat.name),
@@ -271,7 +272,7 @@ function keep(
     return {
       name,
       hosts: [...(host === undefined ? [] : [host]), ...carried.map((one) => hostOf.get(one)!)],
-      need: Math.max(0, (host === undefined ? want + 1 : want) - carried.length),
+      need: Math.max(0, roomAt(host) - carried.length),
     };
   });
 
@@ -315,20 +316,34 @@ function keep(
   moves.push(...migrations.map((one) => ({ ...one, needs: [...one.needs, ...earlyIds] })));
   moves.push(...late);
 
-  // Members that leave: what they still lead is handed over, then all forget them.
-  const before = [...earlyIds, ...empties, ...late.map((one) => one.id), ...joined];
-  for (const owner of kept.filter(leavingOwner))
+  // Members that leave: what they still lead is handed over, then all forget them; where the shard has all its other members.
+  const silent = seats.filter((seat) => !here.some((one) => one.name === seat.name));
+  const leavers = [...topo.nodes.values()].flatMap(({ node, member }) => {
+    if (!member?.leaving) return [];
+    const shard = masters.find((one) => one.id === (node.master ?? node.id));
+    const stay = shard ? settled.get(shard.name)!.filter((name) => memberOf.has(name)) : [];
+    const come = [...placed.values()].filter((master) => master === shard?.name).length;
+    const bare = shard !== undefined && stay.length + come < roomAt(shard.host);
+    return [{ node, member, stay, bare }];
+  });
+  for (const { member } of leavers.filter(({ bare }) => bare)) moves.push(stays(member, 'its shard', silent));
+  const released = leavers.filter(({ bare }) => !bare);
+  const synced = [...new Set(released.flatMap(({ stay }) => stay))]
+    .filter((name) => memberOf.get(name)!.linkUp !== true)
+    .map((name) => copied(name, []));
+  moves.push(...synced);
+  const before = [...[...early, ...migrations, ...late, ...synced].map((one) => one.id), ...joined];
+  for (const { member } of released.filter(({ node }) => kept.some((owner) => owner.node === node)))
     moves.push(
       move(
         'hand over',
-        owner.member!.name,
+        member.name,
         'the file no longer has it',
-        { name: 'yield', args: { member: owner.member!.name } },
+        { name: 'yield', args: { member: member.name } },
         { needs: before },
       ),
     );
-  for (const { node, member } of topo.nodes.values()) {
-    if (!member?.leaving) continue;
+  for (const { node, member } of released) {
     const handed = moves
       .filter((one) => one.verb === 'hand over' && one.target === member.name)
       .map((one) => one.id);

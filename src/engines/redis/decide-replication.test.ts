@@ -121,3 +121,54 @@ it('empty members do not choose a master while one is silent that may have the d
     expect.stringMatching(/^wait for: cart@d3 does not answer, and may hold the data/),
   ]);
 });
+
+describe('a member leaves', () => {
+  const before = sample({}, 4);
+  const now = {
+    ...before,
+    service: { ...before.service, hosts: ['d1', 'd2'] },
+  };
+  const leaves = (member: LiveMember): LiveMember => ({ ...member, leaving: true });
+  const lacks = /^hold: it stays while cart lacks a member: cart@d2 does not answer/;
+
+  it('the last replica waits for one that does not come up', () => {
+    const master = up(before, 'cart@d1');
+    const members = [master, down(now, 'cart@d2'), leaves(following(before, 'cart@d3', master))];
+    expect(decide(members, [], now)).toEqual([expect.stringMatching(lacks)]);
+  });
+
+  it('it waits until the other has copied', () => {
+    const master = up(before, 'cart@d1');
+    const other = following(now, 'cart@d2', master, { linkUp: false });
+    const old = leaves(following(before, 'cart@d3', master));
+    expect(decide([master, other, old], [], now)).toEqual([
+      'sync cart@d2: until it has its data: others leave',
+    ]);
+    expect(decide([master, { ...other, linkUp: true }, old], [], now)).toEqual([]);
+    expect(decide([master, old], ['cart@d2'], now)).toEqual(['replicate cart@d2: new: copies cart@d1']);
+  });
+
+  it('a master hands over, and waits likewise', () => {
+    const master = leaves(up(before, 'cart@d3'));
+    const heir = following(now, 'cart@d1', master);
+    const handed = 'hand over cart@d3: the file no longer has it; cart@d1 becomes master';
+    expect(decide([heir, down(now, 'cart@d2'), master], [], now)).toEqual([
+      handed,
+      expect.stringMatching(lacks),
+    ]);
+    const live = { members: [heir, master], sentinels: [] };
+    const moves = decideReplication(now.service, now.cluster, live, new Set(['cart@d2']));
+    expect(moves.map((one) => one.id)).toEqual(['hand over cart@d3', 'replicate cart@d2']);
+    expect(moves[1]!.needs).toEqual(['hand over cart@d3']);
+  });
+
+  it('what is dead and out of the file as well keeps nobody', () => {
+    const one = {
+      ...before,
+      service: { ...before.service, hosts: ['d1'], spec: { ...of.service.spec, replicas: 0 } },
+    };
+    const master = up(before, 'cart@d1');
+    const members = [master, leaves(following(before, 'cart@d3', master)), leaves(down(before, 'cart@d2'))];
+    expect(decide(members, [], one)).toEqual([]);
+  });
+});

@@ -1,8 +1,8 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
-import { hold, type Move, move, wait } from './move.ts';
+import { copied, hold, type Move, move, stays, wait } from './move.ts';
 import { distrusted, newest } from './newest.ts';
-import { type RedisService, seatsOf } from './seats.ts';
+import { type RedisService, type Seat, seatsOf } from './seats.ts';
 import { upstreams } from './tree.ts';
 
 /**
@@ -132,18 +132,29 @@ export function follow(
           `the master ${master.name} is to leave, and no replica that stays has its data yet`,
         ),
       ];
-    return [
-      move(
-        'hand over',
-        master.name,
-        `the file no longer has it; ${heir.name} becomes master`,
-        {
-          name: 'switchover',
-          args: { to: heir.name },
-        },
-        { id: `release ${master.name}` },
-      ),
-    ];
+    const handed = move('hand over', master.name, `the file no longer has it; ${heir.name} becomes master`, {
+      name: 'switchover',
+      args: { to: heir.name },
+    });
+    const below = upstreams(
+      service,
+      cluster,
+      heir.name,
+      (name) => byName.get(name)?.up === true || fresh.has(name),
+    );
+    for (const [name, parent] of below) {
+      if (!fresh.has(name) || byName.get(name)?.up) continue;
+      const needs = [handed, ...moves].filter((one) => one === handed || one.target === parent);
+      moves.push(
+        copies(
+          name,
+          parent,
+          `new: copies ${parent}`,
+          needs.map((one) => one.id),
+        ),
+      );
+    }
+    return [handed, ...moves, ...lastCopies(service, seats, live, fresh, heir, handed)];
   }
   const tree = upstreams(
     service,
@@ -157,9 +168,7 @@ export function follow(
     const member = byName.get(name);
     const needs = moves.filter((one) => one.target === parent).map((one) => one.id);
     const replicate = (why: string): void => {
-      moves.push(
-        move('replicate', name, why, { name: 'follow', args: { member: name, upstream: parent } }, { needs }),
-      );
+      moves.push(copies(name, parent, why, needs));
     };
     if (!member?.up) {
       if (fresh.has(name)) replicate(`new: copies ${parent}`);
@@ -180,7 +189,35 @@ export function follow(
         ),
       );
   }
-  return moves;
+  const changing = new Set(moves.map((one) => one.target));
+  return [
+    ...moves,
+    ...lastCopies(service, seats, live, fresh, master).filter((one) => !changing.has(one.target)),
+  ];
+}
+
+const copies = (name: string, parent: string, why: string, needs: string[]): Move =>
+  move('replicate', name, why, { name: 'follow', args: { member: name, upstream: parent } }, { needs });
+
+/** What keeps members from leaving: as long as one that the file wants has not copied the master, they are what there is of its data. */
+function lastCopies(
+  service: RedisService,
+  seats: Seat[],
+  { members }: RedisLive,
+  fresh: Set<string>,
+  master: LiveMember,
+  handed?: Move,
+): Move[] {
+  const leavers = members.filter(
+    (one) => one.leaving && one.up && (one.role === 'replica' || one.name === handed?.target),
+  );
+  if (leavers.length === 0) return [];
+  const ups = new Map(members.filter((one) => one.up).map((one) => [one.name, one]));
+  const missing = seats.filter(({ name }) => !ups.has(name) && !fresh.has(name));
+  if (missing.length > 0) return leavers.map((one) => stays(one, service.name, missing));
+  return seats
+    .filter(({ name }) => name !== master.name && ups.get(name)?.role === 'replica' && !ups.get(name)!.linkUp)
+    .map(({ name }) => copied(name, handed ? [handed.id] : []));
 }
 
 function newestOf(master: LiveMember, member: LiveMember): boolean {

@@ -104,3 +104,15 @@ it('a quorum that was changed in the file is set live', () => {
   for (const one of live.sentinels) one.master!.quorum = 3;
   expect(decide(live).map((text) => text.split(':')[1])).toEqual(Array(3).fill(' quorum 3 -> 2'));
 });
+
+it('the last replica does not leave while the one that is to come does not answer', () => {
+  const before = sample({ mode: 'sentinel' });
+  const now = { ...before, service: { ...before.service, spec: { ...before.service.spec, replicas: 1 } } };
+  const master = up(before, 'cart@d1');
+  const old = { ...following(before, 'cart@d3', master), leaving: true };
+  const members = [master, down(before, 'cart@d2'), old];
+  const live = { members, sentinels: watching(now, master, members) };
+  expect(decideSentinel(now.service, now.cluster, live, new Set()).map((one) => one.id)).toEqual([
+    'hold cart@d3',
+  ]);
+});

@@ -31,6 +31,26 @@ export const wait = (target: string, why: string): Move =>
 export const hold = (target: string, why: string): Move =>
   move('hold', target, why, { name: 'hold', args: { why } });
 
+/** A member that leaves is a copy, and one that the file wants is not there: the last replica waits. */
+export function stays(member: { name: string }, of: string, missing: { name: string }[]): Move {
+  const names = missing.map(({ name }) => name).join(', ');
+  const silent = names === '' ? '' : `: ${names} ${missing.length === 1 ? 'does' : 'do'} not answer`;
+  return hold(
+    member.name,
+    `it stays while ${of} lacks a member${silent}. Bring back what is missing, or take it out of the file as well`,
+  );
+}
+
+/** Waits until a replica has its master's data: a copy that was begun is none yet, and others leave on its account. */
+export const copied = (name: string, needs: string[]): Move =>
+  move(
+    'sync',
+    name,
+    'until it has its data: others leave',
+    { name: 'sync', args: { member: name } },
+    { id: `copied ${name}`, needs },
+  );
+
 export const blocks = (one: Move): boolean => one.action.name === 'hold' || one.action.name === 'wait';
 
 export const stepOf = (service: string, one: Move): Step => ({

@@ -3,7 +3,7 @@ import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
 import { asOwner, memberFolder } from '../../hosts/supervise.ts';
 import { type Remedy, type Step, StepFailed } from '../engine.ts';
-import { type Copy, copyOf } from './copies.ts';
+import { type Copy, copyOf, unheard } from './copies.ts';
 import { type Damage, damageFile, damageText } from './damage.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { move, stepOf } from './move.ts';
@@ -48,6 +48,7 @@ export function remedy(
 ): Remedy {
   const damage = member.damage!;
   const copy = copyOf(service, live, member.name, damage);
+  const silent = unheard(service, live, member.name, damage);
   const shortens = damage.kind === 'aof' && damage.last;
   const found = [
     `${member.name}: ${damageText(damage)}`,
@@ -55,11 +56,16 @@ export function remedy(
     copy
       ? `${copy.why}${copy.newer ? ', so nothing is lost with the damaged file' : ': that may be older than the damaged file'}`
       : 'no other member that answers has its data',
+    ...silent.map(
+      ({ name, loading, why }) =>
+        `${name} ${loading ? 'is still reading its data' : `does not answer (${why})`}, and may have all of it`,
+    ),
   ];
   const { root } = entryOf(cluster, member.host);
   const keep = `damaged-${now.toISOString().replace(/\.\d+|[-:]/g, '')}`;
-  // A copy that may be older, and a file that lost something: which of them counts is for a person to say.
-  const by = way ?? (copy?.newer ? 'copy' : shortens && !copy ? 'shorten' : undefined);
+  // A copy that may be older, and a file that lost something: which of them counts is for a person to say. So it is where a
+  // member that may have everything is not there yet: it would become a copy of what is left here.
+  const by = way ?? (copy?.newer ? 'copy' : shortens && !copy && silent.length === 0 ? 'shorten' : undefined);
   if (by === 'copy' && !copy) return { found: [...found, 'there is nothing to copy from'], steps: [] };
   if (by === 'shorten' && !shortens)
     return {
@@ -67,9 +73,9 @@ export function remedy(
       steps: [],
     };
   if (by === undefined)
-    return { found: [...found, ...decisions(service, member, damage, copy, shortens)], steps: [] };
+    return { found: [...found, ...decisions(service, member, damage, copy, shortens, silent)], steps: [] };
   const steps = { copy: fromCopy, shorten, empty };
-  return { found, steps: steps[by](service, member, damage, copy, { root, keep }) };
+  return { found, steps: steps[by](service, member, damage, copy, { root, keep }, silent) };
 }
 
 /** What a person can do where Phalanx does not choose. */
@@ -79,10 +85,14 @@ function decisions(
   { file, sound, size }: Damage,
   copy: Copy | undefined,
   shortens: boolean,
+  silent: LiveMember[],
 ): string[] {
   const allowed = `--allow-data-loss ${service.name}`;
   return [
     `nothing is done by itself; what can be, and the damaged file is kept in each case:`,
+    ...(silent.length > 0
+      ? [`  once ${silent.map((one) => one.name).join(', ')} can be asked: phalanx repair ${name} again`]
+      : []),
     ...(copy
       ? [
           `  phalanx repair ${name} --way copy ${allowed}: the data of ${copy.member.name}, which may be older`,
@@ -109,6 +119,7 @@ type Make = (
   damage: Damage,
   copy: Copy | undefined,
   places: Places,
+  silent: LiveMember[],
 ) => Step[];
 
 const fromCopy: Make = (service, member, damage, copy, places) => {
@@ -120,7 +131,8 @@ const fromCopy: Make = (service, member, damage, copy, places) => {
           service.name,
           move('promote', source.name, `it leads instead of ${member.name}, which is down: ${why}`, {
             name: 'switchover',
-            args: { to: source.name, force: true },
+            // What may be older is taken only where a person has allowed the loss.
+            args: { to: source.name, force: true, ...(newer ? {} : { allowDataLoss: true }) },
           }),
         ),
       ];
@@ -139,7 +151,7 @@ const fromCopy: Make = (service, member, damage, copy, places) => {
   return [...first, aside, ready(service, member, aside)];
 };
 
-const shorten: Make = (service, member, damage, copy, places) => {
+const shorten: Make = (service, member, damage, copy, places, silent) => {
   const name = damage.file.slice(damage.file.lastIndexOf('/') + 1);
   const kept = `${places.keep}/${name}`;
   const draft = `${places.keep}/repaired`;
@@ -164,7 +176,7 @@ rm -f ${quote(`${draft}.log`)} ${damageFile}`,
     [],
   );
   // Somebody may have more than will be left here, and become its copy.
-  if (copy && !copy.leads) one.destroys = service.name;
+  if (copy ? !copy.leads || !copy.newer : silent.length > 0) one.destroys = service.name;
   return [one, ready(service, member, one)];
 };
 

@@ -1,4 +1,5 @@
 import { asOwner } from '../../../hosts/supervise.ts';
+import { StepFailed } from '../../engine.ts';
 import { fromInfo, parseInfo } from '../info.ts';
 import { at, type LiveMember } from '../live.ts';
 import { entryOf } from '../seats.ts';
@@ -28,14 +29,32 @@ export async function linked(world: World, member: string): Promise<void> {
 }
 
 /** Makes a replica the master; only where nobody else elects one (mode replication, or before sentinels watch). */
-export async function promote(world: World, member: string): Promise<void> {
-  await on(world, member, (redis) => redis.call('REPLICAOF', 'NO', 'ONE'));
+export const promote = (world: World, member: string): Promise<void> =>
+  toLead(world, member, async () => {
+    await on(world, member, (redis) => redis.call('REPLICAOF', 'NO', 'ONE'));
+  });
+
+/**
+ * Does `change`, which makes a replica the master. What its host remembers of it is written before: cut short anywhere, there are then two that take
+ * themselves for masters, and such a one takes no write after a start before a replica has followed it (start.ts). The other way round the new master
+ * would be told to follow the old one, and lose to it all that it took since. Where it did not become master that is taken back.
+ */
+export async function toLead<T>(world: World, member: string, change: () => Promise<T>): Promise<T> {
+  if (world.service.spec.mode !== 'replication') return change();
   await remember(world, member, 'master');
+  try {
+    return await change();
+  } catch (error) {
+    const now = await roleOf(world, member).catch(() => undefined);
+    if (now?.role === 'replica')
+      await remember(world, member, at(now.upstream!)).catch(({ message }: Error) => world.say(message));
+    throw error;
+  }
 }
 
 /**
  * Mode replication: writes down on the member's host whom it follows, for the one case in which nobody can be asked: all members are started at once
- * (start.ts). Elsewhere the sentinels and nodes.conf know.
+ * (start.ts). Elsewhere the sentinels and nodes.conf know. Throws StepFailed where it could not be written.
  */
 export async function remember(world: World, member: string, role: string): Promise<void> {
   if (world.service.spec.mode !== 'replication') return;
@@ -43,5 +62,9 @@ export async function remember(world: World, member: string, role: string): Prom
   const { root } = entryOf(world.cluster, host);
   const folder = `${root}/members/${member}/data`;
   const write = `mkdir -p '${folder}' && echo '${role}' >'${folder}/.role.new' && mv '${folder}/.role.new' '${folder}/.role'`;
-  await world.reach.host(host).run(asOwner({ name: member }, root, write));
+  const { exit, stderr } = await world.reach.host(host).run(asOwner({ name: member }, root, write));
+  if (exit !== 0)
+    throw new StepFailed(
+      `${member}: whom it follows after a start could not be written to ${folder}/.role on ${host}: ${stderr.trim()}`,
+    );
 }
