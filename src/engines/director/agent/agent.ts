@@ -9,6 +9,7 @@ import {
   type Admits,
   effectiveWeight,
   isAdmitted,
+  type Place,
   placeKey,
   placesOf,
   tablesOf,
@@ -130,7 +131,7 @@ export class Agent {
     }
     this.#overrides = readOverrides(this.#folder);
     if (this.#hash !== before) {
-      this.#setTargets();
+      this.#setTargets(old);
       this.#stale = true;
       if (old.address !== this.#config.address || old.syncPort !== this.#config.syncPort) this.#serve();
     }
@@ -184,11 +185,18 @@ export class Agent {
     this.#watcher.on('error', () => this.#watcher?.close());
   }
 
-  #setTargets(): void {
+  /**
+   * Probes what the configuration names. Under another check than `old` has, a server at its old place and address stays up until
+   * `fall` of the new one say otherwise. One that was out is judged by its first probe: the check that kept it out may be what was mended.
+   */
+  #setTargets(old?: AgentConfig): void {
+    const wereUp = new Set<string>();
+    for (const place of old ? placesOf(old) : [])
+      if (this.#checker.health(targetOf(place))?.up) wereUp.add(probedAt(place));
     const places = [...placesOf(this.#config)];
     const known = new Map<string, boolean>();
     for (const place of places) {
-      const before = this.#known.get(placeKey(place.listen.name, place.server.name, place.sorry));
+      const before = wereUp.has(probedAt(place)) || this.#known.get(keyOf(place));
       if (before !== undefined) known.set(targetKey(targetOf(place)), before);
     }
     this.#checker.set(places.map(targetOf), (target) => known.get(targetKey(target)));
@@ -516,3 +524,8 @@ export class Agent {
     });
   }
 }
+
+const keyOf = ({ listen, server, sorry }: Place): string => placeKey(listen.name, server.name, sorry);
+
+const probedAt = (place: Place): string =>
+  `${keyOf(place)} ${place.server.address} ${place.server.checkPort}`;
