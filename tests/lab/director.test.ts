@@ -3,7 +3,10 @@ import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSession } from '../../src/cli/session.ts';
+import { powerOff, powerOn } from '../../src/hosts/lab/faults.ts';
 import { get, load, TestCluster, until } from './cluster.ts';
 
 // One pair of directors with every way of forwarding, IPv4 and IPv6, TCP and UDP, both planes; real servers that say
@@ -316,6 +319,27 @@ describe('failure', () => {
     await clients.stop();
     await cluster.must('up');
     await until('healthy', async () => (await cluster.status()).health === 'healthy');
+  });
+
+  it('a director that boots and whose agent cannot start leaves the VIP where it is', async () => {
+    await settled('natted');
+    const { cluster: whole } = await openSession(cluster.file);
+    const program = '/var/lib/phalanx/dirs/hosts/lb1/members/natted.agent@lb1/agent.mjs';
+    await powerOff(whole, 'lb1');
+    await until('lb2 owns the VIP', async () => (await ownerOf('natted')) === 'lb2');
+    shell(`mv ${program} ${program}.away`);
+    try {
+      await powerOn(whole, 'lb1');
+      // The other services' agents do start, so that keepalived on lb1 is known to be there.
+      await settled('direct');
+      // Longer than one that comes back waits before it takes the VIP (preempt_delay, 3 s).
+      await sleep(5_000);
+      expect(await ownerOf('natted')).toBe('lb2');
+      expect((await get(`http://${vips.nat}/`)).status).toBe(200);
+    } finally {
+      shell(`mv ${program}.away ${program}`);
+    }
+    await settled('natted');
   });
 
   it('two owners at once are shown for what they are', async () => {

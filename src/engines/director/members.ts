@@ -1,11 +1,12 @@
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
+import { fitFile } from './agent/fit.ts';
 import { type Conntrackd, conntrackdCommand, conntrackdConfig } from './conntrackd.ts';
 import { type EngineOf, listensOf } from './listens.ts';
 import { haproxyCommand, haproxyConfig } from './planes/haproxy.ts';
 import type { DirectorSpec } from './schema.ts';
 import type { AgentConfig, Listen } from './tables.ts';
-import { keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
+import { forgetFit, keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
 
 export const agentName = (service: string, host: string): string => `${service}.agent@${host}`;
 
@@ -89,14 +90,18 @@ export function directorMembers(
           secret: true,
         },
       ]),
-      member('vrrp', keepalivedCommand, [
-        {
-          path: 'keepalived.conf',
-          content: keepalivedConfig(vrrpOf(service, cluster, host)),
-          mode: 0o644,
-          onChange: 'hup',
-        },
-      ]),
+      member(
+        'vrrp',
+        `${forgetFit(agentFolder(cluster.hosts[host]!.root, service.name, host))}; ${keepalivedCommand}`,
+        [
+          {
+            path: 'keepalived.conf',
+            content: keepalivedConfig(vrrpOf(service, cluster, host)),
+            mode: 0o644,
+            onChange: 'hup',
+          },
+        ],
+      ),
     ];
     if (config.listens.some((listen) => listen.plane === 'haproxy'))
       parts.push(
@@ -147,7 +152,7 @@ function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string):
     advertMs: spec.advert,
     preempt: spec.preempt,
     ...(spec.unicast ? { unicast: peers } : {}),
-    fit: `${agentFolder(cluster.hosts[host]!.root, service.name, host)}/fit`,
+    fit: `${agentFolder(cluster.hosts[host]!.root, service.name, host)}/${fitFile}`,
   };
 }
 

@@ -1,9 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { AgentConfig, Plane, Table } from '../tables.ts';
 import { Agent } from './agent.ts';
 
@@ -120,4 +120,74 @@ it('a check that is changed in the file puts no server out that passes it, and e
   server.close();
   await vi.waitFor(() => expect(applied.at(-1)).toBe(false), 3000);
   agent.stop();
+});
+
+describe('a director owns the VIP only while its host has tables', () => {
+  const said = (folder: string) => readFileSync(join(folder, 'fit'), 'utf8');
+  const failing = async () => {
+    throw new Error('eth0 has no address yet');
+  };
+  const auto = (): AgentConfig => {
+    const changed = config(1);
+    changed.listens[0]!.plane = 'auto';
+    return changed;
+  };
+
+  it('no plane opens yet: not fit, and it is tried again', { tags: ['long'] }, async () => {
+    const folder = folderOf(auto());
+    let open: () => Promise<void> = failing;
+    let [made, released, closed] = [0, 0, 0];
+    const late = () => {
+      made++;
+      return plane({ open: () => open(), release: () => void released++, close: async () => void closed++ });
+    };
+    const agent = new Agent(folder, { nftables: late });
+    await agent.start();
+    expect(said(folder)).toBe('1\n');
+    open = async () => {};
+    await vi.waitFor(() => expect(said(folder)).toBe('0\n'), 3000);
+    // An agent before this one may have left tables, which serve clients meanwhile.
+    expect(closed).toBe(0);
+    // None that was given up goes on trying by itself.
+    expect(released).toBe(made - 1);
+    agent.stop();
+  });
+
+  it('what was said before the last boot holds no longer', async () => {
+    const folder = folderOf(config(1));
+    writeFileSync(join(folder, 'fit'), '0\n');
+    writeFileSync(join(folder, 'fit.host'), 'another boot\n');
+    let apply: () => Promise<void> = failing;
+    const agent = new Agent(folder, { nftables: () => plane({ apply: () => apply() }) });
+    await agent.start();
+    expect(said(folder)).toBe('1\n');
+    apply = async () => {};
+    await vi.waitFor(() => expect(said(folder)).toBe('0\n'), 3000);
+    agent.stop();
+  });
+
+  it('an agent that is started again on a running host gives nothing away, whatever fails', async () => {
+    const folder = folderOf(auto());
+    const first = new Agent(folder, { nftables: () => plane() });
+    await first.start();
+    first.stop();
+    expect(said(folder)).toBe('0\n');
+    for (const broken of [plane({ open: failing }), plane({ apply: failing })]) {
+      const again = new Agent(folder, { nftables: () => broken });
+      await again.start();
+      expect(said(folder)).toBe('0\n');
+      again.stop();
+    }
+  });
+
+  it('keepalived, started at the same moment, has the last word for a second at most', {
+    tags: ['long'],
+  }, async () => {
+    const folder = folderOf(config(1));
+    const agent = new Agent(folder, { nftables: () => plane() });
+    await agent.start();
+    writeFileSync(join(folder, 'fit'), '1\n');
+    await vi.waitFor(() => expect(said(folder)).toBe('0\n'), 3000);
+    agent.stop();
+  });
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FSWatcher, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { type FSWatcher, mkdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { Checker, targetKey } from '../../../check/checker.ts';
 import type { AgentConfig, Connections, Flow, Listen, PlaneName, Table } from '../tables.ts';
@@ -15,6 +15,7 @@ import {
   tablesOf,
   targetOf,
 } from './desired.ts';
+import { Fit } from './fit.ts';
 import { followed, follows } from './follow.ts';
 import { type Override, type Overrides, overrideText, readOverrides } from './overrides.ts';
 import { Registry } from './registry.ts';
@@ -33,9 +34,8 @@ const share = 10;
 const syncMs = 30_000;
 /** How often it is looked whether to sync. An owner that was cut off may take the VIP back three seconds after it is there again. */
 const syncLookMs = 500;
-
-/** The file that keepalived watches (weight 0): '0' once this host has tables, '1' while it has none and must not own the VIP. */
-export const fitFile = 'fit';
+/** How often it is looked again for a plane where `auto` has found none: a host may get its address, or a module, late. */
+const planeLookMs = 1000;
 
 /** A director's agent: checks the servers, keeps the planes' tables as they shall be, and says how things are. */
 export class Agent {
@@ -78,14 +78,17 @@ export class Agent {
   #stopped = false;
   readonly #settling: Promise<void>;
   #settle: () => void = () => {};
-  #fit = false;
+  readonly #fit: Fit;
   /** The configuration has changed since planes were chosen. */
   #stale = true;
+  /** When planes were last chosen. */
+  #chose = Number.NEGATIVE_INFINITY;
 
   /** `folder` holds agent.json; `makers` are the planes in the order in which `auto` prefers them. Throws when agent.json cannot be read. */
   constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>) {
     this.#folder = folder;
     this.#makers = makers;
+    this.#fit = new Fit(folder);
     this.#known = lastHealth(folder, Date.now());
     this.#checker = new Checker(() => this.#change());
     this.#registry = new Registry(folder, (path, joined) => this.#registered(path, joined));
@@ -96,11 +99,7 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    try {
-      writeFileSync(join(this.#folder, fitFile), '1\n', { flag: 'wx' });
-    } catch {
-      // It is there: tables may be, too.
-    }
+    this.#fit.begin();
     this.#watch();
     this.#overrides = readOverrides(this.#folder);
     this.#setTargets();
@@ -114,6 +113,7 @@ export class Agent {
     this.#loop(() => this.#count());
     this.#loop(() => this.#sync());
     this.#loop(async () => {
+      this.#fit.keep();
       this.#show();
       return showMs;
     });
@@ -152,7 +152,7 @@ export class Agent {
   /** Removes the tables of every plane. */
   async clear(): Promise<void> {
     this.#stopped = true;
-    writeFileSync(join(this.#folder, fitFile), '1\n');
+    this.#fit.withdraw();
     for (const [name, make] of Object.entries(this.#makers)) {
       const used = this.#config.listens.some((listen) => listen.plane === name || listen.plane === 'auto');
       // A host that lacks a plane's tools has no tables of it either.
@@ -216,11 +216,13 @@ export class Agent {
 
   readonly #admits: Admits = (path, server) => this.#registry.admits(path, server);
 
-  /** Opens the planes that this configuration needs and lets go of the others. */
+  /** Opens the planes that this configuration needs and lets go of the others. Those in use go on where it is the same as before. */
   async #choose(): Promise<void> {
+    const changed = this.#stale;
     this.#stale = false;
+    this.#chose = performance.now();
     const old = this.#carriers;
-    for (const carrier of old.values()) {
+    for (const carrier of changed ? old.values() : []) {
       // What it was at when it failed is done again by its successor.
       await Promise.resolve(carrier.plane.release?.()).catch(() => {});
     }
@@ -229,8 +231,9 @@ export class Agent {
     // `auto` looks no further than the first that this host offers.
     let looking = this.#config.listens.some((listen) => listen.plane === 'auto');
     for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
-      const carrier = new Carrier(make(this.#config, this.#folder));
-      carrier.applied = old.get(name)?.applied ?? false;
+      const before = old.get(name);
+      const carrier =
+        before && !changed ? before : new Carrier(make(this.#config, this.#folder), before?.applied);
       carriers.set(name, carrier);
       if (!looking && !this.#config.listens.some((listen) => listen.plane === name)) continue;
       try {
@@ -247,9 +250,30 @@ export class Agent {
     for (const [name, carrier] of carriers) {
       if (used.has(name)) continue;
       carriers.delete(name);
+      // What a listen waits for may open in a moment, and the tables that it has from before serve clients.
+      const kept = broken.has(name) && this.#waiting();
       // Tables of an earlier configuration would still take packets.
-      await carrier.plane.close().catch(() => {});
+      await Promise.resolve(kept ? carrier.plane.release?.() : carrier.plane.close()).catch(() => {});
     }
+  }
+
+  /** Whether there is a listen for which `auto` has found no plane. */
+  #waiting(): boolean {
+    return this.#config.listens.some(
+      ({ name, plane }) => plane === 'auto' && this.#planeOf(name) === undefined,
+    );
+  }
+
+  #planeOf(listen: string): PlaneName | undefined {
+    return this.#choices.get(listen)?.plane;
+  }
+
+  /** Whether every listen has its tables, or had them before they were last to be changed. */
+  #served(): boolean {
+    return this.#config.listens.every(({ name }) => {
+      const plane = this.#planeOf(name);
+      return plane !== undefined && this.#carriers.get(plane)?.applied === true;
+    });
   }
 
   #change(): void {
@@ -278,12 +302,13 @@ export class Agent {
 
   async #applyOnce(): Promise<void> {
     // Here, so that a plane is never exchanged while it is at work.
-    if (this.#stale) await this.#choose();
+    if (this.#stale || (this.#waiting() && performance.now() - this.#chose >= planeLookMs))
+      await this.#choose();
     const tables = this.#tables();
     const said = new Map(this.#overrides.byServer);
-    let pause = 0;
+    let pause = this.#waiting() ? planeLookMs : 0;
     for (const [name, carrier] of this.#carriers) {
-      const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
+      const mine = tables.filter((table) => this.#planeOf(table.listen.name) === name);
       if (await carrier.apply(mine)) {
         this.#remember(mine, said);
         this.#drift = [];
@@ -292,8 +317,7 @@ export class Agent {
       } else pause = Math.max(pause, carrier.pause);
     }
     this.#revision++;
-    const fit = [...this.#carriers.values()].every((carrier) => carrier.applied);
-    if (fit) this.#declareFit();
+    if (this.#served()) this.#fit.declare();
     clearTimeout(this.#retry);
     if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
   }
@@ -323,7 +347,7 @@ export class Agent {
   }
 
   #follows(listen: Listen): boolean {
-    return follows(listen, this.#choices.get(listen.name)?.plane);
+    return follows(listen, this.#planeOf(listen.name));
   }
 
   /** A dead server's clients are told at once rather than left to wait. */
@@ -340,12 +364,6 @@ export class Agent {
         }
       }
     }
-  }
-
-  #declareFit(): void {
-    if (this.#fit) return;
-    this.#fit = true;
-    writeFileSync(join(this.#folder, fitFile), '0\n');
   }
 
   /** Reads the connections; gives the time until the next reading. */

@@ -26,14 +26,15 @@ const slowestRetry = 1000;
 export class Carrier {
   readonly plane: Plane;
   error: string | undefined;
-  /** Whether its tables have been made as they shall be at least once. */
-  applied = false;
+  /** Whether its tables have been made as they shall be at least once, also by the one before it. */
+  applied: boolean;
   /** Milliseconds to wait before the next try, after a failure. */
   pause = 0;
   #opened = false;
 
-  constructor(plane: Plane) {
+  constructor(plane: Plane, applied = false) {
     this.plane = plane;
+    this.applied = applied;
   }
 
   async open(): Promise<void> {
