@@ -191,3 +191,70 @@ describe('a director owns the VIP only while its host has tables', () => {
     agent.stop();
   });
 });
+
+it('whoever waits for the last connection of a server in turn sees none that was counted before', async () => {
+  const folder = folderOf(config(1));
+  // A request begins after the first count; and the plane may be at a loss for a moment.
+  let counts = 0;
+  const busy = plane({
+    connections: async () => {
+      if (++counts === 2) throw new Error('no answer');
+      return [{ listen: 'tcp-80', server: 'web@a', active: counts === 1 ? 0 : 1, inactive: 0 }];
+    },
+  });
+  const row = () => readFileSync(join(folder, 'status.jsonl'), 'utf8').split('\n')[1];
+  const begun = async () => {
+    const agent = new Agent(folder, { nftables: () => busy });
+    await agent.start();
+    return agent;
+  };
+  const inTurn = () => vi.waitFor(() => expect(row()).toContain('"override":"turn"'), { interval: 1 });
+  const agent = await begun();
+  await vi.waitFor(() => expect(counts).toBe(1));
+  writeFileSync(join(folder, 'overrides', 'web@a'), 'turn\n');
+  await inTurn();
+  expect(row()).toContain('"active":1');
+  agent.stop();
+
+  // An agent that is started again meanwhile has counted nothing at all.
+  writeFileSync(join(folder, 'status.jsonl'), '\n');
+  const again = await begun();
+  await inTurn();
+  expect(row()).toContain('"active":1');
+  again.stop();
+});
+
+it('a plane that has not been given its tables yet does not say that nobody is connected', {
+  tags: ['long'],
+}, async () => {
+  const folder = folderOf(config(1));
+  const applies: (() => void)[] = [];
+  const busy = () => {
+    let given: Table[] = [];
+    return plane({
+      apply: async (tables) => {
+        await new Promise<void>((resolve) => applies.push(resolve));
+        given = tables;
+      },
+      connections: async () =>
+        given.map(() => ({ listen: 'tcp-80', server: 'web@a', active: 1, inactive: 0 })),
+    });
+  };
+  const row = () => readFileSync(join(folder, 'status.jsonl'), 'utf8').split('\n')[1];
+  const agent = new Agent(folder, { nftables: busy });
+  const started = agent.start();
+  await vi.waitFor(() => expect(applies).toHaveLength(1));
+  applies[0]!();
+  await started;
+  await vi.waitFor(() => expect(row()).toContain('"active":1'), 3000);
+  const changed = config(1);
+  changed.listens[0]!.idleMs = 60_000;
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify(changed));
+  agent.reload();
+  await vi.waitFor(() => expect(applies).toHaveLength(2));
+  // Longer than connections go uncounted, and the status unwritten.
+  await new Promise((resolve) => setTimeout(resolve, 2_300));
+  expect(row()).toContain('"active":1');
+  applies[1]!();
+  agent.stop();
+});

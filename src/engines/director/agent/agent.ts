@@ -29,6 +29,8 @@ const patience = 250;
 /** Between readings of the connections: for weights that follow them, and for the status alone. */
 const followMs = 250;
 const showMs = 1000;
+/** Until connections are read again that a drain waits for, after a plane has not answered. */
+const recountMs = 100;
 /** A reading, or a status, that takes long is not repeated before this many times its duration. */
 const share = 10;
 const syncMs = 30_000;
@@ -49,6 +51,8 @@ export class Agent {
   #config!: AgentConfig;
   #hash = '';
   #overrides: Overrides = { byServer: new Map(), errors: [] };
+  /** A server is to get no new connection from now on: who waits for its last one to end must not see a count from before. */
+  #recount = false;
   #errors: string[] = [];
   #carriers = new Map<PlaneName, Carrier>();
   #choices = new Map<string, Choice>();
@@ -101,7 +105,7 @@ export class Agent {
   async start(): Promise<void> {
     this.#fit.begin();
     this.#watch();
-    this.#overrides = readOverrides(this.#folder);
+    this.#readOverrides();
     this.#setTargets();
     this.#serve();
     await this.#choose();
@@ -129,7 +133,7 @@ export class Agent {
     } catch (error) {
       this.#errors = [(error as Error).message];
     }
-    this.#overrides = readOverrides(this.#folder);
+    this.#readOverrides();
     if (this.#hash !== before) {
       this.#setTargets(old);
       this.#stale = true;
@@ -179,10 +183,20 @@ export class Agent {
     const place = join(this.#folder, 'overrides');
     mkdirSync(place, { recursive: true });
     this.#watcher = watch(place, () => {
-      this.#overrides = readOverrides(this.#folder);
+      this.#readOverrides();
       this.#change();
     });
     this.#watcher.on('error', () => this.#watcher?.close());
+  }
+
+  #readOverrides(): void {
+    const before = this.#overrides.byServer;
+    this.#overrides = readOverrides(this.#folder);
+    for (const [server, override] of this.#overrides.byServer) {
+      const known = before.get(server);
+      if (override.kind === 'weight' && override.weight > 0) continue;
+      if (!known || overrideText(known) !== overrideText(override)) this.#recount = true;
+    }
   }
 
   /**
@@ -306,11 +320,17 @@ export class Agent {
       await this.#choose();
     const tables = this.#tables();
     const said = new Map(this.#overrides.byServer);
+    const recount = this.#recount;
+    this.#recount = false;
     let pause = this.#waiting() ? planeLookMs : 0;
     for (const [name, carrier] of this.#carriers) {
       const mine = tables.filter((table) => this.#planeOf(table.listen.name) === name);
       if (await carrier.apply(mine)) {
-        this.#remember(mine, said);
+        // Until that is known the status goes on to tell of no override.
+        if (recount && !(await this.#counted(name, carrier))) {
+          this.#recount = true;
+          pause = Math.max(pause, recountMs);
+        } else this.#remember(mine, said);
         this.#drift = [];
         // Not awaited: a thousand clients to be told must not keep the next change waiting.
         this.#resets = this.#resets.then(() => this.#resetDead(carrier, mine));
@@ -366,16 +386,21 @@ export class Agent {
     }
   }
 
+  /** Reads a plane's connections; those of the others stay as they were last read. False, and nothing is changed, when it does not answer. */
+  async #counted(name: PlaneName, carrier: Carrier): Promise<boolean> {
+    // `apply` says what is wrong with a plane that does not answer.
+    const read = await carrier.plane.connections().catch(() => undefined);
+    if (!read) return false;
+    const others = [...this.#connections].filter(([, { listen }]) => this.#planeOf(listen) !== name);
+    const mine = read.map((one) => [`${one.listen} ${one.server}`, one] as const);
+    this.#connections = new Map([...others, ...mine]);
+    return true;
+  }
+
   /** Reads the connections; gives the time until the next reading. */
   async #count(): Promise<number> {
     const started = performance.now();
-    const counts = new Map<string, Connections>();
-    for (const carrier of this.#carriers.values()) {
-      // `apply` says what is wrong with a plane that does not answer.
-      for (const c of await carrier.plane.connections().catch(() => []))
-        counts.set(`${c.listen} ${c.server}`, c);
-    }
-    this.#connections = counts;
+    for (const [name, carrier] of this.#carriers) if (carrier.told) await this.#counted(name, carrier);
     const drift: string[] = [];
     for (const { plane } of this.#carriers.values())
       drift.push(...((await plane.drift?.().catch(() => [])) ?? []));

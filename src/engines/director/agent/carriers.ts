@@ -28,6 +28,8 @@ export class Carrier {
   error: string | undefined;
   /** Whether its tables have been made as they shall be at least once, also by the one before it. */
   applied: boolean;
+  /** Whether this plane itself has been given tables: until then it counts no connection, whoever has some. */
+  told = false;
   /** Milliseconds to wait before the next try, after a failure. */
   pause = 0;
   #opened = false;
@@ -51,6 +53,7 @@ export class Carrier {
       this.error = undefined;
       this.pause = 0;
       this.applied = true;
+      this.told = true;
       return true;
     } catch (error) {
       this.error = (error as Error).message;
