@@ -333,6 +333,24 @@ describe('agents and directors that fail', () => {
     expect(wire.on('d1', 'nft list tables')).not.toContain('again');
   });
 
+  test('nft flush ruleset: the tables are made again', async () => {
+    await both(table(nat()), table(dr()));
+    const other = wire.actor('d1', 'director.ts');
+    await other.tell('open', { ...config('d1', 'flushed', [full]), peers: [] });
+    await other.tell('apply', [table(listen('tcp-80', { forward: 'fullnat' }))]);
+    const served = async () => {
+      for (const at of [vip, vip6, full]) expect(names).toContain(await c1.tell('ask', at, 80));
+      expect(names).toContain(await c1.tell('ask', vip, 81));
+    };
+    await served();
+    // As a restart of nftables.service does, on Debian.
+    wire.on('d1', 'nft flush ruleset');
+    await vi.waitFor(served, { timeout: 5000, interval: 100 });
+    expect(wire.on('d1', 'nft list tables')).toContain('phalanx_lab_flushed');
+    await other.tell('close');
+    await other.end();
+  });
+
   test.each([
     ['nat', vip, 80],
     ['dr', vip, 81],

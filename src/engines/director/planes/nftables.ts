@@ -4,7 +4,7 @@ import { serverKey } from './nftables/identity.ts';
 import { duration, type Instance, nftName, plainAddress, word } from './nftables/instance.ts';
 import { knock } from './nftables/knock.ts';
 import { type Element, elements } from './nftables/listing.ts';
-import { list, NftFailed, run, transact } from './nftables/nft.ts';
+import { list, listTables, NftFailed, run, transact } from './nftables/nft.ts';
 import { type Roster, roster } from './nftables/roster.ts';
 import { changes, type Found, found, type Keyed, type Ruleset, stateSet } from './nftables/ruleset.ts';
 import { lastBits } from './nftables/short.ts';
@@ -12,7 +12,7 @@ import { call, look } from './nftables/surroundings.ts';
 import { type Surroundings, switching } from './nftables/switching.ts';
 import { tracking } from './nftables/tracking.ts';
 
-/** How often routes and the other directors' MAC addresses are looked at again. */
+/** How often routes, the other directors' MAC addresses and the tables themselves are looked at again. */
 const lookEveryMs = 1000;
 const families = ['netdev', 'inet'] as const;
 
@@ -36,6 +36,9 @@ export class NftablesPlane implements Plane {
   private tables: Table[] | undefined;
   private stateless: Roster | undefined;
   private tracked: Roster | undefined;
+  /** What lookAgain found has not come into the kernel's tables yet. */
+  private owed = false;
+  private released = false;
   private timer: NodeJS.Timeout | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -192,6 +195,7 @@ export class NftablesPlane implements Plane {
 
   /** Stops looking, and leaves the tables as they are: for an agent that ends. */
   async release(): Promise<void> {
+    this.released = true;
     clearInterval(this.timer);
     await this.turn;
   }
@@ -257,12 +261,28 @@ export class NftablesPlane implements Plane {
     await call(this.config);
     const now = await look(this.config, this.around);
     await this.inTurn(async () => {
+      // The tables are its successor's by now, who may have been told to remove them.
+      if (this.released) return;
       const before = this.around;
-      if (JSON.stringify(now) === JSON.stringify(before)) return;
+      const news = JSON.stringify(now) === JSON.stringify(before) ? [] : [difference(before, now)];
       this.around = now;
-      if (this.tables) await this.settle();
-      this.say(`nftables: ${difference(before, now)}`);
+      if (await this.removed()) {
+        await this.readBack();
+        news.push('the tables had been removed by somebody else, and are made again');
+      }
+      for (const line of news) this.say(`nftables: ${line}`);
+      this.owed ||= news.length > 0;
+      if (this.owed && this.tables) await this.settle();
+      this.owed = false;
     });
+  }
+
+  /** Whether a table is gone that was made: a restart of nftables.service flushes all of a host's (Debian's /etc/nftables.conf). */
+  private async removed(): Promise<boolean> {
+    const made = families.filter((family) => this.current[family]);
+    if (made.length === 0) return false;
+    const there = await listTables();
+    return made.some((family) => !there.has(`${family} ${this.table}`));
   }
 
   private async readBack(): Promise<void> {

@@ -1,5 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
 import type { Listen, RealServer, Table } from '../../tables.ts';
+import { NftablesPlane } from '../nftables.ts';
 import { marks, syncMac } from './identity.ts';
 import { elements, milliseconds } from './listing.ts';
 import { sentence } from './nft.ts';
@@ -278,4 +282,58 @@ describe('what the host says', () => {
     expect(lastBits('1:2:3:4:5:6:7:8', 64)).toBe(0x0005000600070008n);
     expect(lastBits('::ffff:1.2.3.4', 96)).toBe(0xffff01020304n);
   });
+});
+
+test('tables that somebody else has removed are made again, and it is said', { tags: ['long'] }, async () => {
+  // An nft and an ip that know what a director asks them; `tables` is what the kernel has.
+  const folder = mkdtempSync(join(tmpdir(), 'nft-'));
+  const program = (name: string, cases: string) =>
+    writeFileSync(join(folder, name), `#!/bin/sh\ncd ${folder}\ncase "$*" in\n${cases}\nesac\n`, {
+      mode: 0o755,
+    });
+  program(
+    'ip',
+    `'-j addr') echo '[{"ifname":"eth0","addr_info":[{"local":"127.0.0.1"}]}]' ;; *) echo '[]' ;;`,
+  );
+  program(
+    'nft',
+    `'-c -f -') cat >/dev/null ;;
+'-f -') text=$(cat); set -- refuse*
+  case "$text" in *'add chain'*) [ ! -e "$1" ] || { rm "$1"; echo 'out of memory' >&2; exit 1; } ;; esac
+  echo "$text" >>sent ;;
+'list tables') cat tables ;;
+*) echo 'Error: No such file or directory' >&2; exit 1 ;;`,
+  );
+  const kernel = (tables: string) => writeFileSync(join(folder, 'tables'), tables);
+  const made = () =>
+    readFileSync(join(folder, 'sent'), 'utf8').split('add chain netdev phalanx_c_front ingress_eth0').length -
+    1;
+  vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+  const said: string[] = [];
+  const listens = [listen()];
+  const config = {
+    cluster: 'c',
+    service: 'front',
+    host: 'lb1',
+    address: '127.0.0.1',
+    peers: [],
+    syncPort: 0,
+  };
+  const plane = new NftablesPlane({ ...config, vips: [vip], listens }, (line) => said.push(line));
+  const removed = 'nftables: the tables had been removed by somebody else, and are made again';
+  try {
+    kernel('table inet filter\ntable netdev phalanx_c_front\n');
+    await plane.open();
+    await plane.apply(listens.map((each) => table(each)));
+    expect(made()).toBe(1);
+    kernel('table inet filter\n');
+    // Also where that fails at first, and again at once: nobody need tell the plane to try again.
+    for (const time of [1, 2]) writeFileSync(join(folder, `refuse${time}`), '');
+    await vi.waitFor(() => expect(made()).toBe(2), { timeout: 4000 });
+    kernel('table inet filter\ntable netdev phalanx_c_front\n');
+    expect(said.filter((line) => line === removed)).toHaveLength(1);
+  } finally {
+    await plane.release();
+    vi.unstubAllEnvs();
+  }
 });
