@@ -32,14 +32,15 @@ export async function down(
   let machines: Machines;
   try {
     const steps = await stopSteps(session, options.purge === true);
-    if (steps.length > 0)
-      await carryOut(
-        session,
-        steps,
-        new Journal(join(cluster.home, 'journal.jsonl')),
-        'down',
-        options.json === true,
-      );
+    const journal = new Journal(join(cluster.home, 'journal.jsonl'));
+    if (steps.length > 0) {
+      const { interrupted } = await carryOut(session, steps, journal, 'down', options.json === true);
+      if (interrupted) {
+        if (options.json) console.log(JSON.stringify({ outcome: 'stopped' }));
+        else console.error('stopped: what still runs goes on, hosts and network stay');
+        return 1;
+      }
+    }
     await new Lab().destroy(cluster, { purge: options.purge === true });
     machines = await leaveMachines(session, options.purge === true);
   } finally {

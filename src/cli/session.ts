@@ -206,7 +206,7 @@ export function forget(session: Session, names: string[]): void {
   writeKept(session.cluster.home, session.kept);
 }
 
-/** Keeps addresses, secrets and releases; from here on the cluster is ours to change. */
+/** Keeps addresses and secrets; from here on the cluster is ours to change. */
 export async function lockAndKeep(session: Session): Promise<Lock> {
   const lock = await lockFile(join(session.cluster.home, 'lock'));
   if ('heldBy' in lock)
@@ -215,6 +215,11 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
       'wait until it has ended, or stop it; a lock never outlives its process',
     );
   writeKept(session.cluster.home, session.kept);
+  return lock;
+}
+
+/** Builds and packs what `up` is about to ship. Nothing else waits for a build, or is refused because of one: a switchover has no time for it. */
+export function packReleases(session: Session): void {
   for (const service of Object.values(session.cluster.services)) {
     const source = sourceOf(service, session.cluster.folder);
     const release = session.cluster.releases[service.name];
@@ -222,7 +227,6 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
     try {
       packRelease(source, release.tar);
     } catch (error) {
-      await lock.release();
       if (!(error instanceof BuildFailed)) throw error;
       throw new UserError(
         `${session.cluster.file}: service ${service.name}: its release could not be built: ${error.message}`,
@@ -230,5 +234,4 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
       );
     }
   }
-  return lock;
 }

@@ -14,7 +14,7 @@ import type { Service } from '../file/cluster.ts';
 import { withValue } from '../file/edit.ts';
 import { keysAt } from '../file/shape.ts';
 import { UserError } from './error.ts';
-import { openSession, type Session } from './session.ts';
+import { openSession, packReleases, type Session } from './session.ts';
 import { carryOut, planNow } from './up.ts';
 
 /** Runs of each value, unless it is said. */
@@ -120,6 +120,7 @@ function parseSweep(text: string, service: Service): { setting: string; path: st
 }
 
 async function carriedOut(session: Session): Promise<void> {
+  packReleases(session);
   const { steps, away } = await planNow(session);
   const destroying = steps.find((step) => step.destroys !== undefined);
   if (destroying)

@@ -12,7 +12,7 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
-import { forget, lockAndKeep, openSession, type Session } from './session.ts';
+import { forget, lockAndKeep, openSession, packReleases, type Session } from './session.ts';
 
 export interface UpOptions {
   yes?: boolean;
@@ -31,6 +31,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   if (swallowed !== undefined) throw noService(session, swallowed);
   const lock = await lockAndKeep(session);
   try {
+    packReleases(session);
     const journalPath = join(session.cluster.home, 'journal.jsonl');
     if (!options.json) tellInterrupted(journalPath);
     const healed = await healLeftOver(session.cluster, session.reach);
@@ -40,10 +41,12 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     const stranger = strangers.find((name) => !made.steps.some(({ destroys }) => destroys === name));
     if (stranger !== undefined) throw noService(session, stranger);
     const steps = permitted(made, allowed);
+    const refused = made.steps.filter((step) => !steps.includes(step)).map(({ id }) => id);
     if (steps.length === 0) {
+      const outcome = refused.length > 0 ? 'refused' : 'done';
       if (options.json)
-        console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome: 'done' }));
-      else
+        console.log(JSON.stringify({ cluster: session.cluster.name, steps: [], outcome, refused }));
+      else if (refused.length === 0)
         console.log(`${green('nothing to do')}: cluster ${bold(session.cluster.name)} is as the file says`);
       for (const why of Object.values(made.away)) console.error(`${yellow('not looked at')}: host ${why}`);
       tellLost(made);
@@ -63,7 +66,8 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
       left.filter((name) => outcome.done.some(({ id }) => id === `leave ${name}`)),
     );
     if (!options.json) tellLost(made);
-    return tellOutcome(session, outcome, performance.now() - began, options.json === true, made.away);
+    const ms = performance.now() - began;
+    return tellOutcome(session, { ...outcome, refused, away: made.away }, ms, options.json === true);
   } finally {
     await lock.release();
   }
@@ -135,7 +139,10 @@ async function agreed(steps: Step[], options: UpOptions): Promise<boolean> {
   return /^y(es)?$/i.test(answer.trim());
 }
 
-/** Runs steps with progress shown and journalled. Ctrl-C lets what runs end and begins nothing new; a second one leaves at once. */
+/**
+ * Runs steps with progress shown and journalled. Ctrl-C lets what runs end and begins nothing new, and whoever has more to do than
+ * these steps asks whether it was `interrupted`; a second one leaves at once.
+ */
 export async function carryOut(
   session: Session,
   steps: Step[],
@@ -143,12 +150,12 @@ export async function carryOut(
   command: string,
   json: boolean,
   away: Plan['away'] = {},
-): Promise<Outcome> {
+): Promise<Outcome & { interrupted: boolean }> {
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(130);
     console.error(
-      '\nstopping after the steps that are under way (again: leave at once); run up again to go on',
+      `\nstopping after the steps that are under way (again: leave at once); ${command === 'down' ? 'down again goes on' : 'run up again to go on'}`,
     );
     stop.abort();
   };
@@ -168,7 +175,7 @@ export async function carryOut(
     });
     const whole = outcome.failed.length + outcome.held.length === 0;
     journal.write({ event: 'end', outcome: outcome.stopped ? 'stopped' : whole ? 'done' : 'failed' });
-    return outcome;
+    return { ...outcome, interrupted: stop.signal.aborted };
   } finally {
     view.close();
     process.off('SIGINT', onSignal);
@@ -176,15 +183,13 @@ export async function carryOut(
   }
 }
 
-function tellOutcome(
-  session: Session,
-  outcome: Outcome,
-  ms: number,
-  json: boolean,
-  away: Plan['away'],
-): number {
+/** What became of a plan, with the steps that were not even tried: they would have destroyed data, or need one that would. */
+type Ending = Outcome & { refused: string[]; away: Plan['away'] };
+
+function tellOutcome(session: Session, outcome: Ending, ms: number, json: boolean): number {
+  const { away, refused } = outcome;
   const failed = outcome.failed.length + outcome.held.length > 0;
-  const state = outcome.stopped ? 'stopped' : failed ? 'failed' : 'done';
+  const state = outcome.stopped ? 'stopped' : failed ? 'failed' : refused.length > 0 ? 'refused' : 'done';
   if (json) {
     const named = (list: { step: Step; why: string }[]) =>
       list.map(({ step, why }) => ({ step: step.id, why }));
@@ -195,6 +200,7 @@ function tellOutcome(
         failed: named(outcome.failed),
         held: named(outcome.held),
         skipped: named(outcome.skipped),
+        refused,
       }),
     );
     return state === 'done' ? 0 : 1;
@@ -209,10 +215,12 @@ function tellOutcome(
     ...(outcome.failed.length > 0 ? [red(`${outcome.failed.length} failed`)] : []),
     ...(outcome.held.length > 0 ? [yellow(`${outcome.held.length} held`)] : []),
     ...(outcome.skipped.length > 0 ? [`${outcome.skipped.length} not tried`] : []),
+    ...(refused.length > 0 ? [yellow(`${refused.length} not done`)] : []),
   ];
-  console.log(
-    `${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; mend it and run up again`,
-  );
+  const next =
+    state === 'refused' ? 'allow the rest by name, or change the file' : 'mend it and run up again';
+  console.log(`${red(state)} after ${tookText(ms)}: ${parts.join(', ')}. What is up stays up; ${next}`);
+  if (refused.length > 0) console.log(`  not done without --allow-data-loss: ${refused.join(', ')}`);
   const waiting = [...outcome.held, ...outcome.skipped].map(({ step }) => step);
   for (const [host, why] of Object.entries(away)) {
     const here = waiting.filter((step) => step.host === host || hostOf(session, step) === host);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { Member, MemberFile, MemberState, Step } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import {
@@ -95,12 +95,14 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
   // A member that is to run again gets its service folder written too: the run script carries the hash.
   if (changed.length + own.length > 0 || stale || !running || !state?.present) {
     const why = whyWrite(changed, own, state, stale) || 'to be started';
-    step('write', why, () => {
+    const travels = release && host.kind === 'ssh' && !state?.releases?.includes(release.hash);
+    const render = (): string => {
       const unpack = release
         ? releaseFragment(member, host.root, release.hash, releaseSource(host, release, state))
         : '';
       return `${unpack}\n${writeFragment(member, host.root, changed, release?.hash)}`;
-    });
+    };
+    step('write', why, render, 30_000 + (travels ? travelMs(release.tar) : 0));
   }
   if (!running) {
     const why = state?.present ? 'not running' : 'new';
@@ -116,25 +118,24 @@ export function memberSteps(member: Member, state: MemberState | undefined, clus
     const names = changed.filter((file) => file.onChange === 'hup').map((file) => file.path);
     step('reload', `to take in ${names.join(', ')}`, () => hupFragment(member, host.root));
   }
-  if (member.ready && (!running || stale)) {
-    steps.push({
-      id: `ready ${member.name}`,
-      verb: 'ready',
-      target: member.name,
-      service: member.service,
-      why: `until its ${member.ready.check.kind} check passes`,
-      needs: [steps.at(-1)!.id],
-      do: {
-        kind: 'ready',
-        member: member.name,
-        address: host.address,
-        port: member.ready.port,
-        check: member.ready.check,
-        timeoutMs: member.ready.timeoutMs,
-      },
-    });
-  }
+  const ready = !running || stale ? readyStep(member, cluster) : undefined;
+  if (ready) steps.push({ ...ready, needs: [steps.at(-1)!.id] });
   return steps;
+}
+
+/** Waits until the member passes its check; undefined where it has none. */
+export function readyStep({ name, service, host, ready }: Member, cluster: Cluster): Step | undefined {
+  if (ready === undefined) return undefined;
+  const { check, port, timeoutMs } = ready;
+  return {
+    id: `ready ${name}`,
+    verb: 'ready',
+    target: name,
+    service,
+    why: `until its ${check.kind} check passes`,
+    needs: [],
+    do: { kind: 'ready', member: name, address: cluster.hosts[host]!.address, port, check, timeoutMs },
+  };
 }
 
 /** A lab host reads the tar where it lies; to a real machine it travels, unless it is there already. */
@@ -146,6 +147,12 @@ function releaseSource(
   if (host.kind === 'lab') return { path: release.tar };
   if (state?.releases?.includes(release.hash)) return 'there';
   return { base64: readFileSync(release.tar, 'base64') };
+}
+
+/** What a release may take to reach a real machine: as base64, on a line of half a megabit a second. One that is dead is noticed long before (ServerAliveInterval). */
+function travelMs(tar: string): number {
+  const bytes = statSync(tar, { throwIfNoEntry: false })?.size ?? 0;
+  return Math.ceil((bytes * 4) / 3 / 64);
 }
 
 type Leaving = Pick<Member, 'name' | 'stop' | 'data'>;

@@ -51,7 +51,9 @@ const keeper: Engine = {
 };
 /** A service whose members may just be stopped. */
 const { plan: _own, ...plain } = keeper;
-const engines: Engines = { keeper, plain: { ...plain, type: 'plain' } };
+/** A service that gives the others of a host what they run on. */
+const carrier: Engine = { ...plain, type: 'carrier', carries: (name) => name.startsWith('files.') };
+const engines: Engines = { keeper, plain: { ...plain, type: 'plain' }, carrier };
 
 function cluster(type: string, hosts: string[], former: string[], range = '10.92.0.0/24'): Cluster {
   const numbered = new Map(['h1', 'h2', 'h3', 'h4'].map((name, i) => [name, host(name, i + 11)]));
@@ -127,6 +129,26 @@ describe('plan', () => {
     const { steps } = plan(cluster('plain', ['h1'], ['h3']), engines, observed(['db@h3'], ['h1', 'h3']));
     expect(find(steps, 'stop db@h3').host).toBe('h3');
     expect(find(steps, 'remove db@h3').needs).toContain('stop db@h3');
+  });
+
+  it('what a host no longer needs is taken back when those that ran with it have been restarted, and nobody waits for that', () => {
+    const before = {
+      ...observed(['db@h1'], ['h1']),
+      settings: { ok: {}, remembered: { h1: ['a route'] } },
+    };
+    const { steps } = plan(cluster('plain', ['h1'], []), engines, before);
+    expect(find(steps, 'restart db@h1').needs).not.toContain('unset h1: a route');
+    expect(find(steps, 'unset h1: a route').needs).toContain('restart db@h1');
+  });
+
+  it('a mount is stopped after those of its host that may use it', () => {
+    const left = plan(
+      cluster('carrier', ['h1'], ['h3']),
+      engines,
+      observed(['files.mount@h3', 'web@h3', 'files.mount@h1', 'web@h1'], ['h1', 'h3']),
+    );
+    expect(find(left.steps, 'stop files.mount@h3').needs).toEqual(['stop web@h3']);
+    expect(find(left.steps, 'stop web@h3').needs).toEqual([]);
   });
 
   it('a host that left the file is powered off after its members left, and nothing waits for that', () => {

@@ -7,7 +7,7 @@ import { installScript } from '../hosts/packages.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
 import { leaveUnused } from '../hosts/ssh/leave.ts';
 import { handSteps } from './handed.ts';
-import { memberSteps, removeSteps, unknownMember } from './members.ts';
+import { memberSteps, readyStep, removeSteps, unknownMember } from './members.ts';
 import { type Engines, type Observed, wantedSettings } from './observe.ts';
 import { settingSteps } from './settings.ts';
 
@@ -105,6 +105,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
           memberSteps(member, observed.members.get(member.name), cluster),
         ]),
       ),
+      ready: (member) => readyStep(member, cluster),
       leaving: new Map([...leaving].filter(([name]) => serviceOf(name) === service.name)),
       around: (member) => {
         const before: Step[] = [];
@@ -125,7 +126,8 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     stepsOf.set(service.name, own);
   }
 
-  const settledOn = Map.groupBy(settings, (step) => step.host!);
+  const made = settings.filter(({ verb }) => verb === 'set');
+  const settledOn = Map.groupBy(made, (step) => step.host!);
   const idsOf = (services: string[]): string[] =>
     services.flatMap((name) => (stepsOf.get(name) ?? []).map((step) => step.id));
   for (const service of Object.values(cluster.services)) {
@@ -135,11 +137,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       const starts = step.verb === 'start' || step.verb === 'restart';
       const settledHere = starts ? (settledOn.get(step.host!) ?? []).map((setting) => setting.id) : [];
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
-      const before = starts
-        ? used
-        : step.verb === 'serve'
-          ? [...followed, ...settings.map((one) => one.id)]
-          : [];
+      const before = starts ? used : step.verb === 'serve' ? [...followed, ...made.map((one) => one.id)] : [];
       work.push({
         ...step,
         needs: starts ? [...step.needs, ...settledHere] : step.needs,
@@ -151,7 +149,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   const planned = new Set(work.map((step) => step.id));
   for (const left of leaving.values()) work.push(...left.filter((step) => !planned.has(step.id)));
 
-  for (const step of work) {
+  for (const step of afterUsers(work, engines)) {
     const host = step.host;
     const before = host ? (hostReady.get(host) ?? []) : [];
     steps.push(before.length === 0 ? step : { ...step, needs: [...new Set([...before, ...step.needs])] });
@@ -186,6 +184,24 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     away,
     lost,
   };
+}
+
+/**
+ * What members use of their host is taken away only when they have ended, or run again without it: a setting that nobody
+ * needs any more, and a member that carries something for others of its host (a mount).
+ */
+function afterUsers(work: Step[], engines: Engines): Step[] {
+  const carries = ({ target }: Step): boolean =>
+    Object.values(engines).some(({ carries }) => carries?.(target) === true);
+  const ends = Map.groupBy(
+    work.filter(({ verb, host }) => host !== undefined && (verb === 'stop' || verb === 'restart')),
+    ({ host }) => host!,
+  );
+  return work.map((step) => {
+    const users = (ends.get(step.host ?? '') ?? []).filter((one) => !carries(one)).map(({ id }) => id);
+    if (step.verb === 'unset') return { ...step, needs: [...step.needs, ...users] };
+    return step.verb === 'stop' && carries(step) ? { ...step, needs: [...step.needs, ...users] } : step;
+  });
 }
 
 /** A real machine that left the file is left as it was, last of all, when nothing of it is in use there any more. */

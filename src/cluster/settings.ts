@@ -9,7 +9,8 @@ const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /**
  * Settings are remembered on their host as `settings/NAME`, first line the title and then the script that undoes it,
- * written before the setting is made: whatever happens after, the next run knows how to take it back.
+ * written before the setting is made: whatever happens after, the next run knows how to take it back. One that is to be
+ * made differently is taken back first, by what was remembered of it: a route in another table leaves none in the former.
  */
 export function settingSteps(
   cluster: Cluster,
@@ -17,16 +18,22 @@ export function settingSteps(
   found: { ok: Record<string, Record<string, boolean>>; remembered: Record<string, string[]> },
 ): Step[] {
   const steps: Step[] = [];
+  const made = new Set<string>();
   for (const setting of wanted) {
+    // Two services may need the same of a host.
+    const id = `set ${setting.host}: ${setting.title}`;
+    if (made.has(id)) continue;
     if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title))
       continue;
-    const folder = `${cluster.hosts[setting.host]!.root}/settings`;
-    const memo = `${setting.title}\n${setting.undo}\n`;
+    made.add(id);
     const { kind, root } = cluster.hosts[setting.host]!;
+    const folder = quoted(`${root}/settings`);
+    const file = quoted(`${root}/settings/${nameOf(setting.title)}`);
+    const memo = quoted(`${setting.title}\n${setting.undo}\n`);
     // A lab host's settings end with it; a real machine has to make them again when it boots.
     const atBoot = kind === 'ssh' ? `${settingAtBoot(root, nameOf(setting.title), setting.apply)}\n` : '';
     steps.push({
-      id: `set ${setting.host}: ${setting.title}`,
+      id,
       verb: 'set',
       target: setting.host,
       host: setting.host,
@@ -35,7 +42,10 @@ export function settingSteps(
       needs: [],
       do: {
         kind: 'script',
-        script: `mkdir -p ${quoted(folder)} && printf %s ${quoted(memo)} > ${quoted(`${folder}/${nameOf(setting.title)}`)}\n${atBoot}${setting.apply}`,
+        script: `mkdir -p ${folder} || exit 1
+if [ -f ${file} ] && ! printf %s ${memo} | cmp -s - ${file}; then sed 1d ${file} | sh; fi
+printf %s ${memo} > ${file} || exit 1
+${atBoot}${setting.apply}`,
         timeoutMs: 10_000,
       },
     });

@@ -101,6 +101,8 @@ export interface Engine<Spec = any, Live = any> {
   ): Promise<Switchover>;
   /** What will hurt, for `phalanx doctor`: changes nothing, and takes next to nothing from a busy service. Throws StepFailed when nobody answers. */
   doctor?(service: Service<Spec>, cluster: Cluster, reach: Reach, options: DoctorOptions): Promise<Checkup>;
+  /** Whether the member of that name gives the others of its host what they run on (a mount): it is stopped after them. Also asked of names that the file no longer has. */
+  carries?(member: string): boolean;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
 }
@@ -212,6 +214,8 @@ export interface BasePlan {
    * done as they are. A host that left the file as well is powered off only after them.
    */
   leaving: Map<string, Step[]>;
+  /** Waits until a member passes its own check; undefined where it has none. */
+  ready(member: Member): Step | undefined;
   /** Steps around a member of this service (drain at the directors in front of it). */
   around(member: Member): { before: Step[]; after: Step[] };
 }

@@ -12,16 +12,24 @@ export const sideBySide = (base: BasePlan): Step[] => [...base.byMember.values()
 
 /**
  * A rolling change: members that run and must restart go one after the other, each taken out of the traffic before
- * and put back after it is ready, so a member that does not come up stops the roll and the others keep serving.
- * Members that nobody is served by yet (new, or found dead) are brought up first, side by side.
+ * and put back after it is ready, so a member that does not come up stops the roll and the others keep serving; also in the
+ * next run, where it runs what it is to run and still does not serve. Members that nobody is served by yet (new, or found dead) are brought up first, side by side.
  */
 export function rolling(base: BasePlan): Step[] {
   const fresh: Step[] = [];
+  const gate: string[] = [];
+  const idle: Step[] = [];
   const turns: Step[][] = [];
   for (const member of base.members) {
     const own = base.byMember.get(member.name) ?? [];
     if (!own.some((step) => step.verb === 'restart')) {
+      // Whose host does not answer, and who was never there, holds up nobody.
+      const seen = base.observed.get(member.name);
+      const ready = own.length === 0 && seen?.running ? base.ready(member) : undefined;
+      if (ready) idle.push(ready);
       fresh.push(...own);
+      const last = ready ?? (seen?.present ? own.at(-1) : undefined);
+      if (last) gate.push(last.id);
       continue;
     }
     const { before, after } = base.around(member);
@@ -31,7 +39,9 @@ export function rolling(base: BasePlan): Step[] {
   }
   const rolled = chainTurns(turns);
   const [first, ...others] = rolled;
-  return first ? [...fresh, { ...first, after: fresh.map((step) => step.id) }, ...others] : fresh;
+  if (first === undefined) return fresh;
+  const needs = [...first.needs, ...gate];
+  return [...fresh, ...idle, { ...first, needs, after: fresh.map((step) => step.id) }, ...others];
 }
 
 /** Each turn begins only when the one before it has been done whole. */

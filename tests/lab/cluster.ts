@@ -25,17 +25,22 @@ export class TestCluster {
     writeFileSync(this.file, yaml);
   }
 
-  /** Runs `phalanx ARGS -f FILE`; output of both kinds together. Kills the command after `killAfterMs`, or when it has said `killWhen`, if given. */
-  run(args: string[], options: { killAfterMs?: number; killWhen?: RegExp } = {}): Promise<Run> {
+  /** Runs `phalanx ARGS -f FILE`; output of both kinds together. Kills the command after `killAfterMs`, or when it has said `killWhen`, if given; Ctrl-C when it has said `interruptWhen`. */
+  run(
+    args: string[],
+    options: { killAfterMs?: number; killWhen?: RegExp; interruptWhen?: RegExp } = {},
+  ): Promise<Run> {
     return new Promise((done, reject) => {
       const child = spawn(join(checkout, 'phalanx'), [...args, '-f', this.file], {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let out = '';
+      let interrupted = false;
       for (const stream of [child.stdout, child.stderr])
         stream.on('data', (chunk) => {
           out += chunk;
           if (options.killWhen?.test(out)) child.kill('SIGKILL');
+          if (!interrupted && options.interruptWhen?.test(out)) interrupted = child.kill('SIGINT');
         });
       if (options.killAfterMs !== undefined) setTimeout(() => child.kill('SIGKILL'), options.killAfterMs);
       child.on('error', reject);

@@ -386,3 +386,62 @@ E`);
     open.socket.destroy();
   });
 });
+
+describe('a change of the file', () => {
+  /** Whether the real server takes packets for this address, and answers nobody who asks who has it. */
+  const held = (vip: string): boolean =>
+    shell('ip netns exec phalanx.dirs.app1 ip -o addr show dev lo').includes(` ${vip}/32 `);
+  const silent = (): boolean =>
+    shell('ip netns exec phalanx.dirs.app1 cat /proc/sys/net/ipv4/conf/all/arp_ignore').trim() === '1';
+  const serves = (url: string): Promise<boolean> =>
+    until(`${url} answers`, async () => (await get(url)).status === 200);
+
+  it('a port that goes, and another VIP, leave the way back of all the others as it was', async () => {
+    cluster.write(yaml.replace('      - { port: 90, to: echo, scheduler: rr }\n', ''));
+    await cluster.must('up');
+    await serves(`http://${vips.nat}/`);
+    const moved = '10.91.9.103';
+    cluster.write(yaml.replaceAll(vips.nat, moved));
+    await cluster.must('up');
+    await serves(`http://${moved}/`);
+    expect(await udp(moved, 53)).toMatch(/^dns@/);
+    cluster.write(yaml);
+    await cluster.must('up');
+    await serves(`http://${vips.nat}/`);
+  });
+
+  it('a service above the directors changes the number of their table, and leaves no rule of the former', async () => {
+    cluster.write(
+      yaml.replace(
+        'services:\n',
+        'services:\n  first: { type: app, hosts: [app4], command: sleep infinity, port: 7001, check: { script: "true" } }\n',
+      ),
+    );
+    await cluster.must('up');
+    await serves(`http://${vips.nat}/`);
+    const rules = shell('ip netns exec phalanx.dirs.app1 ip rule show');
+    cluster.write(yaml);
+    await cluster.must('up');
+    await serves(`http://${vips.nat}/`);
+    const again = shell('ip netns exec phalanx.dirs.app1 ip rule show');
+    expect(again.split('\n').length).toBe(rules.split('\n').length);
+    expect(new Set(again.match(/lookup 77\d\d/g)).size).toBe(1);
+  });
+
+  it('of two VIPs on lo one goes: the other is still not answered for; with the last the host is as it was', async () => {
+    const two = yaml.replace(`vip: ${vips.dr}`, `vip: [${vips.dr}, 10.91.9.104]`);
+    cluster.write(two);
+    await cluster.must('up');
+    expect([held(vips.dr), held('10.91.9.104'), silent()]).toEqual([true, true, true]);
+    cluster.write(yaml);
+    await cluster.must('up');
+    expect([held(vips.dr), held('10.91.9.104'), silent()]).toEqual([true, false, true]);
+    await serves(`http://${vips.dr}:8080/`);
+    cluster.write(yaml.replace(/ {2}direct:[\s\S]*?(?= {2}full:)/, ''));
+    await cluster.must('up');
+    expect([held(vips.dr), silent()]).toEqual([false, false]);
+    cluster.write(yaml);
+    await cluster.must('up');
+    await serves(`http://${vips.dr}:8080/`);
+  });
+});

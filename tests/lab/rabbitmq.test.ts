@@ -228,6 +228,7 @@ describe('a RabbitMQ cluster', { timeout: 400_000 }, () => {
     cluster.write(yaml({ more: other }));
     const refused = await cluster.run(['up']);
     expect(refused.out).toContain('--allow-data-loss jobs');
+    expect(refused.exit).toBe(1);
     const queuesNow = shell(`curl -sf -u ${admin} http://${vip}:15672/api/queues?columns=name,arguments`);
     expect(queuesNow).toContain('"new"');
     expect(queuesNow).toContain('"own"');

@@ -166,9 +166,27 @@ describe('the spine', () => {
     const served = new Set<string>();
     for (let i = 0; i < 6; i++) served.add((await get(`http://${vip}/who`)).body);
     expect([...served].sort()).toEqual(['{"member":"web@app2"}\n', '{"member":"web@app3"}\n']);
+    // Nor does the next run take out another, and the one after that the last.
+    const again = await cluster.run(['up']);
+    expect(again.exit).toBe(1);
+    expect(again.out).toMatch(/FAILED ready web@app1.*not ready/);
+    served.clear();
+    for (let i = 0; i < 6; i++) served.add((await get(`http://${vip}/who`)).body);
+    expect([...served].sort()).toEqual(['{"member":"web@app2"}\n', '{"member":"web@app3"}\n']);
     cluster.write(yaml('node server.ts --mended'));
     await cluster.must('up');
     expect((await cluster.status()).health).toBe('healthy');
+  });
+
+  it('a release that cannot be built stops up, and nothing that is done in a hurry', async () => {
+    cluster.write(
+      yaml('node server.ts --mended').replace('release: shop', 'release: shop\n    build: "exit 3"'),
+    );
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toContain('its release could not be built');
+    expect(await cluster.must('heal')).toContain('healed');
+    cluster.write(yaml('node server.ts --mended'));
   });
 
   it('a cut cable moves the VIP, clients are served again, and mending it leaves one owner', async () => {
@@ -209,6 +227,16 @@ describe('the spine', () => {
       expect(answer.status).toBe(200);
       expect((await cluster.status()).health, `killed after ${killAfterMs} ms`).toBe('healthy');
     }
+  });
+
+  it('down that is interrupted removes nothing more, and the next one goes on', async () => {
+    await cluster.must('up');
+    const { exit, out } = await cluster.run(['down', '--purge'], { interruptWhen: /web@app1/ });
+    expect(exit, out).toBe(1);
+    expect(out).toContain('hosts and network stay');
+    expect(traces()).toContain('phalanx.spine.lb1');
+    await cluster.must('up');
+    expect((await cluster.status()).health).toBe('healthy');
   });
 
   it('down leaves nothing behind', async () => {

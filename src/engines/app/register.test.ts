@@ -99,6 +99,7 @@ describe('register', () => {
       byMember: new Map(members.map((member) => [member.name, [step(verb, member.name)]])),
       observed: new Map(),
       leaving: new Map(leaving.length > 0 ? [['web.registrar@app1', leaving]] : []),
+      ready: () => undefined,
       around: () => ({ before: [], after: [] }),
     });
     const agents = engineOf('director')

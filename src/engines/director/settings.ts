@@ -30,7 +30,7 @@ export function directorSettings(
     directorSysctls(host, service.name, listens, deviceOf(cluster, host)),
   );
   for (const host of new Set([...behind('dr').keys(), ...behind('tun').keys()]))
-    for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, vip));
+    for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, cluster, vip));
   for (const [host] of behind('tun'))
     for (const family of families(service.spec.vip)) settings.push(tunnelEnd(host, service.name, family));
   for (const [host, served] of behind('nat')) {
@@ -40,8 +40,11 @@ export function directorSettings(
         return [`${listen.proto} ${range}`, { proto: listen.proto, ports: range }] as const;
       }),
     );
-    for (const { proto, ports: range } of ports.values())
-      settings.push(...repliesThroughVip(host, service, cluster, proto, range, 7700 + index));
+    for (const way of waysBack(host, service, cluster, 7700 + index)) {
+      settings.push(wayThroughVip(way));
+      for (const { proto, ports: range } of ports.values())
+        settings.push(repliesThroughVip(way, proto, range));
+    }
   }
   return settings;
 }
@@ -96,15 +99,20 @@ function directorSysctls(host: string, service: string, listens: Listen[], devic
   return [forwarding, liberal];
 }
 
-/** The VIP on lo: the real server takes packets for it, and stays silent when somebody asks who has it. */
-function vipOnLoopback(host: string, service: string, vip: string): HostSetting {
+/**
+ * The VIP on lo: the real server takes packets for it, and stays silent when somebody asks who has it. All VIPs of a host have that silence in common:
+ * it ends with the last of them that is remembered there.
+ */
+function vipOnLoopback(host: string, service: string, cluster: Cluster, vip: string): HostSetting {
   const prefix = isIPv6(vip) ? `${vip}/128` : `${vip}/32`;
   const flags = isIPv6(vip) ? ' nodad' : '';
   const hidden: [string, string][] = [
     ['net.ipv4.conf.all.arp_ignore', '1'],
     ['net.ipv4.conf.all.arp_announce', '2'],
   ];
-  const quiet = sysctls(host, service, '', isIPv6(vip) ? [] : hidden);
+  const quiet = sysctls(host, `${cluster.name}-vips`, '', isIPv6(vip) ? [] : hidden);
+  const remembered = `${quote(`${cluster.hosts[host]!.root}/settings`)}/*`;
+  const others = `[ "$(grep -ls '^VIP [0-9.]* on lo,' ${remembered} | wc -l)" -gt 1 ]`;
   return {
     host,
     service,
@@ -114,7 +122,7 @@ function vipOnLoopback(host: string, service: string, vip: string): HostSetting 
     ),
     // Silence first: the address must never be answered for, not even for a moment.
     apply: `${quiet.apply}\nip -o addr show dev lo to ${prefix} | grep -q . || ip addr add ${prefix} dev lo${flags}`,
-    undo: `ip addr del ${prefix} dev lo 2>/dev/null\n${quiet.undo}`,
+    undo: `ip addr del ${prefix} dev lo 2>/dev/null\n${isIPv6(vip) ? 'true' : `${others} || {\n${quiet.undo}\n}`}`,
   };
 }
 
@@ -165,59 +173,82 @@ function sourcesOf(family: 4 | 6, proto: string, address: string): string[] {
   return proto === 'udp' ? [`${address}/32`, '0.0.0.0/32'] : [`${address}/32`];
 }
 
+/** Where this host's answers to the directors, and of its own, come from and go to, in one family. */
+interface WayBack {
+  family: 4 | 6;
+  host: string;
+  service: Service<DirectorSpec>;
+  vip: string;
+  /** The host's own. */
+  address: string;
+  /** Addresses of the directors. */
+  directors: string[];
+  /** Number of the routing table whose only route is by way of the VIP. */
+  table: number;
+}
+
+/** Families in which the service has a VIP and the host an address. */
+function waysBack(host: string, service: Service<DirectorSpec>, cluster: Cluster, table: number): WayBack[] {
+  return ([4, 6] as const).flatMap((family): WayBack[] => {
+    const own = (name: string): string | undefined =>
+      family === 6 ? cluster.hosts[name]!.address6 : cluster.hosts[name]!.address;
+    const vip = service.spec.vip.find((one) => isIPv6(one) === (family === 6));
+    const address = own(host);
+    if (!vip || !address) return [];
+    const directors = service.hosts.flatMap((name) => own(name) ?? []);
+    return [{ family, host, service, vip, address, directors, table }];
+  });
+}
+
 /**
- * Replies of a `nat` real server go to the VIP's owner, whoever that is now: a routing rule for packets that leave
- * from the service's port, to a table whose only route is by way of the VIP. What goes to the directors themselves
- * (answers to their health checks) keeps its way. Nothing else of the host's routing changes.
+ * Replies of a `nat` real server go to the VIP's owner, whoever that is now: a table whose only route is by way of the VIP, and a routing rule for each
+ * port of the service (`repliesThroughVip`). One is taken back without the others: the table serves all ports.
+ */
+function wayThroughVip({ family, host, service, vip, address, table }: WayBack): HostSetting {
+  const ip = `ip -${family}`;
+  return {
+    host,
+    service: service.name,
+    title: `replies of ${service.name} by way of VIP ${vip}`,
+    check: `${ip} route show table ${table} 2>/dev/null | grep -q '^default via ${vip} '`,
+    apply: `dev=$(ip -o -${family} addr show to ${address} | awk '{print $2; exit}')
+[ -n "$dev" ] || { echo "no interface holds ${address}" >&2; exit 1; }
+${ip} route replace default via ${vip} dev "$dev" onlink table ${table}`,
+    // By its VIP: another may have taken its place, of this service or of the one whose table this is now.
+    undo: `${ip} route del default via ${vip} table ${table} 2>/dev/null\ntrue`,
+  };
+}
+
+/**
+ * A routing rule for packets that leave from the service's port. What goes to the directors themselves (answers to their health checks) keeps its
+ * way. Nothing else of the host's routing changes.
  */
 function repliesThroughVip(
-  host: string,
-  service: Service<DirectorSpec>,
-  cluster: Cluster,
+  { family, host, service, address, directors, table }: WayBack,
   proto: string,
   ports: string,
-  table: number,
-): HostSetting[] {
-  const families = [4, 6] as const;
-  return families.flatMap((family): HostSetting[] => {
-    const vip = service.spec.vip.find((one) => isIPv6(one) === (family === 6));
-    const address = family === 6 ? cluster.hosts[host]!.address6 : cluster.hosts[host]!.address;
-    if (!vip || !address) return [];
-    const ip = `ip -${family}`;
-    const directors = service.hosts.flatMap((name) => {
-      const one = cluster.hosts[name]!;
-      return (family === 6 ? one.address6 : one.address) ?? [];
-    });
-    const full = family === 6 ? 128 : 32;
-    const sources = sourcesOf(family, proto, address);
-    const rules = [
-      ...directors.map((to) => `to ${to}/${full} ipproto ${proto} sport ${ports} pref ${table} lookup main`),
-      ...sources.map(
-        (from) => `from ${from} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
-      ),
-    ];
-    // `ip rule del` takes the rule as it was added; the listing is the check, since adding twice makes two.
-    const remove = rules.map((rule) => `while ${ip} rule del ${rule} 2>/dev/null; do :; done`).join('\n');
-    const shown = [
-      ...directors.map((to) => `to ${to} ipproto ${proto} sport ${ports} lookup main`),
-      ...sources.map((from) => `from ${from.split('/')[0]} ipproto ${proto} sport ${ports} lookup ${table}`),
-    ];
-    return [
-      {
-        host,
-        service: service.name,
-        title: `replies from ${proto} port ${ports} by way of VIP ${vip}`,
-        check: [
-          ...shown.map((rule) => `${ip} rule show | grep -q '${rule}'`),
-          `${ip} route show table ${table} 2>/dev/null | grep -q '^default via ${vip} '`,
-        ].join(' && '),
-        apply: `${remove}
-dev=$(ip -o -${family} addr show to ${address} | awk '{print $2; exit}')
-[ -n "$dev" ] || { echo "no interface holds ${address}" >&2; exit 1; }
-${ip} route replace default via ${vip} dev "$dev" onlink table ${table} &&
-${rules.map((rule) => `${ip} rule add ${rule}`).join(' &&\n')}`,
-        undo: `${remove}\n${ip} route flush table ${table} 2>/dev/null\ntrue`,
-      },
-    ];
-  });
+): HostSetting {
+  const ip = `ip -${family}`;
+  const full = family === 6 ? 128 : 32;
+  const sources = sourcesOf(family, proto, address);
+  const rules = [
+    ...directors.map((to) => `to ${to}/${full} ipproto ${proto} sport ${ports} pref ${table} lookup main`),
+    ...sources.map(
+      (from) => `from ${from} ipproto ${proto} sport ${ports} pref ${table + 100} lookup ${table}`,
+    ),
+  ];
+  // `ip rule del` takes the rule as it was added; the listing is the check, since adding twice makes two.
+  const remove = rules.map((rule) => `while ${ip} rule del ${rule} 2>/dev/null; do :; done`).join('\n');
+  const shown = [
+    ...directors.map((to) => `to ${to} ipproto ${proto} sport ${ports} lookup main`),
+    ...sources.map((from) => `from ${from.split('/')[0]} ipproto ${proto} sport ${ports} lookup ${table}`),
+  ];
+  return {
+    host,
+    service: service.name,
+    title: `replies from ${proto} port ${ports} through ${service.name}${family === 6 ? ', IPv6' : ''}`,
+    check: shown.map((rule) => `${ip} rule show | grep -q '${rule}'`).join(' && '),
+    apply: `${remove}\n${rules.map((rule) => `${ip} rule add ${rule}`).join(' &&\n')}`,
+    undo: `${remove}\ntrue`,
+  };
 }

@@ -66,6 +66,7 @@ describe('kafka 3.9 on ZooKeeper', () => {
       observed: new Map(),
       byMember: new Map(hosts.map((host) => [`events@${host}`, [start(host)]])),
       leaving: new Map(),
+      ready: () => undefined,
       around: () => ({ before: [], after: [] }),
     });
     const ids = steps.map(({ id }) => id);

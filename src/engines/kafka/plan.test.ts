@@ -76,6 +76,7 @@ const base = (
   observed: new Map(),
   byMember: new Map(Object.entries(byMember)),
   leaving: new Map(Object.entries(leaving)),
+  ready: () => undefined,
   around: () => ({ before: [], after: [] }),
 });
 const ids = (steps: Step[]): string[] => steps.map(({ id }) => id);

@@ -51,6 +51,7 @@ function base(
         [generic('stop', `jobs@${host}`), generic('remove', `jobs@${host}`, [`stop jobs@${host}`])],
       ]),
     ),
+    ready: () => undefined,
     around: (member) => ({
       before: [generic('drain', member.name)],
       after: [generic('undrain', member.name)],

@@ -121,9 +121,11 @@ function inTurn(
   const restarts = (member: Member): boolean =>
     !waits(member) && own(member).some((step) => step.verb === 'restart');
   const fresh = work.members.filter((member) => !restarts(member)).flatMap(own);
+  const turning = work.members.filter(restarts);
   const turns = rolling({
     ...work,
-    byMember: new Map(work.members.filter(restarts).map((member) => [member.name, own(member)])),
+    members: turning,
+    byMember: new Map(turning.map((member) => [member.name, own(member)])),
     around: (member) => {
       const { before, after } = work.around(member);
       // A side of a split that only a person may end is not drained for that in vain; nobody counts it, so nothing gates it.

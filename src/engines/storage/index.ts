@@ -6,7 +6,7 @@ import { observeStorage } from './observe.ts';
 import { performStorage } from './perform.ts';
 import { planStorage } from './plan.ts';
 import { type StorageSpec, schema } from './schema.ts';
-import { mountPoint } from './seats.ts';
+import { isMount, mountPoint } from './seats.ts';
 import { storageStatus } from './status.ts';
 
 /** `type: storage`: one directory that is the same on all hosts of the services that use it, by GlusterFS. */
@@ -18,6 +18,7 @@ export const storage: Engine<StorageSpec, StorageLive> = {
   usersPackages: () => ['glusterfs-client'],
   members: storageMembers,
   settings: storageSettings,
+  carries: isMount,
   observe: observeStorage,
   plan: planStorage,
   perform: performStorage,

@@ -88,6 +88,7 @@ function base(
     observed: new Map(),
     byMember: new Map(members.map((member) => [member.name, steps(member)])),
     leaving: new Map(leaving.map((name) => [name, chain(['stop', 'remove'], name)])),
+    ready: () => undefined,
     around: () => ({ before: [], after: [] }),
   };
 }

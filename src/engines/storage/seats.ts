@@ -12,6 +12,7 @@ export const brickPorts = { from: 24010, to: 24019 };
 
 export const memberName = (service: { name: string }, host: string): string => `${service.name}@${host}`;
 export const mountName = (service: { name: string }, host: string): string => `${service.name}.mount@${host}`;
+export const isMount = (member: string): boolean => /^[^.@]+\.mount@/.test(member);
 
 /** Hosts that have the directory: those of every service that uses it, in the order of the file. */
 export function mountHosts(service: { name: string }, cluster: Cluster): string[] {

@@ -101,6 +101,7 @@ function base(
         [step('stop', `locks@${host}`), step('remove', `locks@${host}`)],
       ]),
     ),
+    ready: () => undefined,
     around: () => ({ before: [], after: [] }),
   };
 }

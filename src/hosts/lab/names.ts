@@ -45,9 +45,10 @@ function shortened(name: string, length: number): string {
   return `${name.slice(0, length - 7)}_${hash}`;
 }
 
-/** Where a host's files lie; also of a host that is no longer in the file. */
+/** Where a lab host's files lie; also of one that is no longer in the file, or is a real machine there by now (--hosts): what the lab has of it is not where a machine has it. */
 export function hostRoot(cluster: Cluster, host: string): string {
-  return cluster.hosts[host]?.root ?? `${cluster.home}/hosts/${host}`;
+  const known = cluster.hosts[host];
+  return known?.kind === 'lab' ? known.root : `${cluster.home}/hosts/${host}`;
 }
 
 /** The file that is every lab host's /etc/hosts, by a bind mount. */

@@ -196,6 +196,7 @@ export function base(
     members,
     observed: new Map(members.map((member) => [member.name, state(member.name, member.host)])),
     byMember: new Map(members.map(({ name }) => [name, verbsOf(name).map((verb) => step(verb, name))])),
+    ready: () => undefined,
     around: () => ({ before: [], after: [] }),
     leaving: new Map(),
   };
