@@ -290,6 +290,31 @@ describe('dead servers', () => {
     await c1.tell('drop', 'dead');
   });
 
+  test('a server that comes back while its clients are still being told keeps its new ones', async () => {
+    const of = nat();
+    await both(table(of));
+    await c1.tell('holdMany', 'away', vip, 80, 30);
+    // Nobody there hears, so that they are told again and again, and forgotten in the end.
+    wire.on('c1', 'ip link set eth0 down');
+    try {
+      await both(table(of, { s2: { up: false } }));
+      const told = d1.tell('reset', of.name, 'web@s2');
+      await both(table(of));
+      const fresh = Array.from({ length: 30 }, (_, i) => `fresh${i}`);
+      const servers = await Promise.all(fresh.map((id) => c2.tell<string>('hold', id, vip, 80)));
+      expect(servers.filter((server) => server === 's2')).toHaveLength(10);
+      await told;
+      for (const id of fresh) expect(await c2.tell('say', id, 'still')).toContain('still');
+    } finally {
+      wire.on(
+        'c1',
+        `ip link set eth0 up
+         ip addr replace ${wire.address6('c1')}/64 dev eth0 nodad`,
+      );
+    }
+    await Promise.all([c1.tell('drop', 'away'), c2.tell('drop', 'fresh')]);
+  });
+
   test('a client that speaks is reset by its own packet', async () => {
     const of = nat();
     await both(table(of));

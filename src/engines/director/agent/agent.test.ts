@@ -52,12 +52,17 @@ const plane = (change: Partial<Plane> = {}): Plane => ({
   ...change,
 });
 
-it('a server that comes up while the first tables are still being made is in the next ones', async () => {
+/** A port of this machine on which nobody listens. */
+async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as { port: number };
   await new Promise((resolve) => server.close(resolve));
+  return port;
+}
 
+it('a server that comes up while the first tables are still being made is in the next ones', async () => {
+  const port = await freePort();
   const applied: boolean[] = [];
   let release: () => void = () => {};
   const slow = plane({
@@ -83,6 +88,41 @@ it('a server that comes up while the first tables are still being made is in the
   await vi.waitFor(() => expect(applied.at(-1)).toBe(true), 3000);
   agent.stop();
   again.close();
+});
+
+it('a server that is back before its turn to have its connections ended keeps them', async () => {
+  const port = await freePort();
+  const two = config(port);
+  two.listens[0]!.servers.unshift({ ...two.listens[0]!.servers[0]!, name: 'web@dead', checkPort: 1 });
+  const resets: string[] = [];
+  let up = false;
+  let told: () => void = () => {};
+  const slow = plane({
+    apply: async ([table]) => {
+      up = table!.servers[1]!.up;
+    },
+    reset: async (_listen, server) => {
+      if (resets.push(server) === 1)
+        await new Promise<void>((resolve) => {
+          told = resolve;
+        });
+      return 0;
+    },
+  });
+  const agent = new Agent(folderOf(two), { nftables: () => slow });
+  await agent.start();
+  await vi.waitFor(() => expect(resets).toEqual(['web@dead']));
+  expect(up).toBe(false);
+  const back = createServer((socket) => socket.destroy()).listen(port, '127.0.0.1');
+  await vi.waitFor(() => expect(up).toBe(true), 3000);
+  told();
+  // Long enough for the next in turn.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(resets).toEqual(['web@dead']);
+  // Its next death is told as ever.
+  back.close();
+  await vi.waitFor(() => expect(resets).toEqual(['web@dead', 'web@a']), 3000);
+  agent.stop();
 });
 
 it('a check that is changed in the file puts no server out that passes it, and ends no connection', async () => {

@@ -62,6 +62,8 @@ export class Agent {
   #drift: string[] = [];
   /** By place: what the planes' tables say since they were last applied. */
   #live = new Map<string, { up: boolean; effective: number; override?: string }>();
+  /** Places that packets go to, by the tables that were applied last. */
+  #up = new Set<string>();
   /** Places whose connections have been ended since they were last up. */
   #reset = new Set<string>();
   #peers = new Map<string, number | string>();
@@ -150,7 +152,7 @@ export class Agent {
     this.#watcher?.close();
     this.#server?.close();
     for (const timer of [...this.#timers, this.#due, this.#retry, this.#showing]) clearTimeout(timer);
-    for (const carrier of this.#carriers.values()) carrier.plane.release?.();
+    for (const carrier of this.#carriers.values()) void carrier.release();
   }
 
   /** Removes the tables of every plane. */
@@ -238,7 +240,7 @@ export class Agent {
     const old = this.#carriers;
     for (const carrier of changed ? old.values() : []) {
       // What it was at when it failed is done again by its successor.
-      await Promise.resolve(carrier.plane.release?.()).catch(() => {});
+      await carrier.release().catch(() => {});
     }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
@@ -267,7 +269,7 @@ export class Agent {
       // What a listen waits for may open in a moment, and the tables that it has from before serve clients.
       const kept = broken.has(name) && this.#waiting();
       // Tables of an earlier configuration would still take packets.
-      await Promise.resolve(kept ? carrier.plane.release?.() : carrier.plane.close()).catch(() => {});
+      await (kept ? carrier.release() : carrier.plane.close()).catch(() => {});
     }
   }
 
@@ -326,6 +328,7 @@ export class Agent {
     for (const [name, carrier] of this.#carriers) {
       const mine = tables.filter((table) => this.#planeOf(table.listen.name) === name);
       if (await carrier.apply(mine)) {
+        this.#noteUp(mine);
         // Until that is known the status goes on to tell of no override.
         if (recount && !(await this.#counted(name, carrier))) {
           this.#recount = true;
@@ -340,6 +343,16 @@ export class Agent {
     if (this.#served()) this.#fit.declare();
     clearTimeout(this.#retry);
     if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
+  }
+
+  #noteUp(tables: Table[]): void {
+    for (const { listen, servers } of tables) {
+      for (const { server, up, sorry } of servers) {
+        const key = placeKey(listen.name, server.name, sorry);
+        if (up) this.#up.add(key);
+        else this.#up.delete(key);
+      }
+    }
   }
 
   /** Keeps what the packets now follow: the status tells of nothing that is only about to be. */
@@ -370,17 +383,19 @@ export class Agent {
     return follows(listen, this.#planeOf(listen.name));
   }
 
-  /** A dead server's clients are told at once rather than left to wait. */
+  /** A dead server's clients are told at once rather than left to wait. Before its turn came it may have returned, with new clients. */
   async #resetDead(carrier: Carrier, tables: Table[]): Promise<void> {
     for (const { listen, servers } of tables) {
       for (const { server, up, sorry } of servers) {
         const key = placeKey(listen.name, server.name, sorry);
         if (up) this.#reset.delete(key);
-        else if (!this.#reset.has(key)) {
+        else if (!this.#reset.has(key) && !this.#up.has(key)) {
           this.#reset.add(key);
           await carrier.plane.reset(listen.name, server.name).catch((error: Error) => {
             carrier.error = error.message;
           });
+          // A plane that was let go of may have told nobody: its successor, whose turn comes after this one's, does.
+          if (carrier.released) this.#reset.delete(key);
         }
       }
     }

@@ -32,6 +32,8 @@ export class Carrier {
   told = false;
   /** Milliseconds to wait before the next try, after a failure. */
   pause = 0;
+  /** Another has its tables now, or soon. */
+  released = false;
   #opened = false;
 
   constructor(plane: Plane, applied = false) {
@@ -43,6 +45,11 @@ export class Carrier {
     if (this.#opened) return;
     await this.plane.open();
     this.#opened = true;
+  }
+
+  async release(): Promise<void> {
+    this.released = true;
+    await this.plane.release?.();
   }
 
   /** True when the tables are as they shall be; otherwise `error` and `pause` say what now. */

@@ -159,7 +159,7 @@ export class NftablesPlane implements Plane {
   /**
    * Resets a dead server's connections towards their clients, who may only be waiting and would send nothing for
    * hours: see knock. Gives how many there were. On a director that does not own the VIP nothing is done: 0. Call it
-   * after the apply that marks the server as not up.
+   * after the apply that marks the server as not up. It ends where the server is up again, whose connections may be new ones.
    */
   async reset(listen: string, server: string): Promise<number> {
     let ended = 0;
@@ -167,12 +167,23 @@ export class NftablesPlane implements Plane {
       const mark = roster?.known.get(listen)?.get(server)?.mark;
       if (roster === undefined || mark === undefined) continue;
       for (const instance of roster.instances.filter((each) => each.listen.name === listen)) {
-        const of = () =>
-          roster === this.stateless ? this.established(instance, mark) : trackedFlows(instance, mark);
+        const dead = () => this.dead(listen, server);
+        const stateless = roster === this.stateless;
+        const of = async (): Promise<Waiting> => {
+          if (!dead()) return nobody;
+          return stateless ? this.established(instance, mark, dead) : trackedFlows(instance, mark, dead);
+        };
         ended += await knock(instance.vip, instance.listen.proto, of);
       }
     }
     return ended;
+  }
+
+  /** Whether no line of the listen's table has the server up. A plane that was let go of does not know. */
+  private dead(listen: string, server: string): boolean {
+    if (this.released) return false;
+    const states = this.tables?.find((table) => table.listen.name === listen)?.servers ?? [];
+    return !states.some((state) => state.server.name === server && state.up);
   }
 
   /** Removes both tables, and with them every connection. */
@@ -316,13 +327,14 @@ export class NftablesPlane implements Plane {
     });
   }
 
-  private established(instance: Instance, mark: number): Promise<Waiting> {
+  private established(instance: Instance, mark: number, dead: () => boolean): Promise<Waiting> {
     return this.inTurn(async () => {
       const ends = (await this.live(instance)).filter((one) => one.mark === mark);
       return {
         ends,
         forget: () =>
           this.inTurn(async () => {
+            if (!dead()) return;
             // One by one: an entry that ended by itself meanwhile must not keep the others.
             for (const { client, clientPort, port } of ends) {
               const key = mapKey(instance, client, clientPort, port);
@@ -417,6 +429,8 @@ export interface Waiting {
   ends: { client: string; clientPort: number; port: number }[];
   forget(): Promise<void>;
 }
+
+const nobody: Waiting = { ends: [], forget: async () => {} };
 
 /** Would the kernel take every construct that the plane is made of? Asked without changing anything. */
 async function probe(device: string, host: string): Promise<void> {
@@ -541,7 +555,7 @@ async function countTracked(who: Roster, counts: Map<string, Connections>): Prom
   }
 }
 
-async function trackedFlows(instance: Instance, mark: number): Promise<Waiting> {
+async function trackedFlows(instance: Instance, mark: number, dead: () => boolean): Promise<Waiting> {
   const { listen, family, vip } = instance;
   const mine = (await conntrack(family)).filter(
     (flow) =>
@@ -554,6 +568,7 @@ async function trackedFlows(instance: Instance, mark: number): Promise<Waiting> 
     ends: mine.map(({ client, clientPort, port }) => ({ client, clientPort, port })),
     forget: async () => {
       for (const { client, clientPort, port } of mine) {
+        if (!dead()) return;
         const to = [
           '-p',
           listen.proto,
