@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { AgentConfig, Plane, Table } from '../tables.ts';
 import { Agent } from './agent.ts';
+import { pullFlows } from './sync.ts';
 
 const config = (port: number): AgentConfig => ({
   cluster: 'c',
@@ -122,6 +123,25 @@ it('a server that is back before its turn to have its connections ended keeps th
   // Its next death is told as ever.
   back.close();
   await vi.waitFor(() => expect(resets).toEqual(['web@dead', 'web@a']), 3000);
+  agent.stop();
+});
+
+it('a director that began alone shares its connections with one that is added later', async () => {
+  const alone = { ...config(1), syncPort: await freePort() };
+  const folder = folderOf(alone);
+  const agent = new Agent(folder, { nftables: () => plane() });
+  await agent.start();
+  const pull = () =>
+    pullFlows({ address: '127.0.0.1', port: alone.syncPort }, '127.0.0.1', Buffer.from('secret'));
+  await expect(pull()).rejects.toThrow('ECONNREFUSED');
+  const peers = [{ host: 'lb2', address: '127.0.0.1' }];
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify({ ...alone, peers }));
+  agent.reload();
+  await vi.waitFor(async () => expect(await pull()).toEqual([]));
+  // And serves nobody when it is alone again.
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify(alone));
+  agent.reload();
+  await vi.waitFor(() => expect(pull()).rejects.toThrow('ECONNREFUSED'));
   agent.stop();
 });
 

@@ -139,7 +139,7 @@ export class Agent {
     if (this.#hash !== before) {
       this.#setTargets(old);
       this.#stale = true;
-      if (old.address !== this.#config.address || old.syncPort !== this.#config.syncPort) this.#serve();
+      if (servedAt(old) !== servedAt(this.#config)) this.#serve();
     }
     this.#change();
   }
@@ -506,7 +506,7 @@ export class Agent {
 
   #serve(): void {
     this.#server?.close();
-    if (this.#config.peers.length === 0) return;
+    if (servedAt(this.#config) === '') return;
     this.#server = serveFlows(
       { address: this.#config.address, port: this.#config.syncPort },
       () => this.#secret(),
@@ -582,6 +582,10 @@ export class Agent {
     });
   }
 }
+
+/** Where the other directors are served connections; '' while there is none. */
+const servedAt = ({ address, syncPort, peers }: AgentConfig): string =>
+  peers.length === 0 ? '' : `${address} ${syncPort}`;
 
 const keyOf = ({ listen, server, sorry }: Place): string => placeKey(listen.name, server.name, sorry);
 
