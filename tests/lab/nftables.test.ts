@@ -181,6 +181,25 @@ describe('forwarding', () => {
     await f1.tell('close');
   });
 
+  test("fullnat reaches a real server on the director's own host, and resets its clients when it is dead", async () => {
+    const here = wire.actor('d1', 'server.ts', 'd1', '8080');
+    await here.tell('ready');
+    const of = listen('tcp-91', { forward: 'fullnat' });
+    const own = { ...of.servers[0]!, name: 'web@d1', host: 'd1', address: wire.address('d1') };
+    const mixed = { ...of, servers: [own, ...of.servers.slice(1)] };
+    await f1.tell('apply', [table(mixed)]);
+    expect(await c1.tell('many', full, 91, 30, 4)).toEqual({ d1: 10, s2: 10, s3: 10 });
+    for (let i = 0; i < 3; i++) await c1.tell('hold', `own${i}`, full, 91);
+    const counts = await f1.tell<Connections[]>('connections');
+    expect(counts.map((each) => each.active)).toEqual([1, 1, 1]);
+    await f1.tell('apply', [table(mixed, { d1: { up: false } })]);
+    expect(await f1.tell('reset', 'tcp-91', 'web@d1')).toBe(1);
+    expect(await c1.tell('ends', 'own')).toEqual({ ECONNRESET: 1, open: 2 });
+    await c1.tell('drop', 'own');
+    await f1.tell('close');
+    await here.end();
+  });
+
   test('a health check and a client that talk to a server directly are left alone', async () => {
     await both(table(nat()));
     wire.on(

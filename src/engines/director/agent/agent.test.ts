@@ -182,6 +182,45 @@ it('a check that is changed in the file puts no server out that passes it, and e
   agent.stop();
 });
 
+it('a listen that no plane can carry is told, and the others are served', { tags: ['long'] }, async () => {
+  const mixed = config(1);
+  mixed.listens[0]!.plane = 'auto';
+  const [other] = mixed.listens;
+  // A real server on the director's own host is out of the reach of plane nftables.
+  const servers = [{ ...other!.servers[0]!, name: 'web@lb1', host: 'lb1' }];
+  mixed.listens.push({ ...other!, name: 'tcp-81', ports: [81, 81], servers });
+  const folder = folderOf(mixed);
+  const applied: string[][] = [];
+  let closed = 0;
+  const absent = plane({
+    name: 'ipvs',
+    open: async () => {
+      throw new Error('no IPVS');
+    },
+  });
+  const agent = new Agent(folder, {
+    ipvs: () => absent,
+    nftables: () =>
+      plane({
+        apply: async (tables) => void applied.push(tables.map(({ listen }) => listen.name)),
+        close: async () => void closed++,
+      }),
+    haproxy: () => plane({ close: async () => void closed++ }),
+  });
+  await agent.start();
+  const planes = () =>
+    JSON.parse(readFileSync(join(folder, 'status.jsonl'), 'utf8').split('\n')[0]!).agent.planes;
+  await vi.waitFor(() => expect(planes()['tcp-81']).toMatchObject({ plane: 'none' }));
+  expect(planes()['tcp-81'].why).toContain("web@lb1, on a director's own host");
+  expect(planes()['tcp-80'].plane).toBe('nftables');
+  // A module may still come, so it is looked again; what is not used was let go of once.
+  const before = applied.length;
+  await vi.waitFor(() => expect(applied.length).toBeGreaterThan(before + 1), 4000);
+  for (const names of applied) expect(names).toEqual(['tcp-80']);
+  expect(closed).toBe(1);
+  agent.stop();
+});
+
 describe('a director owns the VIP only while its host has tables', () => {
   const said = (folder: string) => readFileSync(join(folder, 'fit'), 'utf8');
   const failing = async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Checker, targetKey } from '../../../check/checker.ts';
 import type { AgentConfig, Connections, Flow, Listen, PlaneName, Table } from '../tables.ts';
 import { held } from './addresses.ts';
-import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
+import { Carrier, type Choice, choosePlanes, type PlaneMaker, refuses } from './carriers.ts';
 import {
   type Admits,
   effectiveWeight,
@@ -244,14 +244,20 @@ export class Agent {
     }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
+    const directors = [this.#config.host, ...this.#config.peers.map(({ host }) => host)];
     // `auto` looks no further than the first that this host offers.
-    let looking = this.#config.listens.some((listen) => listen.plane === 'auto');
+    let looking = true;
     for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
       const before = old.get(name);
       const carrier =
         before && !changed ? before : new Carrier(make(this.#config, this.#folder), before?.applied);
       carriers.set(name, carrier);
-      if (!looking && !this.#config.listens.some((listen) => listen.plane === name)) continue;
+      const named = this.#config.listens.some(
+        (listen) =>
+          listen.plane === name ||
+          (looking && listen.plane === 'auto' && refuses(name, listen, directors) === undefined),
+      );
+      if (!named) continue;
       try {
         await carrier.open();
         looking = false;
@@ -261,15 +267,16 @@ export class Agent {
       }
     }
     this.#carriers = carriers;
-    this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken);
+    this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken, directors);
     const used = new Set([...this.#choices.values()].map((choice) => choice.plane));
     for (const [name, carrier] of carriers) {
       if (used.has(name)) continue;
       carriers.delete(name);
       // What a listen waits for may open in a moment, and the tables that it has from before serve clients.
       const kept = broken.has(name) && this.#waiting();
-      // Tables of an earlier configuration would still take packets.
-      await (kept ? carrier.release() : carrier.plane.close()).catch(() => {});
+      if (kept) await carrier.release().catch(() => {});
+      // Tables of an earlier configuration would still take packets. They are gone already where it is only looked again.
+      else if (changed || !this.#waiting()) await carrier.plane.close().catch(() => {});
     }
   }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { HaproxyPlane, haproxyRefuses, haproxySocketName } from '../planes/haproxy.ts';
 import { IpvsPlane } from '../planes/ipvs.ts';
+import { nftablesRefuses } from '../planes/nftables/refusal.ts';
 import { NftablesPlane } from '../planes/nftables.ts';
 import type { AgentConfig, Listen, Plane, PlaneName, Table } from '../tables.ts';
 
@@ -75,6 +76,14 @@ export interface Choice {
   why: string;
 }
 
+/** Why `auto` is not to take a plane for a listen, whatever the host offers; undefined when it may. `directors`: the service's hosts. */
+export function refuses(plane: PlaneName, listen: Listen, directors: readonly string[]): string | undefined {
+  if (plane === 'nftables') return nftablesRefuses(listen, directors);
+  // haproxy's own file, and whether it runs at all, is made of the listens that name it.
+  if (plane === 'haproxy') return haproxyRefuses(listen) ?? 'only for what says plane: haproxy';
+  return undefined;
+}
+
 /**
  * The plane of each listen, and why. `broken` says of a plane why this host cannot carry it: `auto` takes the first
  * that it can. A plane that the file names is taken at its word.
@@ -83,6 +92,7 @@ export function choosePlanes(
   listens: Listen[],
   known: PlaneName[],
   broken: Map<PlaneName, string>,
+  directors: readonly string[] = [],
 ): Map<string, Choice> {
   const choices = new Map<string, Choice>();
   for (const listen of listens) {
@@ -99,7 +109,7 @@ export function choosePlanes(
     const reasons: string[] = [];
     let plane: PlaneName | undefined;
     for (const name of known) {
-      const no = broken.get(name) ?? (name === 'haproxy' ? haproxyRefuses(listen) : undefined);
+      const no = refuses(name, listen, directors) ?? broken.get(name);
       if (no) {
         reasons.push(`${name}: ${no}`);
         continue;
