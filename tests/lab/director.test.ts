@@ -11,7 +11,13 @@ import { get, load, TestCluster, until } from './cluster.ts';
 
 // One pair of directors with every way of forwarding, IPv4 and IPv6, TCP and UDP, both planes; real servers that say
 // who they are. A VIP for each way, since dr and nat exclude each other on one.
-const vips = { nat: '10.91.9.100', dr: '10.91.9.101', full: '10.91.9.102', nat6: 'fd91:9::100' };
+const vips = {
+  nat: '10.91.9.100',
+  dr: '10.91.9.101',
+  full: '10.91.9.102',
+  nat6: 'fd91:9::100',
+  full6: 'fd91:9::102',
+};
 
 const server = `
 import { createServer } from 'node:http';
@@ -77,7 +83,7 @@ services:
   full:
     type: director
     hosts: [lb1, lb2]
-    vip: ${vips.full}
+    vip: [${vips.full}, "${vips.full6}"]
     listen:
       - { port: 80, to: web, scheduler: rr, forward: fullnat }
       - { port: 90, to: echo, scheduler: rr, forward: fullnat }
@@ -173,8 +179,9 @@ describe('forwarding', () => {
     expect(client).toBe(url.includes('[') ? 'fd91:9::fe' : '10.91.9.254');
   });
 
-  it('fullnat serves, and the real server needs no route back', async () => {
+  it('fullnat serves, over IPv6 too, and the real server needs no route back', async () => {
     expect((await who(`http://${vips.full}/`)).client).toBe(vips.full);
+    expect((await who(`http://[${vips.full6}]/`)).client).toBe(vips.full6);
   });
 
   it('haproxy as a plane serves beside the others', async () => {
