@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
 import { fitFile } from './agent/fit.ts';
@@ -139,7 +140,12 @@ export const deviceOf = (cluster: Cluster, host: string): string => cluster.host
 
 function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Vrrp {
   const { spec } = service;
-  const addressOf = (name: string): string => cluster.hosts[name]!.address;
+  // keepalived speaks the family of the VIPs that its adverts name.
+  const six = spec.vip.every((vip) => isIPv6(vip));
+  const addressOf = (name: string): string => {
+    const { address, address6 } = cluster.hosts[name]!;
+    return six ? (address6 ?? address) : address;
+  };
   const peers = service.hosts.filter((name) => name !== host).map(addressOf);
   return {
     cluster: cluster.name,

@@ -43,6 +43,9 @@ test('keepalived itself has nothing against it', { tags: ['long'] }, () => {
     '',
   );
   expect(complaints(keepalivedConfig(vrrp({ vips: ['fd77::100'] })))).toBe('');
+  const six = { vips: ['fd77::100'], address: 'fd77::2' };
+  expect(complaints(keepalivedConfig(vrrp({ ...six, unicast: ['fd77::1'] })))).toBe('');
+  expect(complaints(keepalivedConfig(vrrp({ ...six, unicast: ['10.77.0.1'] })))).not.toBe('');
   const many = Array.from({ length: 40 }, (_, n) => `10.77.1.${n + 1}`);
   expect(complaints(keepalivedConfig(vrrp({ vips: many })))).toBe('');
   expect(complaints('vrrp_instance x {\n  prioritty 3\n}\n')).not.toBe('');
