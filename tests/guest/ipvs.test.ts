@@ -373,6 +373,16 @@ describe('what is seen', () => {
 });
 
 describe('failure', () => {
+  test('nft flush ruleset: the marks of a range of ports are made again', async () => {
+    await both(table(listen('tcp-8000-8010', { to: 'same' })));
+    expect(names).toContain(await c1.tell('ask', vip, 8005));
+    // As a restart of nftables.service does, on Debian.
+    wire.on('d1', 'nft flush ruleset');
+    const marks = () => wire.on('d1', 'nft list tables').includes('phalanx_lab_front_ipvs');
+    await until('the table is there again', async () => marks(), Number(patience));
+    expect(names).toContain(await c1.tell('ask', vip, 8005));
+  });
+
   test.each([
     ['nat', 'nat', vip, 80],
     ['nat over IPv6', 'nat', vip6, 80],

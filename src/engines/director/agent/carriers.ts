@@ -10,7 +10,7 @@ export type PlaneMaker = (config: AgentConfig, folder: string) => Plane;
 
 /** The planes that this agent knows, in the order in which `auto` prefers them. */
 export const planeMakers: Partial<Record<PlaneName, PlaneMaker>> = {
-  ipvs: (config) => new IpvsPlane(config),
+  ipvs: (config) => new IpvsPlane(config, (line) => console.log(line)),
   nftables: (config) => new NftablesPlane(config, (line) => console.log(line)),
   // haproxy is a member of its own, whose folder is beside the agent's.
   haproxy: (config, folder) =>
