@@ -17,6 +17,7 @@ const vips = {
   full: '10.91.9.102',
   nat6: 'fd91:9::100',
   full6: 'fd91:9::102',
+  second: '10.91.9.105',
 };
 
 const server = `
@@ -58,6 +59,12 @@ services:
     command: sleep infinity
     port: 9000
     check: { script: "true" }
+  echo4:
+    type: app
+    hosts: [app4]
+    command: sleep infinity
+    port: 9000
+    check: { script: "true" }
   sorry:
     type: app
     hosts: [app4]
@@ -88,6 +95,13 @@ services:
       - { port: 80, to: web, scheduler: rr, forward: fullnat }
       - { port: 90, to: echo, scheduler: rr, forward: fullnat }
       - { port: 88, to: web, scheduler: wlc, plane: haproxy }
+  second:
+    type: director
+    hosts: [lb1, lb2]
+    vip: ${vips.second}
+    listen:
+      - { port: 90, to: echo, scheduler: rr, forward: fullnat }
+      - { port: 91, to: echo4, forward: fullnat }
 `;
 
 const cluster = new TestCluster(yaml);
@@ -281,6 +295,8 @@ describe('failure', () => {
     ['nat', 'natted', vips.nat, 90],
     ['dr', 'direct', vips.dr, 9000],
     ['fullnat', 'full', vips.full, 90],
+    ['fullnat of a second director to the same servers', 'second', vips.second, 90],
+    ['fullnat of a second director to servers of its own', 'second', vips.second, 91],
   ] as const)(
     'an established connection by %s survives the move of the VIP',
     async (_way, service, vip, port) => {
