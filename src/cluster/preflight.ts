@@ -39,7 +39,7 @@ function conversations(
   engines: Engines,
 ): { name: string; ways: Way[]; hosts: HostEntry[] }[] {
   return Object.values(cluster.services).flatMap((service) => {
-    const ways = engines[service.type]!.speaks?.(service) ?? [];
+    const ways = engines[service.type]!.speaks?.(service, cluster) ?? [];
     const hosts = service.hosts.map((name) => cluster.hosts[name]!).filter(({ kind }) => kind === 'ssh');
     return ways.length === 0 || hosts.length < 2 ? [] : [{ name: service.name, ways, hosts }];
   });

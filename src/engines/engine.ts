@@ -24,7 +24,7 @@ export interface Engine<Spec = any, Live = any> {
   /** Kernel modules that each of the service's hosts needs, built in or loadable. */
   kernel?(service: Service<Spec>): string[];
   /** How the service's hosts speak to each other beside TCP, for `phalanx check`. */
-  speaks?(service: Service<Spec>): Way[];
+  speaks?(service: Service<Spec>, cluster: Cluster): Way[];
   /** Names of secrets to exist before `members` is called, e.g. ['password']; found as cluster.secrets['cart/password']. */
   secrets?(service: Service<Spec>): string[];
   /**

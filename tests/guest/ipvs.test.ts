@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import type { Check } from '../../src/check/check.ts';
+import { type DirectorSpec, schema } from '../../src/engines/director/schema.ts';
+import { directorSettings } from '../../src/engines/director/settings.ts';
 import {
   type AgentConfig,
   type Connections,
@@ -8,6 +10,8 @@ import {
   schedulers,
   type Table,
 } from '../../src/engines/director/tables.ts';
+import type { Engine } from '../../src/engines/engine.ts';
+import type { Cluster, Service } from '../../src/file/cluster.ts';
 import { until } from '../lab/cluster.ts';
 import { type Actor, Wire } from '../lab/wire.ts';
 import { ground, ship } from './guest.ts';
@@ -87,6 +91,40 @@ function config(host: string, service: string, vips: string[]): AgentConfig {
   };
 }
 
+/** Sh: what `up` sets on a director's host before the plane is at work there. */
+function settings(host: string): string {
+  const entry = (name: string) => ({
+    name,
+    kind: 'lab',
+    address: wire.address(name),
+    address6: wire.address6(name),
+    root: '',
+  });
+  // By a name that no other test of this machine has: what was set before is kept by it.
+  const director: Service<DirectorSpec> = {
+    name: 'wired',
+    type: 'director',
+    hosts: ['d1', 'd2'],
+    uses: [],
+    spec: schema.parse({ vip: [vip, vip6], listen: [{ port: 80, to: 'web' }] }),
+  };
+  const members = names.map((name) => ({
+    name: `web@${name}`,
+    host: name,
+    ports: [{ proto: 'tcp', port: 8080 }],
+  }));
+  const cluster = {
+    name: 'lab',
+    hosts: Object.fromEntries(['d1', 'd2', ...names].map((name) => [name, entry(name)])),
+    services: { wired: director, web: { name: 'web', type: 'app', hosts: names, uses: [], spec: {} } },
+  };
+  const engine = { members: () => members } as unknown as Engine;
+  return directorSettings(director, cluster as unknown as Cluster, () => engine)
+    .filter((setting) => setting.host === host)
+    .map(({ apply }) => apply)
+    .join('\n');
+}
+
 const both = (...tables: Table[]) => Promise.all([d1.tell('apply', tables), d2.tell('apply', tables)]);
 const straight = (...tables: Table[]) =>
   Promise.all([direct1.tell('apply', tables), direct2.tell('apply', tables)]);
@@ -115,11 +153,7 @@ beforeAll(async () => {
   // A tunnel device stands in every namespace that is made after its module is there.
   at.sh('modprobe ip_vs; modprobe ipip; modprobe ip6_tunnel');
   wire = new Wire(`ipvs${process.pid}`, ['d1', 'd2', ...names, 'c1', 'c2'], at);
-  for (const d of ['d1', 'd2'])
-    wire.on(
-      d,
-      'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
-    );
+  for (const d of ['d1', 'd2']) wire.on(d, settings(d));
   own('d1');
   for (const s of names)
     wire.on(
@@ -339,6 +373,16 @@ describe('what is seen', () => {
 });
 
 describe('failure', () => {
+  test('nft flush ruleset: the marks of a range of ports are made again', async () => {
+    await both(table(listen('tcp-8000-8010', { to: 'same' })));
+    expect(names).toContain(await c1.tell('ask', vip, 8005));
+    // As a restart of nftables.service does, on Debian.
+    wire.on('d1', 'nft flush ruleset');
+    const marks = () => wire.on('d1', 'nft list tables').includes('phalanx_lab_front_ipvs');
+    await until('the table is there again', async () => marks(), Number(patience));
+    expect(names).toContain(await c1.tell('ask', vip, 8005));
+  });
+
   test.each([
     ['nat', 'nat', vip, 80],
     ['nat over IPv6', 'nat', vip6, 80],

@@ -199,6 +199,21 @@ test('a hang-up signal takes a changed configuration', async () => {
   expect(status().agent.errors).toEqual([]);
 });
 
+test('another check in the file: no request fails, and a connection lives', async () => {
+  const opened = await caller.over('checked', url);
+  await caller.hammer(url);
+  const changed = structuredClone(config);
+  changed.listens[0]!.check.intervalMs = 150;
+  for (const one of [changed, config]) {
+    const before = status().agent.config;
+    writeFileSync(join(folder, 'agent.json'), JSON.stringify(one));
+    agent.kill('SIGHUP');
+    await vi.waitFor(() => expect(status().agent.config).not.toBe(before), patience);
+  }
+  expect((await caller.rest()).failed).toEqual([]);
+  expect(await caller.over('checked', url)).toBe(opened);
+});
+
 test('it ends when told to, and the tables stay', async () => {
   agent.kill('SIGTERM');
   await ended(agent);

@@ -3,12 +3,22 @@ import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSession } from '../../src/cli/session.ts';
+import { powerOff, powerOn } from '../../src/hosts/lab/faults.ts';
 import { get, load, TestCluster, until } from './cluster.ts';
 
 // One pair of directors with every way of forwarding, IPv4 and IPv6, TCP and UDP, both planes; real servers that say
 // who they are. A VIP for each way, since dr and nat exclude each other on one.
-const vips = { nat: '10.91.9.100', dr: '10.91.9.101', full: '10.91.9.102', nat6: 'fd91:9::100' };
+const vips = {
+  nat: '10.91.9.100',
+  dr: '10.91.9.101',
+  full: '10.91.9.102',
+  nat6: 'fd91:9::100',
+  full6: 'fd91:9::102',
+  second: '10.91.9.105',
+};
 
 const server = `
 import { createServer } from 'node:http';
@@ -49,6 +59,12 @@ services:
     command: sleep infinity
     port: 9000
     check: { script: "true" }
+  echo4:
+    type: app
+    hosts: [app4]
+    command: sleep infinity
+    port: 9000
+    check: { script: "true" }
   sorry:
     type: app
     hosts: [app4]
@@ -74,11 +90,18 @@ services:
   full:
     type: director
     hosts: [lb1, lb2]
-    vip: ${vips.full}
+    vip: [${vips.full}, "${vips.full6}"]
     listen:
       - { port: 80, to: web, scheduler: rr, forward: fullnat }
       - { port: 90, to: echo, scheduler: rr, forward: fullnat }
       - { port: 88, to: web, scheduler: wlc, plane: haproxy }
+  second:
+    type: director
+    hosts: [lb1, lb2]
+    vip: ${vips.second}
+    listen:
+      - { port: 90, to: echo, scheduler: rr, forward: fullnat }
+      - { port: 91, to: echo4, forward: fullnat }
 `;
 
 const cluster = new TestCluster(yaml);
@@ -170,8 +193,9 @@ describe('forwarding', () => {
     expect(client).toBe(url.includes('[') ? 'fd91:9::fe' : '10.91.9.254');
   });
 
-  it('fullnat serves, and the real server needs no route back', async () => {
+  it('fullnat serves, over IPv6 too, and the real server needs no route back', async () => {
     expect((await who(`http://${vips.full}/`)).client).toBe(vips.full);
+    expect((await who(`http://[${vips.full6}]/`)).client).toBe(vips.full6);
   });
 
   it('haproxy as a plane serves beside the others', async () => {
@@ -271,6 +295,8 @@ describe('failure', () => {
     ['nat', 'natted', vips.nat, 90],
     ['dr', 'direct', vips.dr, 9000],
     ['fullnat', 'full', vips.full, 90],
+    ['fullnat of a second director to the same servers', 'second', vips.second, 90],
+    ['fullnat of a second director to servers of its own', 'second', vips.second, 91],
   ] as const)(
     'an established connection by %s survives the move of the VIP',
     async (_way, service, vip, port) => {
@@ -316,6 +342,27 @@ describe('failure', () => {
     await clients.stop();
     await cluster.must('up');
     await until('healthy', async () => (await cluster.status()).health === 'healthy');
+  });
+
+  it('a director that boots and whose agent cannot start leaves the VIP where it is', async () => {
+    await settled('natted');
+    const { cluster: whole } = await openSession(cluster.file);
+    const program = '/var/lib/phalanx/dirs/hosts/lb1/members/natted.agent@lb1/agent.mjs';
+    await powerOff(whole, 'lb1');
+    await until('lb2 owns the VIP', async () => (await ownerOf('natted')) === 'lb2');
+    shell(`mv ${program} ${program}.away`);
+    try {
+      await powerOn(whole, 'lb1');
+      // The other services' agents do start, so that keepalived on lb1 is known to be there.
+      await settled('direct');
+      // Longer than one that comes back waits before it takes the VIP (preempt_delay, 3 s).
+      await sleep(5_000);
+      expect(await ownerOf('natted')).toBe('lb2');
+      expect((await get(`http://${vips.nat}/`)).status).toBe(200);
+    } finally {
+      shell(`mv ${program}.away ${program}`);
+    }
+    await settled('natted');
   });
 
   it('two owners at once are shown for what they are', async () => {

@@ -181,6 +181,25 @@ describe('forwarding', () => {
     await f1.tell('close');
   });
 
+  test("fullnat reaches a real server on the director's own host, and resets its clients when it is dead", async () => {
+    const here = wire.actor('d1', 'server.ts', 'd1', '8080');
+    await here.tell('ready');
+    const of = listen('tcp-91', { forward: 'fullnat' });
+    const own = { ...of.servers[0]!, name: 'web@d1', host: 'd1', address: wire.address('d1') };
+    const mixed = { ...of, servers: [own, ...of.servers.slice(1)] };
+    await f1.tell('apply', [table(mixed)]);
+    expect(await c1.tell('many', full, 91, 30, 4)).toEqual({ d1: 10, s2: 10, s3: 10 });
+    for (let i = 0; i < 3; i++) await c1.tell('hold', `own${i}`, full, 91);
+    const counts = await f1.tell<Connections[]>('connections');
+    expect(counts.map((each) => each.active)).toEqual([1, 1, 1]);
+    await f1.tell('apply', [table(mixed, { d1: { up: false } })]);
+    expect(await f1.tell('reset', 'tcp-91', 'web@d1')).toBe(1);
+    expect(await c1.tell('ends', 'own')).toEqual({ ECONNRESET: 1, open: 2 });
+    await c1.tell('drop', 'own');
+    await f1.tell('close');
+    await here.end();
+  });
+
   test('a health check and a client that talk to a server directly are left alone', async () => {
     await both(table(nat()));
     wire.on(
@@ -290,6 +309,31 @@ describe('dead servers', () => {
     await c1.tell('drop', 'dead');
   });
 
+  test('a server that comes back while its clients are still being told keeps its new ones', async () => {
+    const of = nat();
+    await both(table(of));
+    await c1.tell('holdMany', 'away', vip, 80, 30);
+    // Nobody there hears, so that they are told again and again, and forgotten in the end.
+    wire.on('c1', 'ip link set eth0 down');
+    try {
+      await both(table(of, { s2: { up: false } }));
+      const told = d1.tell('reset', of.name, 'web@s2');
+      await both(table(of));
+      const fresh = Array.from({ length: 30 }, (_, i) => `fresh${i}`);
+      const servers = await Promise.all(fresh.map((id) => c2.tell<string>('hold', id, vip, 80)));
+      expect(servers.filter((server) => server === 's2')).toHaveLength(10);
+      await told;
+      for (const id of fresh) expect(await c2.tell('say', id, 'still')).toContain('still');
+    } finally {
+      wire.on(
+        'c1',
+        `ip link set eth0 up
+         ip addr replace ${wire.address6('c1')}/64 dev eth0 nodad`,
+      );
+    }
+    await Promise.all([c1.tell('drop', 'away'), c2.tell('drop', 'fresh')]);
+  });
+
   test('a client that speaks is reset by its own packet', async () => {
     const of = nat();
     await both(table(of));
@@ -331,6 +375,24 @@ describe('agents and directors that fail', () => {
     await after.tell('close');
     await after.end();
     expect(wire.on('d1', 'nft list tables')).not.toContain('again');
+  });
+
+  test('nft flush ruleset: the tables are made again', async () => {
+    await both(table(nat()), table(dr()));
+    const other = wire.actor('d1', 'director.ts');
+    await other.tell('open', { ...config('d1', 'flushed', [full]), peers: [] });
+    await other.tell('apply', [table(listen('tcp-80', { forward: 'fullnat' }))]);
+    const served = async () => {
+      for (const at of [vip, vip6, full]) expect(names).toContain(await c1.tell('ask', at, 80));
+      expect(names).toContain(await c1.tell('ask', vip, 81));
+    };
+    await served();
+    // As a restart of nftables.service does, on Debian.
+    wire.on('d1', 'nft flush ruleset');
+    await vi.waitFor(served, { timeout: 5000, interval: 100 });
+    expect(wire.on('d1', 'nft list tables')).toContain('phalanx_lab_flushed');
+    await other.tell('close');
+    await other.end();
   });
 
   test.each([

@@ -289,6 +289,25 @@ describe('each mistake is named at its place, with the right word', () => {
     );
   });
 
+  test('a real server on a host of its own director, where plane nftables is to forward to it', () => {
+    const both = (listen: string) =>
+      shop
+        .replace('hosts: [lb1, lb2]', 'hosts: [lb1, app2]')
+        .replace('{ port: 80, to: web, persistence: 5m }', `{ port: 80, to: §web, ${listen} }`);
+    const cannot = (forward: string) =>
+      `plane nftables cannot forward by ${forward} to app2, which is a director of front itself: use plane haproxy or forward fullnat, or other hosts for web`;
+    expectMistakes(both('plane: nftables'), cannot('nat'));
+    expectMistakes(both('plane: nftables, forward: dr').replace('port: 80,', 'port: 8080,'), cannot('dr'));
+    // What `auto` becomes is seen on the host, by the agent.
+    for (const listen of [
+      'plane: nftables, forward: fullnat',
+      'plane: haproxy',
+      'plane: ipvs',
+      'forward: nat',
+    ])
+      expect(parse(marked(both(listen)).text).services['front']).toBeDefined();
+  });
+
   test('a VIP where a host already is for life', () => {
     const { text } = marked(shop.replace('vip: 10.77.0.100', 'vip: 10.77.0.11'));
     expect(parse(text).hosts['lb1']!.address).toBe('10.77.0.12');

@@ -1,11 +1,13 @@
+import { isIPv6 } from 'node:net';
 import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Member, MemberFile } from '../engine.ts';
+import { fitFile } from './agent/fit.ts';
 import { type Conntrackd, conntrackdCommand, conntrackdConfig } from './conntrackd.ts';
 import { type EngineOf, listensOf } from './listens.ts';
 import { haproxyCommand, haproxyConfig } from './planes/haproxy.ts';
 import type { DirectorSpec } from './schema.ts';
 import type { AgentConfig, Listen } from './tables.ts';
-import { keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
+import { forgetFit, keepalivedCommand, keepalivedConfig, type Vrrp } from './vrrp.ts';
 
 export const agentName = (service: string, host: string): string => `${service}.agent@${host}`;
 
@@ -15,6 +17,12 @@ export const agentFolder = (root: string, service: string, host: string): string
 
 /** Agents of one director find each other here; the number is out of the way of the engines' own ports. */
 const syncPort = 7077;
+
+/** The director's place among the cluster's, of which several may stand on one host. */
+const indexOf = (service: Service<DirectorSpec>, cluster: Cluster): number =>
+  Object.values(cluster.services)
+    .filter((one) => one.type === service.type)
+    .findIndex((one) => one.name === service.name);
 
 /** What the agent on `host` is told; `listens` are the same for all of them. Pure. */
 function agentConfig(
@@ -27,13 +35,12 @@ function agentConfig(
     const { address, address6 } = cluster.hosts[name]!;
     return { host: name, address, ...(address6 ? { address6 } : {}) };
   };
-  const directors = Object.values(cluster.services).filter((one) => one.type === service.type);
   return {
     cluster: cluster.name,
     service: service.name,
     ...place(host),
     peers: service.hosts.filter((name) => name !== host).map(place),
-    syncPort: syncPort + directors.findIndex((one) => one.name === service.name),
+    syncPort: syncPort + indexOf(service, cluster),
     vips: service.spec.vip,
     listens,
   };
@@ -89,14 +96,18 @@ export function directorMembers(
           secret: true,
         },
       ]),
-      member('vrrp', keepalivedCommand, [
-        {
-          path: 'keepalived.conf',
-          content: keepalivedConfig(vrrpOf(service, cluster, host)),
-          mode: 0o644,
-          onChange: 'hup',
-        },
-      ]),
+      member(
+        'vrrp',
+        `${forgetFit(agentFolder(cluster.hosts[host]!.root, service.name, host))}; ${keepalivedCommand}`,
+        [
+          {
+            path: 'keepalived.conf',
+            content: keepalivedConfig(vrrpOf(service, cluster, host)),
+            mode: 0o644,
+            onChange: 'hup',
+          },
+        ],
+      ),
     ];
     if (config.listens.some((listen) => listen.plane === 'haproxy'))
       parts.push(
@@ -111,15 +122,13 @@ export function directorMembers(
           },
         ),
       );
-    if (
-      config.listens.some((listen) => listen.forward === 'fullnat' && listen.plane === 'nftables') &&
-      config.peers.length === 1
-    )
+    const sync = conntrackdOf(service, cluster, host);
+    if (sync)
       parts.push(
         member('conntrackd', conntrackdCommand, [
           {
             path: 'conntrackd.conf',
-            content: conntrackdConfig(conntrackdOf(config, service, cluster, host)),
+            content: conntrackdConfig(sync),
             mode: 0o644,
             onChange: 'restart',
           },
@@ -134,7 +143,12 @@ export const deviceOf = (cluster: Cluster, host: string): string => cluster.host
 
 function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string): Vrrp {
   const { spec } = service;
-  const addressOf = (name: string): string => cluster.hosts[name]!.address;
+  // keepalived speaks the family of the VIPs that its adverts name.
+  const six = spec.vip.every((vip) => isIPv6(vip));
+  const addressOf = (name: string): string => {
+    const { address, address6 } = cluster.hosts[name]!;
+    return six ? (address6 ?? address) : address;
+  };
   const peers = service.hosts.filter((name) => name !== host).map(addressOf);
   return {
     cluster: cluster.name,
@@ -147,30 +161,59 @@ function vrrpOf(service: Service<DirectorSpec>, cluster: Cluster, host: string):
     advertMs: spec.advert,
     preempt: spec.preempt,
     ...(spec.unicast ? { unicast: peers } : {}),
-    fit: `${agentFolder(cluster.hosts[host]!.root, service.name, host)}/fit`,
+    fit: `${agentFolder(cluster.hosts[host]!.root, service.name, host)}/${fitFile}`,
   };
 }
 
-/** Port of conntrackd's own protocol (its manual's example), between the two directors. */
-export const conntrackdPort = 3780;
+/** Port of conntrackd's own protocol (its manual's example), between the two directors: the first one's; each other has the next. */
+const firstConntrackdPort = 3780;
 
+export const conntrackdPort = (service: Service<DirectorSpec>, cluster: Cluster): number =>
+  firstConntrackdPort + indexOf(service, cluster);
+
+/** Addresses of the hosts that a director forwards to by fullnat. */
+function translated({ spec }: Service<DirectorSpec>, cluster: Cluster): string[] {
+  const hosts = spec.listen
+    .filter(({ forward, plane }) => forward === 'fullnat' && plane !== 'haproxy')
+    .flatMap(({ to, sorry }) => [to, ...(sorry ? [sorry] : [])])
+    .flatMap((name) => cluster.services[name]!.hosts);
+  const addresses = hosts.flatMap((name) => {
+    const { address, address6 } = cluster.hosts[name]!;
+    return address6 ? [address, address6] : [address];
+  });
+  return [...new Set(addresses)];
+}
+
+/**
+ * The real servers whose flows the director's own conntrackd tells of. Several directors may stand on one pair of hosts, and a conntrackd
+ * sees what another one there put into the kernel as news, which it would tell back: so flows to one server are told of by one of them, that
+ * of the first director in the file, whichever VIP they came by. conntrackd's reliable mode joins two.
+ */
+export function toldOf(service: Service<DirectorSpec>, cluster: Cluster): string[] {
+  if (service.hosts.length !== 2) return [];
+  const directors = Object.values(cluster.services).filter((one) => one.type === service.type);
+  const before = directors
+    .slice(0, indexOf(service, cluster))
+    .filter(({ hosts }) => hosts.length === 2 && hosts.every((host) => service.hosts.includes(host)));
+  const told = new Set(before.flatMap((one) => translated(one as Service<DirectorSpec>, cluster)));
+  return translated(service, cluster).filter((address) => !told.has(address));
+}
+
+/** What conntrackd is told on `host`; undefined where it has nothing to tell. */
 function conntrackdOf(
-  config: AgentConfig,
   service: Service<DirectorSpec>,
   cluster: Cluster,
   host: string,
-): Conntrackd {
-  const translated = config.listens.filter((listen) => listen.forward === 'fullnat');
-  const servers = translated.flatMap((listen) => [...listen.servers, ...listen.sorry]);
+): Conntrackd | undefined {
+  const servers = toldOf(service, cluster);
+  if (servers.length === 0) return undefined;
   const peer = service.hosts.find((name) => name !== host)!;
   return {
     address: cluster.hosts[host]!.address,
     peer: cluster.hosts[peer]!.address,
-    port: conntrackdPort,
+    port: conntrackdPort(service, cluster),
     device: deviceOf(cluster, host),
-    servers: [
-      ...new Set(servers.flatMap(({ address, address6 }) => (address6 ? [address, address6] : [address]))),
-    ],
+    servers,
     folder: `${cluster.hosts[host]!.root}/members/${service.name}.conntrackd@${host}`,
   };
 }

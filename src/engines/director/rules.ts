@@ -126,6 +126,12 @@ function targetRules(
     return say(`"${name}" is a director itself`, 'name a service whose members answer clients');
   if (key === 'sorry' && name === listen.to)
     return say(`"${name}" is already where the connections go`, 'name another service');
+  const own = target.hosts.find((host) => service.hosts.includes(host));
+  if (own !== undefined && listen.plane === 'nftables' && forwardOf(listen) !== 'fullnat')
+    return say(
+      `plane nftables cannot forward by ${forwardOf(listen)} to ${own}, which is a director of ${service.name} itself`,
+      `use plane haproxy or forward fullnat, or other hosts for ${name}`,
+    );
   const at = key === 'to' ? listen.at : undefined;
   const port = portOf(target, at);
   if (Array.isArray(port))

@@ -27,7 +27,7 @@ export function directorSettings(
   };
   const index = Object.keys(cluster.services).indexOf(service.name);
   const settings: HostSetting[] = service.hosts.flatMap((host) =>
-    directorSysctls(host, service.name, listens, deviceOf(cluster, host)),
+    directorSysctls(host, service, listens, deviceOf(cluster, host)),
   );
   for (const host of new Set([...behind('dr').keys(), ...behind('tun').keys()]))
     for (const vip of service.spec.vip) settings.push(vipOnLoopback(host, service.name, cluster, vip));
@@ -85,18 +85,58 @@ function sysctls(host: string, service: string, title: string, wanted: [string, 
  * Directors forward, and never tell a client to go round them (ICMP redirects). `all` and the interface's own both have to say so; `default` is left
  * alone: interfaces that come after it was changed keep what it said then, whatever is set back.
  */
-function directorSysctls(host: string, service: string, listens: Listen[], device: string): HostSetting[] {
-  const forwarding = sysctls(host, service, 'forwarding on, ICMP redirects off', [
-    ['net.ipv4.ip_forward', '1'],
-    ['net.ipv4.conf.all.send_redirects', '0'],
-    [`net/ipv4/conf/${device}/send_redirects`, '0'],
-  ]);
-  if (!listens.some((listen) => listen.forward === 'fullnat')) return [forwarding];
+function directorSysctls(
+  host: string,
+  { name, spec }: Service<DirectorSpec>,
+  listens: Listen[],
+  device: string,
+): HostSetting[] {
+  const settings = [
+    sysctls(host, name, 'forwarding on, ICMP redirects off', [
+      ['net.ipv4.ip_forward', '1'],
+      ['net.ipv4.conf.all.send_redirects', '0'],
+      [`net/ipv4/conf/${device}/send_redirects`, '0'],
+    ]),
+  ];
+  // What plane nftables does by nat passes the kernel's own forwarding by.
+  const forwarded = ({ forward, plane }: Listen) =>
+    forward === 'fullnat' || (forward === 'nat' && plane !== 'nftables');
+  if (families(spec.vip).includes(6) && listens.some(forwarded)) settings.push(forwardingSix(host, name));
   // A connection taken over from the other director begins in the middle of its window.
-  const liberal = sysctls(host, service, 'connection tracking accepts connections taken over', [
-    ['net.netfilter.nf_conntrack_tcp_be_liberal', '1'],
-  ]);
-  return [forwarding, liberal];
+  if (listens.some((listen) => listen.forward === 'fullnat'))
+    settings.push(
+      sysctls(host, name, 'connection tracking accepts connections taken over', [
+        ['net.netfilter.nf_conntrack_tcp_be_liberal', '1'],
+      ]),
+    );
+  return settings;
+}
+
+/**
+ * IPv6 has one switch for a whole host, and one that forwards forgets the routers that it knows by their advertisements and hears no more
+ * of them, on any interface, unless `accept_ra` is 2 (ip-sysctl.rst). So that is said first, where it was 1: a director must not lose its own way out.
+ */
+function forwardingSix(host: string, service: string): HostSetting {
+  const [key, conf] = ['net.ipv6.conf.all.forwarding', '/proc/sys/net/ipv6/conf'];
+  const forwarding = sysctls(host, service, 'IPv6 forwarding on', [[key, '1']]);
+  const heard = `/run/phalanx-sysctl-${service}-accept_ra`;
+  return {
+    ...forwarding,
+    // A host that forwarded before has done without them.
+    apply: `if [ "$(cat ${conf}/all/forwarding)" = 0 ]; then
+  for ra in ${conf}/*/accept_ra; do
+    case $ra in */conf/all/* | */conf/default/*) continue ;; esac
+    if [ "$(cat "$ra")" = 1 ]; then echo "$ra" >> '${heard}' && echo 2 > "$ra"; fi
+  done
+fi
+${forwarding.apply}`,
+    undo: `${forwarding.undo}
+if [ -e '${heard}' ]; then
+  while read -r ra; do [ "$(cat "$ra" 2>/dev/null)" != 2 ] || echo 1 > "$ra"; done < '${heard}'
+  rm -f '${heard}'
+fi
+true`,
+  };
 }
 
 /**

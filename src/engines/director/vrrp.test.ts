@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { keepalivedConfig, priorityOf, type Vrrp, vridOf } from './vrrp.ts';
+import { hostNow } from './agent/fit.ts';
+import { forgetFit, hostNowSh, keepalivedConfig, priorityOf, type Vrrp, vridOf } from './vrrp.ts';
 
 /** keepalived looks for the interface even when it only tests a configuration, and takes no loopback. */
 const device = Object.keys(networkInterfaces()).find((name) => name !== 'lo') ?? 'eth0';
@@ -42,6 +43,9 @@ test('keepalived itself has nothing against it', { tags: ['long'] }, () => {
     '',
   );
   expect(complaints(keepalivedConfig(vrrp({ vips: ['fd77::100'] })))).toBe('');
+  const six = { vips: ['fd77::100'], address: 'fd77::2' };
+  expect(complaints(keepalivedConfig(vrrp({ ...six, unicast: ['fd77::1'] })))).toBe('');
+  expect(complaints(keepalivedConfig(vrrp({ ...six, unicast: ['10.77.0.1'] })))).not.toBe('');
   const many = Array.from({ length: 40 }, (_, n) => `10.77.1.${n + 1}`);
   expect(complaints(keepalivedConfig(vrrp({ vips: many })))).toBe('');
   expect(complaints('vrrp_instance x {\n  prioritty 3\n}\n')).not.toBe('');
@@ -82,4 +86,23 @@ test('adverts are centiseconds', () => {
   expect(keepalivedConfig(vrrp({ advertMs: 50 }))).toContain('advert_int 0.05\n');
   for (const advertMs of [0, 5, 15, 41_000])
     expect(() => keepalivedConfig(vrrp({ advertMs }))).toThrow(/multiples of 10 ms/);
+});
+
+test("keepalived begins unfit after a boot, and keeps the agent's word while the host runs", {
+  tags: ['long'],
+}, () => {
+  const sh = (script: string) => execFileSync('sh', ['-uc', script], { encoding: 'utf8' });
+  expect(sh(`echo ${hostNowSh}`)).toBe(`${hostNow()}\n`);
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-fit-'));
+  const fitAfter = (host: string): string => {
+    writeFileSync(join(folder, 'fit'), '0\n');
+    writeFileSync(join(folder, 'fit.host'), `${host}\n`);
+    sh(forgetFit(folder));
+    return readFileSync(join(folder, 'fit'), 'utf8');
+  };
+  expect(fitAfter(hostNow())).toBe('0\n');
+  expect(fitAfter('another boot')).toBe('1\n');
+  // keepalived is there before the agent's folder.
+  rmSync(folder, { recursive: true });
+  expect(sh(`${forgetFit(folder)}; echo on`)).toBe('on\n');
 });

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
+import { quote } from '../../hosts/shell.ts';
+import { fitFile, fitHostFile } from './agent/fit.ts';
 
 export interface Vrrp {
   cluster: string;
@@ -128,3 +130,14 @@ function block(name: string, vips: string[], device: string): string[] {
  */
 export const keepalivedCommand =
   'rm -f keepalived.pid vrrp.pid; exec keepalived -n -l -D -G -P -f keepalived.conf -p keepalived.pid -r vrrp.pid';
+
+/** Sh: the host as `hostNow` of agent/fit.ts has it. */
+export const hostNowSh = `"$(cat /proc/sys/kernel/random/boot_id 2>/dev/null) $(sed 's/.*) //' /proc/1/stat 2>/dev/null | cut -d ' ' -f 20) $(readlink /proc/self/ns/net)"`;
+
+/**
+ * Sh, before keepalived starts: what the agent whose folder it is said before the host's last boot holds no longer. Said here,
+ * for after a boot keepalived may be there long before the agent, which may not start at all. While the host runs its word stands, with
+ * or without an agent: packets go on.
+ */
+export const forgetFit = (folder: string): string =>
+  `[ "$(cat ${quote(`${folder}/${fitHostFile}`)} 2>/dev/null)" = ${hostNowSh} ] || echo 1 2>/dev/null >${quote(`${folder}/${fitFile}`)}`;

@@ -1,11 +1,12 @@
 import { isIPv6 } from 'node:net';
-import type { Service } from '../../file/cluster.ts';
+import type { Cluster, Service } from '../../file/cluster.ts';
 import type { Way } from '../../hosts/ssh/hearing.ts';
-import { conntrackdPort } from './members.ts';
+import { conntrackdPort, toldOf } from './members.ts';
 import type { DirectorSpec } from './schema.ts';
 
 /** How directors of one service speak to each other beside their agents' TCP port. IPv6 adverts, of a service whose VIPs are all IPv6, are not among it. */
-export function directorWays({ spec, hosts }: Service<DirectorSpec>): Way[] {
+export function directorWays(service: Service<DirectorSpec>, cluster: Cluster): Way[] {
+  const { spec, hosts } = service;
   if (hosts.length < 2) return [];
   const ways: Way[] = [];
   if (!spec.vip.every((vip) => isIPv6(vip)))
@@ -15,13 +16,14 @@ export function directorWays({ spec, hosts }: Service<DirectorSpec>): Way[] {
       ...(spec.unicast ? {} : { group: '224.0.0.18' }),
       matters: `each would take the VIP for its own${spec.unicast ? '' : '; where only multicast is filtered, `unicast: true` helps'}`,
     });
-  const fullnat = spec.listen.some(({ forward, plane }) => forward === 'fullnat' && plane !== 'haproxy');
-  if (fullnat && hosts.length === 2)
+  if (toldOf(service, cluster).length > 0) {
+    const port = conntrackdPort(service, cluster);
     ways.push({
-      name: `UDP ${conntrackdPort}`,
-      port: conntrackdPort,
+      name: `UDP ${port}`,
+      port,
       matters: 'connections of fullnat would not survive a takeover',
     });
+  }
   if (
     spec.listen.some(({ forward, plane }) => forward !== 'fullnat' && (plane === 'ipvs' || plane === 'auto'))
   )

@@ -6,6 +6,7 @@ import type { Reach } from '../../hosts/host.ts';
 import type { DrillClient, DrillFinal, DrillOperation, DrillOutcome } from '../drill.ts';
 import { caOf } from '../tls.ts';
 import { dialer, using } from './client.ts';
+import { keysOf, removeKeys } from './drill-keys.ts';
 import { hashSlot } from './hash-slot.ts';
 import { at, type LiveMember, mastersOf, type RedisLive } from './live.ts';
 import { observeRedis } from './observe.ts';
@@ -46,6 +47,8 @@ interface Held {
 
 /** How long the first answers may take, milliseconds: nothing is measured yet, and the machine may be busy. */
 const readyMs = 5_000;
+/** How long in the end a master is waited for that comes back, milliseconds. */
+const removalMs = 10_000;
 
 /** An application with ioredis, set up as its manual says for the mode, that repeats nothing whose outcome it does not know. */
 export class RedisDrillClient implements DrillClient {
@@ -55,6 +58,7 @@ export class RedisDrillClient implements DrillClient {
   #groups: Groups;
   #prefix: string;
   #clients: (Redis | ClusterClient)[];
+  #wrote = false;
 
   constructor(
     service: RedisService,
@@ -96,6 +100,7 @@ export class RedisDrillClient implements DrillClient {
   async invoke(operation: DrillOperation): Promise<DrillOutcome> {
     const client = this.#clients[operation.p % this.#clients.length]!;
     const key = this.#keyOf(operation);
+    if (operation.f === 'add' || operation.f === 'incr') this.#wrote = true;
     try {
       switch (operation.f) {
         case 'add':
@@ -131,18 +136,14 @@ export class RedisDrillClient implements DrillClient {
 
   async close(): Promise<void> {
     for (const client of this.#clients) hangUp(client);
-    const live = await observeRedis(this.#service, this.#cluster, this.#reach);
-    const dial = dialer(this.#service, this.#cluster, this.#reach);
-    await Promise.all(
-      live.members
-        .filter((member) => member.up && member.role === 'master')
-        .map((master) =>
-          using(dial, master, async (redis) => {
-            for await (const page of this.#pages(redis))
-              await redis.pipeline(page.map((key) => ['unlink', key])).exec();
-          }),
-        ),
-    );
+    if (!this.#wrote) return;
+    const removal = {
+      prefix: this.#prefix,
+      observe: () => observeRedis(this.#service, this.#cluster, this.#reach),
+      masterless: (live: RedisLive) => masterless(this.#service, live, this.#groups),
+      dial: dialer(this.#service, this.#cluster, this.#reach),
+    };
+    await removeKeys(removal, removalMs);
   }
 
   async #settled(): Promise<RedisLive> {
@@ -201,7 +202,7 @@ export class RedisDrillClient implements DrillClient {
   async #held(redis: Redis): Promise<Held> {
     const values = new Set<number>();
     const counters: Held['counters'] = {};
-    for await (const page of this.#pages(redis))
+    for await (const page of keysOf(redis, this.#prefix))
       for (const key of page) {
         const name = key.slice(this.#prefix.length);
         if (!isCounter(name)) values.add(Number(name));
@@ -211,16 +212,6 @@ export class RedisDrillClient implements DrillClient {
         }
       }
     return { values: [...values], counters };
-  }
-
-  /** Every key of this drill on one member, some of them twice: SCAN promises no less, and no more. */
-  async *#pages(redis: Redis): AsyncGenerator<string[]> {
-    let cursor = '0';
-    do {
-      const [next, page] = await redis.scan(cursor, 'MATCH', `${this.#prefix}*`, 'COUNT', 2_000);
-      yield page;
-      cursor = next;
-    } while (cursor !== '0');
   }
 
   #keyOf({ k, v }: DrillOperation): string {
@@ -242,6 +233,15 @@ function authoritiesOf(service: RedisService, live: RedisLive, groups: Groups): 
     );
   }
   return new Map([['', mastersOf(live).map((member) => member.name)]]);
+}
+
+/** Groups that nobody answers for, a sentence each. */
+export function masterless(service: RedisService, live: RedisLive, groups: Groups): string[] {
+  const answers = (name: string): boolean =>
+    live.members.some((member) => member.name === name && member.up && member.role === 'master');
+  return [...authoritiesOf(service, live, groups)].flatMap(([group, names]) =>
+    names.some(answers) ? [] : [`${group || service.name} has no master that answers`],
+  );
 }
 
 function groupsHeldBy(service: RedisService, member: LiveMember, live: RedisLive, groups: Groups): string[] {

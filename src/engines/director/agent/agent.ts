@@ -1,19 +1,21 @@
 import { createHash } from 'node:crypto';
-import { type FSWatcher, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { type FSWatcher, mkdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { Checker, targetKey } from '../../../check/checker.ts';
 import type { AgentConfig, Connections, Flow, Listen, PlaneName, Table } from '../tables.ts';
 import { held } from './addresses.ts';
-import { Carrier, type Choice, choosePlanes, type PlaneMaker } from './carriers.ts';
+import { Carrier, type Choice, choosePlanes, type PlaneMaker, refuses } from './carriers.ts';
 import {
   type Admits,
   effectiveWeight,
   isAdmitted,
+  type Place,
   placeKey,
   placesOf,
   tablesOf,
   targetOf,
 } from './desired.ts';
+import { Fit } from './fit.ts';
 import { followed, follows } from './follow.ts';
 import { type Override, type Overrides, overrideText, readOverrides } from './overrides.ts';
 import { Registry } from './registry.ts';
@@ -27,14 +29,15 @@ const patience = 250;
 /** Between readings of the connections: for weights that follow them, and for the status alone. */
 const followMs = 250;
 const showMs = 1000;
+/** Until connections are read again that a drain waits for, after a plane has not answered. */
+const recountMs = 100;
 /** A reading, or a status, that takes long is not repeated before this many times its duration. */
 const share = 10;
 const syncMs = 30_000;
 /** How often it is looked whether to sync. An owner that was cut off may take the VIP back three seconds after it is there again. */
 const syncLookMs = 500;
-
-/** The file that keepalived watches (weight 0): '0' once this host has tables, '1' while it has none and must not own the VIP. */
-export const fitFile = 'fit';
+/** How often it is looked again for a plane where `auto` has found none: a host may get its address, or a module, late. */
+const planeLookMs = 1000;
 
 /** A director's agent: checks the servers, keeps the planes' tables as they shall be, and says how things are. */
 export class Agent {
@@ -48,6 +51,8 @@ export class Agent {
   #config!: AgentConfig;
   #hash = '';
   #overrides: Overrides = { byServer: new Map(), errors: [] };
+  /** A server is to get no new connection from now on: who waits for its last one to end must not see a count from before. */
+  #recount = false;
   #errors: string[] = [];
   #carriers = new Map<PlaneName, Carrier>();
   #choices = new Map<string, Choice>();
@@ -57,6 +62,8 @@ export class Agent {
   #drift: string[] = [];
   /** By place: what the planes' tables say since they were last applied. */
   #live = new Map<string, { up: boolean; effective: number; override?: string }>();
+  /** Places that packets go to, by the tables that were applied last. */
+  #up = new Set<string>();
   /** Places whose connections have been ended since they were last up. */
   #reset = new Set<string>();
   #peers = new Map<string, number | string>();
@@ -77,14 +84,17 @@ export class Agent {
   #stopped = false;
   readonly #settling: Promise<void>;
   #settle: () => void = () => {};
-  #fit = false;
+  readonly #fit: Fit;
   /** The configuration has changed since planes were chosen. */
   #stale = true;
+  /** When planes were last chosen. */
+  #chose = Number.NEGATIVE_INFINITY;
 
   /** `folder` holds agent.json; `makers` are the planes in the order in which `auto` prefers them. Throws when agent.json cannot be read. */
   constructor(folder: string, makers: Partial<Record<PlaneName, PlaneMaker>>) {
     this.#folder = folder;
     this.#makers = makers;
+    this.#fit = new Fit(folder);
     this.#known = lastHealth(folder, Date.now());
     this.#checker = new Checker(() => this.#change());
     this.#registry = new Registry(folder, (path, joined) => this.#registered(path, joined));
@@ -95,13 +105,9 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    try {
-      writeFileSync(join(this.#folder, fitFile), '1\n', { flag: 'wx' });
-    } catch {
-      // It is there: tables may be, too.
-    }
+    this.#fit.begin();
     this.#watch();
-    this.#overrides = readOverrides(this.#folder);
+    this.#readOverrides();
     this.#setTargets();
     this.#serve();
     await this.#choose();
@@ -113,6 +119,7 @@ export class Agent {
     this.#loop(() => this.#count());
     this.#loop(() => this.#sync());
     this.#loop(async () => {
+      this.#fit.keep();
       this.#show();
       return showMs;
     });
@@ -128,11 +135,11 @@ export class Agent {
     } catch (error) {
       this.#errors = [(error as Error).message];
     }
-    this.#overrides = readOverrides(this.#folder);
+    this.#readOverrides();
     if (this.#hash !== before) {
-      this.#setTargets();
+      this.#setTargets(old);
       this.#stale = true;
-      if (old.address !== this.#config.address || old.syncPort !== this.#config.syncPort) this.#serve();
+      if (servedAt(old) !== servedAt(this.#config)) this.#serve();
     }
     this.#change();
   }
@@ -145,13 +152,13 @@ export class Agent {
     this.#watcher?.close();
     this.#server?.close();
     for (const timer of [...this.#timers, this.#due, this.#retry, this.#showing]) clearTimeout(timer);
-    for (const carrier of this.#carriers.values()) carrier.plane.release?.();
+    for (const carrier of this.#carriers.values()) void carrier.release();
   }
 
   /** Removes the tables of every plane. */
   async clear(): Promise<void> {
     this.#stopped = true;
-    writeFileSync(join(this.#folder, fitFile), '1\n');
+    this.#fit.withdraw();
     for (const [name, make] of Object.entries(this.#makers)) {
       const used = this.#config.listens.some((listen) => listen.plane === name || listen.plane === 'auto');
       // A host that lacks a plane's tools has no tables of it either.
@@ -178,17 +185,34 @@ export class Agent {
     const place = join(this.#folder, 'overrides');
     mkdirSync(place, { recursive: true });
     this.#watcher = watch(place, () => {
-      this.#overrides = readOverrides(this.#folder);
+      this.#readOverrides();
       this.#change();
     });
     this.#watcher.on('error', () => this.#watcher?.close());
   }
 
-  #setTargets(): void {
+  #readOverrides(): void {
+    const before = this.#overrides.byServer;
+    this.#overrides = readOverrides(this.#folder);
+    for (const [server, override] of this.#overrides.byServer) {
+      const known = before.get(server);
+      if (override.kind === 'weight' && override.weight > 0) continue;
+      if (!known || overrideText(known) !== overrideText(override)) this.#recount = true;
+    }
+  }
+
+  /**
+   * Probes what the configuration names. Under another check than `old` has, a server at its old place and address stays up until
+   * `fall` of the new one say otherwise. One that was out is judged by its first probe: the check that kept it out may be what was mended.
+   */
+  #setTargets(old?: AgentConfig): void {
+    const wereUp = new Set<string>();
+    for (const place of old ? placesOf(old) : [])
+      if (this.#checker.health(targetOf(place))?.up) wereUp.add(probedAt(place));
     const places = [...placesOf(this.#config)];
     const known = new Map<string, boolean>();
     for (const place of places) {
-      const before = this.#known.get(placeKey(place.listen.name, place.server.name, place.sorry));
+      const before = wereUp.has(probedAt(place)) || this.#known.get(keyOf(place));
       if (before !== undefined) known.set(targetKey(targetOf(place)), before);
     }
     this.#checker.set(places.map(targetOf), (target) => known.get(targetKey(target)));
@@ -208,23 +232,32 @@ export class Agent {
 
   readonly #admits: Admits = (path, server) => this.#registry.admits(path, server);
 
-  /** Opens the planes that this configuration needs and lets go of the others. */
+  /** Opens the planes that this configuration needs and lets go of the others. Those in use go on where it is the same as before. */
   async #choose(): Promise<void> {
+    const changed = this.#stale;
     this.#stale = false;
+    this.#chose = performance.now();
     const old = this.#carriers;
-    for (const carrier of old.values()) {
+    for (const carrier of changed ? old.values() : []) {
       // What it was at when it failed is done again by its successor.
-      await Promise.resolve(carrier.plane.release?.()).catch(() => {});
+      await carrier.release().catch(() => {});
     }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
+    const directors = [this.#config.host, ...this.#config.peers.map(({ host }) => host)];
     // `auto` looks no further than the first that this host offers.
-    let looking = this.#config.listens.some((listen) => listen.plane === 'auto');
+    let looking = true;
     for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
-      const carrier = new Carrier(make(this.#config, this.#folder));
-      carrier.applied = old.get(name)?.applied ?? false;
+      const before = old.get(name);
+      const carrier =
+        before && !changed ? before : new Carrier(make(this.#config, this.#folder), before?.applied);
       carriers.set(name, carrier);
-      if (!looking && !this.#config.listens.some((listen) => listen.plane === name)) continue;
+      const named = this.#config.listens.some(
+        (listen) =>
+          listen.plane === name ||
+          (looking && listen.plane === 'auto' && refuses(name, listen, directors) === undefined),
+      );
+      if (!named) continue;
       try {
         await carrier.open();
         looking = false;
@@ -234,14 +267,36 @@ export class Agent {
       }
     }
     this.#carriers = carriers;
-    this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken);
+    this.#choices = choosePlanes(this.#config.listens, [...carriers.keys()], broken, directors);
     const used = new Set([...this.#choices.values()].map((choice) => choice.plane));
     for (const [name, carrier] of carriers) {
       if (used.has(name)) continue;
       carriers.delete(name);
-      // Tables of an earlier configuration would still take packets.
-      await carrier.plane.close().catch(() => {});
+      // What a listen waits for may open in a moment, and the tables that it has from before serve clients.
+      const kept = broken.has(name) && this.#waiting();
+      if (kept) await carrier.release().catch(() => {});
+      // Tables of an earlier configuration would still take packets. They are gone already where it is only looked again.
+      else if (changed || !this.#waiting()) await carrier.plane.close().catch(() => {});
     }
+  }
+
+  /** Whether there is a listen for which `auto` has found no plane. */
+  #waiting(): boolean {
+    return this.#config.listens.some(
+      ({ name, plane }) => plane === 'auto' && this.#planeOf(name) === undefined,
+    );
+  }
+
+  #planeOf(listen: string): PlaneName | undefined {
+    return this.#choices.get(listen)?.plane;
+  }
+
+  /** Whether every listen has its tables, or had them before they were last to be changed. */
+  #served(): boolean {
+    return this.#config.listens.every(({ name }) => {
+      const plane = this.#planeOf(name);
+      return plane !== undefined && this.#carriers.get(plane)?.applied === true;
+    });
   }
 
   #change(): void {
@@ -270,24 +325,41 @@ export class Agent {
 
   async #applyOnce(): Promise<void> {
     // Here, so that a plane is never exchanged while it is at work.
-    if (this.#stale) await this.#choose();
+    if (this.#stale || (this.#waiting() && performance.now() - this.#chose >= planeLookMs))
+      await this.#choose();
     const tables = this.#tables();
     const said = new Map(this.#overrides.byServer);
-    let pause = 0;
+    const recount = this.#recount;
+    this.#recount = false;
+    let pause = this.#waiting() ? planeLookMs : 0;
     for (const [name, carrier] of this.#carriers) {
-      const mine = tables.filter((table) => this.#choices.get(table.listen.name)?.plane === name);
+      const mine = tables.filter((table) => this.#planeOf(table.listen.name) === name);
       if (await carrier.apply(mine)) {
-        this.#remember(mine, said);
+        this.#noteUp(mine);
+        // Until that is known the status goes on to tell of no override.
+        if (recount && !(await this.#counted(name, carrier))) {
+          this.#recount = true;
+          pause = Math.max(pause, recountMs);
+        } else this.#remember(mine, said);
         this.#drift = [];
         // Not awaited: a thousand clients to be told must not keep the next change waiting.
         this.#resets = this.#resets.then(() => this.#resetDead(carrier, mine));
       } else pause = Math.max(pause, carrier.pause);
     }
     this.#revision++;
-    const fit = [...this.#carriers.values()].every((carrier) => carrier.applied);
-    if (fit) this.#declareFit();
+    if (this.#served()) this.#fit.declare();
     clearTimeout(this.#retry);
     if (pause > 0 && !this.#stopped) this.#retry = setTimeout(() => void this.#apply(), pause);
+  }
+
+  #noteUp(tables: Table[]): void {
+    for (const { listen, servers } of tables) {
+      for (const { server, up, sorry } of servers) {
+        const key = placeKey(listen.name, server.name, sorry);
+        if (up) this.#up.add(key);
+        else this.#up.delete(key);
+      }
+    }
   }
 
   /** Keeps what the packets now follow: the status tells of nothing that is only about to be. */
@@ -315,41 +387,42 @@ export class Agent {
   }
 
   #follows(listen: Listen): boolean {
-    return follows(listen, this.#choices.get(listen.name)?.plane);
+    return follows(listen, this.#planeOf(listen.name));
   }
 
-  /** A dead server's clients are told at once rather than left to wait. */
+  /** A dead server's clients are told at once rather than left to wait. Before its turn came it may have returned, with new clients. */
   async #resetDead(carrier: Carrier, tables: Table[]): Promise<void> {
     for (const { listen, servers } of tables) {
       for (const { server, up, sorry } of servers) {
         const key = placeKey(listen.name, server.name, sorry);
         if (up) this.#reset.delete(key);
-        else if (!this.#reset.has(key)) {
+        else if (!this.#reset.has(key) && !this.#up.has(key)) {
           this.#reset.add(key);
           await carrier.plane.reset(listen.name, server.name).catch((error: Error) => {
             carrier.error = error.message;
           });
+          // A plane that was let go of may have told nobody: its successor, whose turn comes after this one's, does.
+          if (carrier.released) this.#reset.delete(key);
         }
       }
     }
   }
 
-  #declareFit(): void {
-    if (this.#fit) return;
-    this.#fit = true;
-    writeFileSync(join(this.#folder, fitFile), '0\n');
+  /** Reads a plane's connections; those of the others stay as they were last read. False, and nothing is changed, when it does not answer. */
+  async #counted(name: PlaneName, carrier: Carrier): Promise<boolean> {
+    // `apply` says what is wrong with a plane that does not answer.
+    const read = await carrier.plane.connections().catch(() => undefined);
+    if (!read) return false;
+    const others = [...this.#connections].filter(([, { listen }]) => this.#planeOf(listen) !== name);
+    const mine = read.map((one) => [`${one.listen} ${one.server}`, one] as const);
+    this.#connections = new Map([...others, ...mine]);
+    return true;
   }
 
   /** Reads the connections; gives the time until the next reading. */
   async #count(): Promise<number> {
     const started = performance.now();
-    const counts = new Map<string, Connections>();
-    for (const carrier of this.#carriers.values()) {
-      // `apply` says what is wrong with a plane that does not answer.
-      for (const c of await carrier.plane.connections().catch(() => []))
-        counts.set(`${c.listen} ${c.server}`, c);
-    }
-    this.#connections = counts;
+    for (const [name, carrier] of this.#carriers) if (carrier.told) await this.#counted(name, carrier);
     const drift: string[] = [];
     for (const { plane } of this.#carriers.values())
       drift.push(...((await plane.drift?.().catch(() => [])) ?? []));
@@ -440,7 +513,7 @@ export class Agent {
 
   #serve(): void {
     this.#server?.close();
-    if (this.#config.peers.length === 0) return;
+    if (servedAt(this.#config) === '') return;
     this.#server = serveFlows(
       { address: this.#config.address, port: this.#config.syncPort },
       () => this.#secret(),
@@ -516,3 +589,12 @@ export class Agent {
     });
   }
 }
+
+/** Where the other directors are served connections; '' while there is none. */
+const servedAt = ({ address, syncPort, peers }: AgentConfig): string =>
+  peers.length === 0 ? '' : `${address} ${syncPort}`;
+
+const keyOf = ({ listen, server, sorry }: Place): string => placeKey(listen.name, server.name, sorry);
+
+const probedAt = (place: Place): string =>
+  `${keyOf(place)} ${place.server.address} ${place.server.checkPort}`;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Health } from '../../../check/checker.ts';
-import type { AgentConfig, Listen, RealServer } from '../tables.ts';
+import type { AgentConfig, Forward, Listen, PlaneName, RealServer } from '../tables.ts';
 import { held } from './addresses.ts';
 import { choosePlanes } from './carriers.ts';
 import { tablesOf, targetOf } from './desired.ts';
@@ -92,17 +92,34 @@ test('auto takes the first plane that the host offers and says why not an earlie
   const auto = listen({ plane: 'auto', scheduler: 'rr' });
   const first = choosePlanes([auto], ['nftables', 'haproxy'], new Map());
   expect(first.get('tcp-80')).toEqual({ plane: 'nftables', why: 'the first that this host offers' });
-  const second = choosePlanes([auto], ['nftables', 'haproxy'], new Map([['nftables', 'no netdev hook']]));
-  expect(second.get('tcp-80')).toEqual({ plane: 'haproxy', why: 'nftables: no netdev hook' });
-  const none = choosePlanes(
-    [listen({ plane: 'auto', proto: 'udp' })],
-    ['nftables', 'haproxy'],
-    new Map([['nftables', 'no netdev hook']]),
-  );
-  expect(none.get('tcp-80')?.plane).toBeUndefined();
+  const second = choosePlanes([auto], ['ipvs', 'nftables'], new Map([['ipvs', 'no IPVS']]));
+  expect(second.get('tcp-80')).toEqual({ plane: 'nftables', why: 'ipvs: no IPVS' });
+  // haproxy has no proxy for a listen that does not name it.
+  const none = choosePlanes([auto], ['nftables', 'haproxy'], new Map([['nftables', 'no netdev hook']]));
+  expect(none.get('tcp-80')).toEqual({
+    plane: undefined,
+    why: 'nftables: no netdev hook; haproxy: only for what says plane: haproxy',
+  });
   expect(choosePlanes([listen({ plane: 'ipvs' })], ['nftables'], new Map()).get('tcp-80')?.why).toContain(
     'use ipvs, nftables or haproxy',
   );
+});
+
+test('a real server on a director’s own host: auto takes the plane that reaches it, or says that none does', () => {
+  const directors = ['lb1', 'app1'];
+  const choose = (forward: Forward, broken: [PlaneName, string][] = []) =>
+    choosePlanes([listen({ plane: 'auto', forward })], ['ipvs', 'nftables'], new Map(broken), directors).get(
+      'tcp-80',
+    )!;
+  expect(choose('nat').plane).toBe('ipvs');
+  for (const forward of ['nat', 'dr'] as const) {
+    const { plane, why } = choose(forward, [['ipvs', 'no IPVS']]);
+    expect(plane).toBeUndefined();
+    expect(why).toBe(
+      `ipvs: no IPVS; nftables: nftables cannot forward by ${forward} to web@app1, on a director's own host: use plane haproxy or forward fullnat for tcp-80, or other hosts`,
+    );
+  }
+  expect(choose('fullnat', [['ipvs', 'no IPVS']]).plane).toBe('nftables');
 });
 
 test.each([

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { AgentConfig, Connections, Listen, Plane, RealServer, Table } from '../tables.ts';
+import { Beside } from './ipvs/beside.ts';
 import { parseCounts, parseTies, type Tie } from './ipvs/counts.ts';
 import { differences, edits, endpoint, parseSaved, type Services } from './ipvs/saved.ts';
-import { beside, besideTable, marksOf, placesOf, portOf, wantedServices } from './ipvs/wanted.ts';
+import { beside, marksOf, placesOf, portOf, wantedServices } from './ipvs/wanted.ts';
 import { addressIn, plainAddress } from './nftables/instance.ts';
 import { knock } from './nftables/knock.ts';
-import { run, transact } from './nftables/nft.ts';
+import { run } from './nftables/nft.ts';
 import type { Waiting } from './nftables.ts';
 
 /**
@@ -21,6 +22,8 @@ const behaviour: Record<string, string> = {
   sync_threshold: '0 1',
   sync_refresh_period: '10',
 };
+/** How often it is looked whether the table beside IPVS is still there. */
+const lookEveryMs = 1000;
 const sysctls = '/proc/sys/net/ipv4/vs';
 const table = '/proc/net/ip_vs';
 const ties = '/proc/net/ip_vs_conn';
@@ -34,20 +37,23 @@ export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
   readonly #config: AgentConfig;
   readonly #director: string;
-  readonly #besideTable: string;
+  readonly #say: (line: string) => void;
+  readonly #beside: Beside;
   #tables: Table[] | undefined;
   #wanted: Services = new Map();
-  /** nft's lines for the table beside IPVS, as they were last carried out. */
-  #beside: string | undefined;
   #idle = '';
   /** Clients of servers that are gone, by 'listen server': the kernel forgets a connection with its server, so they are looked up before. */
   readonly #left = new Map<string, Tie[]>();
+  #released = false;
+  #timer: NodeJS.Timeout | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(config: AgentConfig) {
+  /** `say` is told what the plane notices by itself. */
+  constructor(config: AgentConfig, say: (line: string) => void = () => undefined) {
     this.#config = config;
     this.#director = `${config.cluster}_${config.service}`;
-    this.#besideTable = besideTable(this.#director);
+    this.#say = say;
+    this.#beside = new Beside(this.#director, say);
   }
 
   async open(): Promise<void> {
@@ -57,6 +63,12 @@ export class IpvsPlane implements Plane {
         throw new Error(`${this.#config.host}: this kernel has no IPVS (module ip_vs); use plane: nftables`);
     }
     await ipvsadm(['-Sn']);
+    this.#timer = setInterval(() => {
+      // After its release the table is its successor's, who may have been told to remove it.
+      const mend = async () => (this.#released ? undefined : this.#beside.mend());
+      this.#inTurn(mend).catch((error: Error) => this.#say(error.message));
+    }, lookEveryMs);
+    this.#timer.unref();
   }
 
   apply(tables: Table[]): Promise<void> {
@@ -72,14 +84,13 @@ export class IpvsPlane implements Plane {
       if (lines.length > 0) await ipvsadm(['--restore'], `${lines.join('\n')}\n`);
       this.#tables = tables;
       this.#wanted = wanted;
-      const around = beside(
-        this.#director,
-        tables.map(({ listen }) => listen),
-        vips,
+      await this.#beside.make(
+        beside(
+          this.#director,
+          tables.map(({ listen }) => listen),
+          vips,
+        ),
       );
-      if (around.join('\n') === this.#beside) return;
-      await transact(around);
-      this.#beside = around.join('\n');
     });
   }
 
@@ -134,9 +145,9 @@ export class IpvsPlane implements Plane {
 
   close(): Promise<void> {
     return this.#inTurn(async () => {
+      clearInterval(this.#timer);
       const marks = await this.#ownMarks();
-      await transact([`add table inet ${this.#besideTable}`, `delete table inet ${this.#besideTable}`]);
-      this.#beside = undefined;
+      await this.#beside.remove();
       this.#tables = undefined;
       if (!existsSync(table)) return;
       const all = parseSaved(await ipvsadm(['-Sn']));
@@ -146,6 +157,13 @@ export class IpvsPlane implements Plane {
       if (own.length < all.size) return;
       for (const [kind] of await daemons()) await ipvsadm(['--stop-daemon', kind]);
     });
+  }
+
+  /** Stops looking, and leaves the tables as they are. */
+  async release(): Promise<void> {
+    this.#released = true;
+    clearInterval(this.#timer);
+    await this.#turn;
   }
 
   #lookUpClients(tables: Table[], current: Services): void {
@@ -193,7 +211,7 @@ export class IpvsPlane implements Plane {
 
   /** Marks that an earlier agent of this director gave packets: their virtual services are its own too. */
   async #ownMarks(): Promise<Set<string>> {
-    if (this.#beside !== undefined)
+    if (this.#beside.made)
       return new Set(
         [
           ...marksOf(
@@ -202,7 +220,7 @@ export class IpvsPlane implements Plane {
           ).values(),
         ].map(String),
       );
-    const { stdout } = await run('nft', ['-nn', 'list', 'table', 'inet', this.#besideTable]);
+    const { stdout } = await run('nft', ['-nn', 'list', 'table', 'inet', this.#beside.name]);
     return new Set(
       [...stdout.matchAll(/mark set (0x[0-9a-f]+|\d+)/g)].map((found) => String(Number(found[1]))),
     );

@@ -4,7 +4,7 @@ import { serverKey } from './nftables/identity.ts';
 import { duration, type Instance, nftName, plainAddress, word } from './nftables/instance.ts';
 import { knock } from './nftables/knock.ts';
 import { type Element, elements } from './nftables/listing.ts';
-import { list, NftFailed, run, transact } from './nftables/nft.ts';
+import { list, listTables, NftFailed, run, transact } from './nftables/nft.ts';
 import { type Roster, roster } from './nftables/roster.ts';
 import { changes, type Found, found, type Keyed, type Ruleset, stateSet } from './nftables/ruleset.ts';
 import { lastBits } from './nftables/short.ts';
@@ -12,7 +12,7 @@ import { call, look } from './nftables/surroundings.ts';
 import { type Surroundings, switching } from './nftables/switching.ts';
 import { tracking } from './nftables/tracking.ts';
 
-/** How often routes and the other directors' MAC addresses are looked at again. */
+/** How often routes, the other directors' MAC addresses and the tables themselves are looked at again. */
 const lookEveryMs = 1000;
 const families = ['netdev', 'inet'] as const;
 
@@ -36,6 +36,9 @@ export class NftablesPlane implements Plane {
   private tables: Table[] | undefined;
   private stateless: Roster | undefined;
   private tracked: Roster | undefined;
+  /** What lookAgain found has not come into the kernel's tables yet. */
+  private owed = false;
+  private released = false;
   private timer: NodeJS.Timeout | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -156,7 +159,7 @@ export class NftablesPlane implements Plane {
   /**
    * Resets a dead server's connections towards their clients, who may only be waiting and would send nothing for
    * hours: see knock. Gives how many there were. On a director that does not own the VIP nothing is done: 0. Call it
-   * after the apply that marks the server as not up.
+   * after the apply that marks the server as not up. It ends where the server is up again, whose connections may be new ones.
    */
   async reset(listen: string, server: string): Promise<number> {
     let ended = 0;
@@ -164,12 +167,23 @@ export class NftablesPlane implements Plane {
       const mark = roster?.known.get(listen)?.get(server)?.mark;
       if (roster === undefined || mark === undefined) continue;
       for (const instance of roster.instances.filter((each) => each.listen.name === listen)) {
-        const of = () =>
-          roster === this.stateless ? this.established(instance, mark) : trackedFlows(instance, mark);
+        const dead = () => this.dead(listen, server);
+        const stateless = roster === this.stateless;
+        const of = async (): Promise<Waiting> => {
+          if (!dead()) return nobody;
+          return stateless ? this.established(instance, mark, dead) : trackedFlows(instance, mark, dead);
+        };
         ended += await knock(instance.vip, instance.listen.proto, of);
       }
     }
     return ended;
+  }
+
+  /** Whether no line of the listen's table has the server up. A plane that was let go of does not know. */
+  private dead(listen: string, server: string): boolean {
+    if (this.released) return false;
+    const states = this.tables?.find((table) => table.listen.name === listen)?.servers ?? [];
+    return !states.some((state) => state.server.name === server && state.up);
   }
 
   /** Removes both tables, and with them every connection. */
@@ -192,6 +206,7 @@ export class NftablesPlane implements Plane {
 
   /** Stops looking, and leaves the tables as they are: for an agent that ends. */
   async release(): Promise<void> {
+    this.released = true;
     clearInterval(this.timer);
     await this.turn;
   }
@@ -257,12 +272,28 @@ export class NftablesPlane implements Plane {
     await call(this.config);
     const now = await look(this.config, this.around);
     await this.inTurn(async () => {
+      // The tables are its successor's by now, who may have been told to remove them.
+      if (this.released) return;
       const before = this.around;
-      if (JSON.stringify(now) === JSON.stringify(before)) return;
+      const news = JSON.stringify(now) === JSON.stringify(before) ? [] : [difference(before, now)];
       this.around = now;
-      if (this.tables) await this.settle();
-      this.say(`nftables: ${difference(before, now)}`);
+      if (await this.removed()) {
+        await this.readBack();
+        news.push('the tables had been removed by somebody else, and are made again');
+      }
+      for (const line of news) this.say(`nftables: ${line}`);
+      this.owed ||= news.length > 0;
+      if (this.owed && this.tables) await this.settle();
+      this.owed = false;
     });
+  }
+
+  /** Whether a table is gone that was made: a restart of nftables.service flushes all of a host's (Debian's /etc/nftables.conf). */
+  private async removed(): Promise<boolean> {
+    const made = families.filter((family) => this.current[family]);
+    if (made.length === 0) return false;
+    const there = await listTables();
+    return made.some((family) => !there.has(`${family} ${this.table}`));
   }
 
   private async readBack(): Promise<void> {
@@ -296,13 +327,14 @@ export class NftablesPlane implements Plane {
     });
   }
 
-  private established(instance: Instance, mark: number): Promise<Waiting> {
+  private established(instance: Instance, mark: number, dead: () => boolean): Promise<Waiting> {
     return this.inTurn(async () => {
       const ends = (await this.live(instance)).filter((one) => one.mark === mark);
       return {
         ends,
         forget: () =>
           this.inTurn(async () => {
+            if (!dead()) return;
             // One by one: an entry that ended by itself meanwhile must not keep the others.
             for (const { client, clientPort, port } of ends) {
               const key = mapKey(instance, client, clientPort, port);
@@ -397,6 +429,8 @@ export interface Waiting {
   ends: { client: string; clientPort: number; port: number }[];
   forget(): Promise<void>;
 }
+
+const nobody: Waiting = { ends: [], forget: async () => {} };
 
 /** Would the kernel take every construct that the plane is made of? Asked without changing anything. */
 async function probe(device: string, host: string): Promise<void> {
@@ -521,7 +555,7 @@ async function countTracked(who: Roster, counts: Map<string, Connections>): Prom
   }
 }
 
-async function trackedFlows(instance: Instance, mark: number): Promise<Waiting> {
+async function trackedFlows(instance: Instance, mark: number, dead: () => boolean): Promise<Waiting> {
   const { listen, family, vip } = instance;
   const mine = (await conntrack(family)).filter(
     (flow) =>
@@ -534,6 +568,7 @@ async function trackedFlows(instance: Instance, mark: number): Promise<Waiting> 
     ends: mine.map(({ client, clientPort, port }) => ({ client, clientPort, port })),
     forget: async () => {
       for (const { client, clientPort, port } of mine) {
+        if (!dead()) return;
         const to = [
           '-p',
           listen.proto,

@@ -73,3 +73,10 @@ export async function list(
   if (stderr.includes('No such file')) return undefined;
   throw new NftFailed(`nft could not list ${kind} ${family} ${table} ${name}: ${stderr.trim()}`, stderr);
 }
+
+/** 'FAMILY NAME' of every table. Cheap, whatever is in them: nft asks the kernel for their names only. */
+export async function listTables(): Promise<Set<string>> {
+  const { exit, stdout, stderr } = await run('nft', ['list', 'tables']);
+  if (exit !== 0) throw new NftFailed(`nft could not list tables: ${stderr.trim()}`, stderr);
+  return new Set([...stdout.matchAll(/^table (\S+ \S+)/gm)].map(([, name]) => name!));
+}

@@ -1,5 +1,9 @@
-import { describe, expect, test } from 'vitest';
-import type { Listen, RealServer, Table } from '../../tables.ts';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
+import type { AgentConfig, Listen, RealServer, Table } from '../../tables.ts';
+import { NftablesPlane } from '../nftables.ts';
 import { marks, syncMac } from './identity.ts';
 import { elements, milliseconds } from './listing.ts';
 import { sentence } from './nft.ts';
@@ -278,4 +282,96 @@ describe('what the host says', () => {
     expect(lastBits('1:2:3:4:5:6:7:8', 64)).toBe(0x0005000600070008n);
     expect(lastBits('::ffff:1.2.3.4', 96)).toBe(0xffff01020304n);
   });
+});
+
+/** A folder of an nft and an ip that know what a plane asks them: the cases of nft's words are the test's. In $PATH until the test ends. */
+function fakeNft(cases: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'nft-'));
+  const program = (name: string, lines: string) =>
+    writeFileSync(join(folder, name), `#!/bin/sh\ncd ${folder}\ncase "$*" in\n${lines}\nesac\n`, {
+      mode: 0o755,
+    });
+  program(
+    'ip',
+    `'-j addr') echo '[{"ifname":"eth0","addr_info":[{"local":"127.0.0.1"}]}]' ;; *) echo '[]' ;;`,
+  );
+  program(
+    'nft',
+    `'-c -f -') cat >/dev/null ;;
+${cases}
+*) echo 'Error: No such file or directory' >&2; exit 1 ;;`,
+  );
+  vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+  return folder;
+}
+
+const config = (listens: Listen[]): AgentConfig => ({
+  cluster: 'c',
+  service: 'front',
+  host: 'lb1',
+  address: '127.0.0.1',
+  peers: [],
+  syncPort: 0,
+  vips: [vip],
+  listens,
+});
+
+test('tables that somebody else has removed are made again, and it is said', { tags: ['long'] }, async () => {
+  // `tables` is what the kernel has.
+  const folder = fakeNft(`'-f -') text=$(cat); set -- refuse*
+  case "$text" in *'add chain'*) [ ! -e "$1" ] || { rm "$1"; echo 'out of memory' >&2; exit 1; } ;; esac
+  echo "$text" >>sent ;;
+'list tables') cat tables ;;`);
+  const kernel = (tables: string) => writeFileSync(join(folder, 'tables'), tables);
+  const made = () =>
+    readFileSync(join(folder, 'sent'), 'utf8').split('add chain netdev phalanx_c_front ingress_eth0').length -
+    1;
+  const said: string[] = [];
+  const listens = [listen()];
+  const plane = new NftablesPlane(config(listens), (line) => said.push(line));
+  const removed = 'nftables: the tables had been removed by somebody else, and are made again';
+  try {
+    kernel('table inet filter\ntable netdev phalanx_c_front\n');
+    await plane.open();
+    await plane.apply(listens.map((each) => table(each)));
+    expect(made()).toBe(1);
+    kernel('table inet filter\n');
+    // Also where that fails at first, and again at once: nobody need tell the plane to try again.
+    for (const time of [1, 2]) writeFileSync(join(folder, `refuse${time}`), '');
+    await vi.waitFor(() => expect(made()).toBe(2), { timeout: 4000 });
+    kernel('table inet filter\ntable netdev phalanx_c_front\n');
+    expect(said.filter((line) => line === removed)).toHaveLength(1);
+  } finally {
+    await plane.release();
+    vi.unstubAllEnvs();
+  }
+});
+
+test('a server that comes back while its connections are being ended keeps the rest of them', async () => {
+  const of = listen({ name: 'udp-53', proto: 'udp', ports: [53, 53] });
+  const mark = marks([of]).get('udp-53 web@app1');
+  const folder = fakeNft(`'-f -') cat >/dev/null ;;
+*'list map netdev phalanx_c_front conns_udp_53_'*) cat conns ;;
+'delete element '*) echo "$*" >>ended ;;`);
+  writeFileSync(
+    join(folder, 'conns'),
+    `table netdev phalanx_c_front {\n\tmap conns {\n\t\telements = { 10.77.0.9 . 5353 timeout 5m expires 4m : ${mark} }\n\t}\n}\n`,
+  );
+  const ended = () => readdirSync(folder).includes('ended');
+  const plane = new NftablesPlane(config([of]));
+  try {
+    await plane.open();
+    await plane.apply([table(of, ['web@app1'])]);
+    const back = plane.reset('udp-53', 'web@app1');
+    await plane.apply([table(of)]);
+    await back;
+    expect(ended()).toBe(false);
+    expect(await plane.reset('udp-53', 'web@app1')).toBe(0);
+    await plane.apply([table(of, ['web@app1'])]);
+    expect(await plane.reset('udp-53', 'web@app1')).toBe(1);
+    expect(ended()).toBe(true);
+  } finally {
+    await plane.release();
+    vi.unstubAllEnvs();
+  }
 });
