@@ -43,7 +43,7 @@ export const guardedBy = (
 ): string | undefined =>
   member.role === 'replica' && member.linkUp === true ? undefined : guards[mode]?.name;
 
-/** In `data`, for as long as the member is a replica that has copied its master: what it restarts with. */
+/** In `data`, for as long as the member is a replica that has copied its master: what it restarts with. As old as its last link (start.ts: hollow). */
 const copied = 'data/.copied';
 
 /**
@@ -66,7 +66,7 @@ guard() {
       case "\${1:-} \${4:-}" in
         master*) wanted=${up} ;;
         'slave connected') wanted=${down} ;;
-        *) continue ;;
+        *) said=; continue ;;
       esac
       [ $wanted = "$said" ] && continue
       [ $wanted = ${up} ] && rm -f ${copied}

@@ -23,7 +23,8 @@ import { adminUser } from './users.ts';
  * - Before it starts, a member that ran before asks the others who is master, and starts as that one's replica.
  * - A member that they still call master starts as master only if its data is whole: it was stopped in order, or its
  *   log was written by a process that died while the machine went on. (After SIGKILL the log is in the page cache; after a power cut
- *   its last second may be missing, and replicas have it.)
+ *   its last second may be missing, and replicas have it.) A disk that no process of it has seen is not whole: it was exchanged.
+ * - Nor does a member copy a master that has lost its disk and came back before it: such a one began with nothing, says so (`blank`), and holds nothing.
  * - Otherwise it waits until Sentinel or the cluster has promoted a replica. With nobody to promote one (mode
  *   replication), it starts as a replica of its own replica: it refuses writes, the copy that is whole stays as it is, and
  *   `phalanx up` promotes the newest.
@@ -93,6 +94,7 @@ lead() { # WHY [ARGUMENTS]
 }
 # Whether this member's own data holds every write that it acknowledged.
 whole() {
+  [ -e data/.ran ] || return 1 # a new disk
   [ "$persistence" != none ] || return 1
   [ -e data/redis.pid ] || return 0 # Redis removes it when it is stopped in order
   case $persistence in aof|mixed) [ "$(cat data/.ran 2>/dev/null)" = "$boot" ] ;; *) return 1 ;; esac
@@ -109,14 +111,27 @@ look() {
     esac
   done
 }
+# A new member, or one that lost its disk. Which of the two others can tell, for as long as this process lives: the directive is of no use without syslog.
+blank() { lead 'it is new' --syslog-ident ${beganEmpty}; }
+# Whether a master is one that lost its disk: it began with nothing after we copied it last (which is when FILE was written), has nothing, and we have data.
+hollow() { # HOST:PORT FILE
+  [ "$persistence" != none ] && [ -e "$2" ] && { [ -e data/appendonlydir ] || [ -e data/dump.rdb ]; } || return 1
+  [ "$(ask "$1" role | head -n 1)" = master ] && [ "$(ask "$1" dbsize)" = 0 ] || return 1
+  ask "$1" config get syslog-ident | grep -q ${beganEmpty} || return 1
+  up=$(ask "$1" info server | awk -F: '/^uptime_in_seconds/ { print $2 + 0 }')
+  [ $(($(date +%s) - \${up:-0} - 1)) -gt "$(stat -c %Y "$2")" ]
+}
 `.concat(
     spec.mode === 'cluster'
       ? cluster_
       : spec.mode === 'sentinel'
         ? sentinel_
-        : replication_(minReplicasOf(service), replicasOf(service)),
+        : replication_(replicasOf(service) > 0 ? Math.max(1, minReplicasOf(service)) : 0),
   );
 }
+
+/** What a process that began with an empty disk calls itself. */
+const beganEmpty = 'began-empty';
 
 /**
  * Looks at the data after an end that damage may have caused: an exit status of Redis's own, or a signal that a process sends itself. What was
@@ -261,11 +276,23 @@ named() {
     if [ "$1" -gt "$epoch" ]; then epoch=$1 master=$2; fi
   done
 }
-[ -e data/.ran ] || { look; [ -n "$leader" ] && follow "$leader" 'it is the master'; lead 'it is new'; }
+if [ ! -e data/.ran ]; then
+  look
+  [ -n "$leader" ] && follow "$leader" 'it is the master'
+  # Whom others follow is no new member: it lost its disk, and they are to be promoted.
+  [ -z "$mine$theirs" ] && blank
+fi
 waited=0
 while :; do
   named
-  if [ -n "$master" ] && [ "$master" != "$self" ]; then follow "$master" 'the sentinels name it'; fi
+  if [ -n "$master" ] && [ "$master" != "$self" ]; then
+    if hollow "$master" data/.copied; then
+      # The sentinels would make everybody its copy. A master that says it is a replica is one that they replace.
+      ask "$master" replicaof "\${self%:*}" "\${self##*:}"
+      follow "$master" 'the sentinels name it, but it lost its disk: they are to promote another'
+    fi
+    follow "$master" 'the sentinels name it'
+  fi
   if [ "$master" = "$self" ]; then
     [ "$replicas" = 0 ] && lead 'it has no replicas'
     [ ! -e data/redis.pid ] && whole && lead 'it was stopped in order and is still the master'
@@ -294,7 +321,8 @@ while :; do
 done
 `;
 
-const replication_ = (minReplicas: number, replicas: number): string => `
+/** `needed`: replicas without which a master that nobody vouches for takes no write. */
+const replication_ = (needed: number): string => `
 first=no
 [ -e data/.ran ] || first=yes
 last=$(cat data/.role 2>/dev/null)
@@ -302,7 +330,12 @@ waited=0
 while :; do
   look
   # A master without any replica is the one that it followed, or nothing is known of it.
-  case " $masters " in *" \${last:-nobody} "*) follow "$last" 'it followed it before' ;; esac
+  case " $masters " in
+    *" \${last:-nobody} "*)
+      hollow "$last" data/.role && lead "the master that it followed, $last, lost its disk; phalanx up makes that one a copy" --min-replicas-to-write ${needed}
+      follow "$last" 'it followed it before'
+      ;;
+  esac
   # A chain: the member that it followed last, if that one is a replica itself.
   if [ -n "$leader" ]; then
     if [ -n "$last" ] && [ "$last" != master ] && [ "$last" != "$leader" ]; then
@@ -316,11 +349,11 @@ while :; do
     whole && lead 'its replicas follow it'
     follow "$mine" 'its own data is not whole and that replica has more; phalanx up promotes the newest' --replica-priority 0
   fi
-  [ $first = yes ] && [ -z "$theirs" ] && lead 'it is new'
+  [ $first = yes ] && [ -z "$theirs" ] && blank
   if [ $waited -ge 10 ]; then
     [ -n "$theirs" ] && follow "$theirs" 'the others follow it'
     case $last in
-      '' | master) lead 'nobody answers, and it was the master' --min-replicas-to-write ${replicas > 0 ? Math.max(1, minReplicas) : 0} ;;
+      '' | master) lead 'nobody answers, and it was the master' --min-replicas-to-write ${needed} ;;
       *) follow "$last" 'nobody answers, and it followed it before' ;;
     esac
   fi
