@@ -110,3 +110,51 @@ describe('mode sentinel: a master whose disk is exchanged while all are off', ()
     await cart.asTheFileSays();
   });
 });
+
+describe('mode replication: persistence changes', () => {
+  const named = (persistence: string, more = ''): string =>
+    file('rddiskkept', 5, `hosts: [d1], replicas: 0, persistence: ${persistence}${more}`);
+  const cluster = new TestCluster(named('rdb'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  /** As the file says, all keys there, also after it was killed once its log was written. */
+  const keeps = async (appendonly: string): Promise<void> => {
+    await cart.session(true);
+    await allHave(cart, 50);
+    await cart.asTheFileSays();
+    expect((await cart.member('cart@d1'))!.config).toMatchObject({ appendonly });
+  };
+
+  it('with a setting that takes a restart: the keys stay', async () => {
+    await write(cart, 50);
+    cluster.write(named('aof', ', config: { tcp-backlog: 300 }'));
+    await cluster.must('up');
+    await keeps('yes');
+    await until('its log is written', async () => {
+      const { info } = (await cart.member('cart@d1'))!;
+      return info!['aof_rewrite_in_progress'] === '0' && info!['aof_rewrite_scheduled'] === '0';
+    });
+    await cart.kill('cart@d1', 'KILL');
+    await keeps('yes');
+  });
+
+  it.each([
+    ['rdb', 'no'],
+    ['mixed', 'yes'],
+    ['none', 'no'],
+  ])('while it is stopped, to %s: the keys stay', async (persistence, appendonly) => {
+    await cluster.must('down');
+    cluster.write(named(persistence));
+    await cluster.must('up');
+    await keeps(appendonly);
+  });
+
+  it('with none, no log of former times is read', async () => {
+    await inFolder(cart, 'cart@d1', 'rm -f data/dump.rdb');
+    await cluster.must('down');
+    await cluster.must('up');
+    await allHave(cart, 0);
+  });
+});

@@ -1,5 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { guardDown } from './guard.ts';
+import { snapshots } from './kept.ts';
 import { immutable } from './known.ts';
 import type { RedisSpec } from './schema.ts';
 import { minReplicasOf, type RedisService, replicasOf, type Seat } from './seats.ts';
@@ -145,7 +146,7 @@ export function directives(service: RedisService, cluster: Cluster, seat: Seat):
     'maxmemory-policy': spec.eviction,
     maxclients: String(spec.maxclients),
     'client-output-buffer-limit': buffers(spec),
-    save: spec.persistence === 'rdb' ? '3600 1 300 100 60 10000' : '',
+    save: spec.persistence === 'rdb' ? snapshots : '',
     'aof-use-rdb-preamble': yes(spec.persistence === 'mixed'),
     appendonly: yes(spec.persistence === 'aof' || spec.persistence === 'mixed'),
     // A cut-off log is shown and mended on a copy (phalanx repair), never shortened in silence.

@@ -172,7 +172,7 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
     const found = live.members.find((member) => member.name === seat.name);
     if (!found?.up || !found.config) continue;
     const own = base.byMember.get(seat.name) ?? [];
-    // A restart reads it all anyway.
+    // A restart reads it all; what it was started with otherwise (kept.ts) is set when it has caught up, or by `settle`.
     if (own.some((step) => step.verb === 'restart' || step.verb === 'start')) continue;
     const write = own.filter((step) => step.verb === 'write').map((step) => step.id);
     const differs = drift(directives(service, cluster, seat), found.config, guardedBy(service.spec, found));

@@ -85,10 +85,7 @@ const died: Given = {
  */
 function start(answers: Record<string, string | Record<string, string>>, given = died): Started {
   const { of: about = of, name: self = 'cart@d1', files, age = {} } = given;
-  const all = [
-    ...seatsOf(about.service, about.cluster),
-    ...sentinelSeatsOf(about.service, about.cluster),
-  ];
+  const all = [...seatsOf(about.service, about.cluster), ...sentinelSeatsOf(about.service, about.cluster)];
   const folder = mkdtempSync(join(tmpdir(), 'phalanx-start-'));
   const put = (path: string, text: string, mode = 0o644): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -101,7 +98,8 @@ function start(answers: Record<string, string | Record<string, string>>, given =
     const said = answers[name];
     if (typeof said === 'string') put(`bin/${address}:${port}`, said);
     else
-      for (const [command, text] of Object.entries(said ?? {})) put(`bin/${address}:${port} ${command}`, text);
+      for (const [command, text] of Object.entries(said ?? {}))
+        put(`bin/${address}:${port} ${command}`, text);
   }
   put(
     'bin/redis-cli',
@@ -110,12 +108,16 @@ echo asked >>'${folder}/asked'
 while [ $# -gt 0 ]; do
   case $1 in --user) shift 2 ;; -h) host=$2; shift 2 ;; -p) port=$2; shift 2 ;; *) break ;; esac
 done
-case $1 in replicaof) echo "$host:$port $*" >>'${folder}/told' ;; esac
+case $1$2 in replicaof* | configset) echo "$host:$port $*" >>'${folder}/told' ;; esac
 cat '${folder}/bin/'"$host:$port $*" 2>/dev/null || cat '${folder}/bin/'"$host:$port"
 `,
     0o755,
   );
-  put('bin/redis-server', `#!/bin/sh\necho "$*" >'${folder}/started'\nexec sleep 60\n`, 0o755);
+  put(
+    'bin/redis-server',
+    `#!/bin/sh\necho "$*" >'${folder}/starting' && mv '${folder}/starting' '${folder}/started'\nexec sleep 60\n`,
+    0o755,
+  );
   put('start', startScript(about.service, about.cluster, all.find(({ name }) => name === self)!), 0o755);
   put('admin.secret', 'x');
   put('redis.conf', '');
@@ -176,7 +178,11 @@ describe('a master whose disk was exchanged', () => {
   const pair = sample({}, 2);
   const watched = sample({ mode: 'sentinel' });
   const master = (host: number) => `ip\n10.1.0.${host}\nport\n6379\nflags\nmaster\nconfig-epoch\n3\n`;
-  const log = { 'data/appendonlydir/appendonly.aof.manifest': '', 'data/.ran': 'another', 'data/redis.pid': '1' };
+  const log = {
+    'data/appendonlydir/appendonly.aof.manifest': '',
+    'data/.ran': 'another',
+    'data/redis.pid': '1',
+  };
   /** As it answers when it began empty, so many seconds ago. */
   const empty = (seconds: number) => ({
     role: 'master\n0\n',
@@ -191,7 +197,10 @@ describe('a master whose disk was exchanged', () => {
     await expect.poll(one.server, waits).toContain('--replica-priority 0');
   }, 30_000);
 
-  it('under sentinels as well, also where too few are left to elect', { tags: ['long'], timeout: 30_000 }, async () => {
+  it('under sentinels as well, also where too few are left to elect', {
+    tags: ['long'],
+    timeout: 30_000,
+  }, async () => {
     const answers = { 'cart@d2': slaveOf(11), 'cart.sentinel@d2': master(11) };
     const one = start(answers, { of: sample({ mode: 'sentinel', timing: 'fast' }), files: {} });
     await expect.poll(one.said, waits).toContain('starting as a replica of 10.1.0.12');
@@ -216,18 +225,92 @@ describe('a master whose disk was exchanged', () => {
 
   it.each([
     ['was copied since it began', { of: pair }, { ...empty(50) }, 10],
-    ['did not begin with an empty disk', { of: pair }, { ...empty(50), 'config get syslog-ident': 'syslog-ident\nredis\n' }, 100],
+    [
+      'did not begin with an empty disk',
+      { of: pair },
+      { ...empty(50), 'config get syslog-ident': 'syslog-ident\nredis\n' },
+      100,
+    ],
     ['has keys', { of: pair }, { ...empty(50), dbsize: '1\n' }, 100],
-  ])('one that %s is copied: it was emptied, or never had anything', async (_, about, answers, age) => {
-    const files = { ...log, 'data/.role': '10.1.0.11:6379' };
-    const given: Given = { ...about, name: 'cart@d2', files, age: { 'data/.role': age } };
-    const one = start({ 'cart@d1': answers }, given);
-    await expect.poll(one.said, waits).toContain('starting as a replica of 10.1.0.11:6379');
-  }, 30_000);
+  ])(
+    'one that %s is copied: it was emptied, or never had anything',
+    async (_, about, answers, age) => {
+      const files = { ...log, 'data/.role': '10.1.0.11:6379' };
+      const given: Given = { ...about, name: 'cart@d2', files, age: { 'data/.role': age } };
+      const one = start({ 'cart@d1': answers }, given);
+      await expect.poll(one.said, waits).toContain('starting as a replica of 10.1.0.11:6379');
+    },
+    30_000,
+  );
 
-  it.each([pair, watched])('a new service begins all the same', async (about) => {
-    const one = start({ 'cart.sentinel@d1': 'ERR No such master with that name\n' }, { of: about, files: {} });
-    await expect.poll(one.said, waits).toContain('starting without a master: it is new');
-    await expect.poll(one.server, waits).toContain('--syslog-ident began-empty');
+  it.each([pair, watched])(
+    'a new service begins all the same',
+    async (about) => {
+      const one = start(
+        { 'cart.sentinel@d1': 'ERR No such master with that name\n' },
+        { of: about, files: {} },
+      );
+      await expect.poll(one.said, waits).toContain('starting without a master: it is new');
+      await expect.poll(one.server, waits).toContain('--syslog-ident began-empty');
+    },
+    30_000,
+  );
+});
+
+describe('starts with what was written last, whatever the file says now', () => {
+  const alone = (persistence: string) => sample({ replicas: 0, persistence }, 1);
+  const list = 'data/appendonlydir/appendonly.aof.manifest';
+  const writes = 'data/appendonlydir/appendonly.aof.1.incr.aof';
+  const log = { [list]: '', [writes]: '' };
+  const both = { ...log, 'data/dump.rdb': '' };
+  const marked = (by: string) => ({ ...both, 'data/.unlogged': `${by}\n` });
+  const none = '--appendonly no --save 3600 1 300 100 60 10000';
+  const older = { [list]: 100, [writes]: 100 };
+
+  it.each<[string, string, Given['files'], Given['age'], string | undefined]>([
+    ['aof: a snapshot is all there is', 'aof', { 'data/dump.rdb': '' }, {}, none],
+    ['aof: the log', 'aof', both, older, undefined],
+    ['aof: a snapshot newer than a log that was no longer written', 'mixed', marked('rdb'), older, none],
+    ['aof: a log that was written since', 'aof', marked('rdb'), { 'data/dump.rdb': 100 }, undefined],
+    ['rdb: the log', 'rdb', { ...both }, { 'data/dump.rdb': 100 }, '--appendonly yes'],
+    ['rdb: a log that was no longer written', 'rdb', marked('rdb'), older, undefined],
+    ['none: the log, once', 'none', log, {}, '--appendonly yes'],
+    ['none: no log of former times', 'none', marked('none'), {}, undefined],
+  ])(
+    '%s',
+    async (_, persistence, files, age, args) => {
+      const one = start({}, { of: alone(persistence), files, age: age ?? {} });
+      await expect.poll(one.server, waits).toBeDefined();
+      const logs = /--appendonly \w+( --save [\d ]*\d)?/.exec(one.server()!)?.[0];
+      expect(logs).toBe(args);
+    },
+    30_000,
+  );
+
+  it('and then is set to the file, once it has read all of it', {
+    tags: ['long'],
+    timeout: 30_000,
+  }, async () => {
+    const answers = { 'info persistence': 'loading:0\r\nasync_loading:0\r\n', role: 'master\n0\n' };
+    const now = 'config set appendonly yes save ';
+    const files = { 'data/dump.rdb': '' };
+    const one = start({ 'cart@d1': { ...answers, [now]: 'OK\n' } }, { of: alone('aof'), files });
+    await expect.poll(one.told, waits).toContain('10.1.0.11:6379 config set appendonly yes save');
+    await expect.poll(() => existsSync(join(one.folder, 'data/.unlogged')), waits).toBe(false);
+    const loading = { ...answers, 'info persistence': 'loading:1\r\nasync_loading:0\r\n' };
+    const other = start({ 'cart@d1': loading }, { of: alone('aof'), files });
+    await expect.poll(other.asked, waits).toBeGreaterThan(1);
+    expect(other.told()).toBe('');
+  });
+
+  it('a master whose log was still being written anew does not lead', async () => {
+    const files = {
+      ...{ 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', [list]: '' },
+      'data/appendonlydir/temp-appendonly.aof.incr': '',
+    };
+    const one = start({ 'cart@d2': slaveOf(11) }, { of: sample({}, 2), files });
+    await expect
+      .poll(one.said, waits)
+      .toContain('starting as a replica of 10.1.0.12:6379: its own data is not whole');
   }, 30_000);
 });

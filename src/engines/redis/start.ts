@@ -1,5 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { guardScript } from './guard.ts';
+import { keptScript, unlogged } from './kept.ts';
 import {
   minReplicasOf,
   type RedisService,
@@ -21,9 +22,10 @@ import { adminUser } from './users.ts';
  *
  * - redis.conf comes on standard input: Redis then has no file that Sentinel's CONFIG REWRITE could change.
  * - Before it starts, a member that ran before asks the others who is master, and starts as that one's replica.
+ * - It starts with what its last process wrote, log or snapshot, whatever the file says by now (kept.ts).
  * - A member that they still call master starts as master only if its data is whole: it was stopped in order, or its
  *   log was written by a process that died while the machine went on. (After SIGKILL the log is in the page cache; after a power cut
- *   its last second may be missing, and replicas have it.) A disk that no process of it has seen is not whole: it was exchanged.
+ *   its last second may be missing, and replicas have it.) A log that was still being written anew is not whole. A disk that no process of it has seen is not whole: it was exchanged.
  * - Nor does a member copy a master that has lost its disk and came back before it: such a one began with nothing, says so (`blank`), and holds nothing.
  * - Otherwise it waits until Sentinel or the cluster has promoted a replica. With nobody to promote one (mode
  *   replication), it starts as a replica of its own replica: it refuses writes, the copy that is whole stays as it is, and
@@ -64,7 +66,6 @@ export REDISCLI_AUTH
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 
 say() { echo "phalanx: $*"; }
-${inspection(seat)}
 # What HOST:PORT answers to a command, as words; a frozen peer is given a second.
 ask() {
   at=$1; shift
@@ -75,11 +76,12 @@ ask_all() { # LIST COMMAND...: the answers are in data/.answer.ADDRESS
   for one in $list; do ask "$one" "$@" >"data/.answer.$one" & done
   wait
 }
-${guardScript(spec)}begin() { # ARGUMENTS OF redis-server
+${keptScript}${inspection(seat)}${guardScript(spec)}begin() { # ARGUMENTS OF redis-server
   rm -f data/.answer.*
   echo "$boot" >data/.ran
+  keep
   guard
-  exec redis-server - $guarded "$@" <redis.conf
+  exec redis-server - $guarded $as "$@" <redis.conf
 }
 follow() { # HOST:PORT WHY [ARGUMENTS]
   at=$1
@@ -95,9 +97,11 @@ lead() { # WHY [ARGUMENTS]
 # Whether this member's own data holds every write that it acknowledged.
 whole() {
   [ -e data/.ran ] || return 1 # a new disk
-  [ "$persistence" != none ] || return 1
+  [ ! -e $anew ] || return 1 # its log was not written yet
+  # What ran with persistence none has lost all, whatever the file says now.
+  [ "$(cat ${unlogged} 2>/dev/null)" != none ] && { [ "$persistence" != none ] || logging; } || return 1
   [ -e data/redis.pid ] || return 0 # Redis removes it when it is stopped in order
-  case $persistence in aof|mixed) [ "$(cat data/.ran 2>/dev/null)" = "$boot" ] ;; *) return 1 ;; esac
+  logging && [ "$(cat data/.ran)" = "$boot" ]
 }
 # Asks the peers for their roles: who leads, who follows us, whom the others follow.
 look() {
@@ -146,15 +150,14 @@ inspect() {
   rm -f ended
   [ -e data/.sound ] && [ -z "$(find data/appendonlydir data/dump.rdb -newer data/.sound 2>/dev/null)" ] && return
   touch data/.sound.new
-  list=data/appendonlydir/appendonly.aof.manifest
-  case $persistence in
-    aof | mixed) [ -e "$list" ] && redis-check-aof "$list" >data/.checked 2>&1 </dev/null ;;
-    *) [ ! -e data/dump.rdb ] || redis-check-rdb data/dump.rdb >data/.checked 2>&1 </dev/null ;;
+  case $(kept) in
+    log) redis-check-aof "$manifest" >data/.checked 2>&1 </dev/null ;;
+    snapshot) redis-check-rdb data/dump.rdb >data/.checked 2>&1 </dev/null ;;
   esac && { rm -f data/.checked; mv data/.sound.new data/.sound; return; }
   [ -e data/.checked ] || return
   {
     echo "written $(find data/appendonlydir data/dump.rdb -type f -exec stat -c %Y {} + 2>/dev/null | sort -n | tail -n 1)"
-    sed -En 's/^file ([^ ]*) .*/last \\1/p' "$list" 2>/dev/null | tail -n 1
+    sed -En 's/^file ([^ ]*) .*/last \\1/p' "$manifest" 2>/dev/null | tail -n 1
     sed -n '/myself/s/^/self /p' data/nodes.conf 2>/dev/null
     sed -En 's/^AOF analyzed: filename=([^,]*), size=[0-9]*, ok_up_to=([0-9]*),.*/\\1 \\2/p' data/.checked | tail -n 1 | {
       read -r file sound && tail -c "+$((sound + 1))" "data/appendonlydir/\${file##*/}" 2>/dev/null | grep -ac '^[*][0-9]' | sed 's/^/writes /'
