@@ -158,3 +158,38 @@ describe('mode replication: persistence changes', () => {
     await allHave(cart, 0);
   });
 });
+
+describe('mode sentinel: what cannot change while members run', () => {
+  const named = (more: string): string =>
+    file('rddiskrefuse', 6, `mode: sentinel, hosts: [d1, d2, d3]${more}`);
+  const cluster = new TestCluster(named(''));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it.each([
+    [', tls: true', 'tls false, not true'],
+    [', port: 7000', 'port 6379, not 7000'],
+  ])('%s: up refuses, changes nothing, and says how', async (more, why) => {
+    await cart.session(true);
+    const pids = async () => (await cart.live()).members.map((one) => one.info!['process_id']);
+    const before = await pids();
+    cluster.write(named(more));
+    const { exit, out } = await cluster.run(['up']);
+    expect(exit).toBe(1);
+    expect(out).toContain(`runs with ${why}`);
+    cluster.write(named(''));
+    expect(await pids()).toEqual(before);
+    await cart.asTheFileSays();
+  });
+
+  it('while all are stopped it changes, and the keys stay', async () => {
+    await write(cart, 50);
+    await cluster.must('down');
+    cluster.write(named(', port: 7000'));
+    await cluster.must('up');
+    await cart.session(true);
+    await allHave(cart, 50);
+    await cart.asTheFileSays();
+  });
+});

@@ -37,6 +37,15 @@ export function redisPlan(
   live: RedisLive | undefined,
   given: BasePlan,
 ): Step[] {
+  const refused = whyRefuse(service, cluster, live, given);
+  if (refused !== undefined) {
+    const refuse: Step = {
+      ...stepOf(service.name, hold(service.name, refused)),
+      ...{ id: `refuse ${service.name}`, verb: 'refuse', refuses: true },
+    };
+    // Those that leave stay too: what is not given back here is done as it is.
+    return [refuse, ...takenDown(given, () => [refuse.id])];
+  }
   const base = readiness(service, given);
   const started = base.members.filter((member) => verbs(base, member).includes('start'));
   // What is not among the members found on a host that answered is not there yet.
@@ -109,6 +118,39 @@ export function redisPlan(
   const last = settings.map((step) => ({ ...step, needs: [...step.needs, settle.id] }));
   const left = takenDown(base, () => [settle.id]);
   return [...steps, settle, ...last, ...forgotten(service, cluster, fresh, left)];
+}
+
+/** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
+function whyRefuse(
+  service: RedisService,
+  cluster: Cluster,
+  live: RedisLive | undefined,
+  base: BasePlan,
+): string | undefined {
+  const { spec } = service;
+  const ports = new Map(seatsOf(service, cluster).map(({ name, port }) => [name, port]));
+  for (const member of base.members) {
+    if (!verbs(base, member).includes('restart')) continue;
+    const found = live?.members.find(({ name }) => name === member.name);
+    const encrypted = base.observed.get(member.name)?.files['tls.crt'] !== undefined;
+    const port = ports.get(member.name);
+    const clustered = found?.config?.['cluster-enabled'];
+    const moved = found?.listens !== undefined && found.listens !== port;
+    const otherwise = clustered !== undefined && (clustered === 'yes') !== (spec.mode === 'cluster');
+    const differences = [
+      ...(encrypted === spec.tls ? [] : [`tls ${encrypted}, not ${spec.tls}`]),
+      ...(moved ? [`port ${found.listens}, not ${port}`] : []),
+      ...(otherwise ? [`${clustered === 'yes' ? 'mode cluster' : 'another mode'}, not ${spec.mode}`] : []),
+    ];
+    if (differences.length === 0) continue;
+    // One that restarts alone would no longer find the others, nor they it, and applications would be sent to where nobody serves yet.
+    const runs = `${member.name} runs with ${differences.join(' and ')}`;
+    // A cluster's slots belong to its nodes, which know each other by their ports.
+    return otherwise || (moved && spec.mode === 'cluster')
+      ? `${runs}: its data does not go over. Put the file back, add a service of another name that has it so, and fill that one: phalanx backup ${service.name}, phalanx restore NAME FOLDER --foreign`
+      : `${runs}: members and applications find each other by it, so it changes while all are stopped. phalanx down, then phalanx up`;
+  }
+  return undefined;
 }
 
 /** Our own way to wait for a data member: it ends at once with the reason when the member finds its data damaged. */

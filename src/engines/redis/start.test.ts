@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { seatsOf, sentinelSeatsOf } from './seats.ts';
-import { startScript } from './start.ts';
+import { sentinelStart, startScript } from './start.ts';
 import { id, sample } from './testing/sample.ts';
 
 const of = sample({ mode: 'cluster' });
@@ -313,4 +313,30 @@ describe('starts with what was written last, whatever the file says now', () => 
       .poll(one.said, waits)
       .toContain('starting as a replica of 10.1.0.12:6379: its own data is not whole');
   }, 30_000);
+});
+
+it('a sentinel remembers its master also where the port changed while all were stopped', () => {
+  const now = sample({ mode: 'sentinel', port: 7000 });
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-sentinel-'));
+  mkdirSync(join(folder, 'data'));
+  mkdirSync(join(folder, 'bin'));
+  const put = (path: string, text: string): void => writeFileSync(join(folder, path), text, { mode: 0o755 });
+  put('bin/redis-server', '#!/bin/sh\n');
+  put('sentinel.conf', 'port 26379\n');
+  put('data/.said', 'port 26379\n');
+  const memory = [
+    'sentinel monitor cart 10.1.0.12 6379 2',
+    'sentinel known-replica cart 10.1.0.11 6379',
+    'sentinel known-sentinel cart 10.1.0.11 26379 0123',
+    'sentinel down-after-milliseconds cart 5000',
+  ];
+  put('data/sentinel.conf', memory.join('\n'));
+  put('start', sentinelStart(now.service, sentinelSeatsOf(now.service, now.cluster)[0]!));
+  execFileSync('./start', { cwd: folder, env: { PATH: `${folder}/bin:${process.env['PATH']}` } });
+  const [monitor, replica, ...rest] = readFileSync(join(folder, 'data/sentinel.conf'), 'utf8').split('\n');
+  expect([monitor, replica]).toEqual([
+    'sentinel monitor cart 10.1.0.12 7000 2',
+    'sentinel known-replica cart 10.1.0.11 7000',
+  ]);
+  expect(rest).toEqual(memory.slice(2));
 });

@@ -188,7 +188,7 @@ export function sentinelStart(service: RedisService, seat: Seat): string {
   return `#!/bin/sh
 # ${seat.name}: started by Phalanx. Why: src/engines/redis/start.ts.
 set -u
-${told.length > 0 ? tellPeriods(service, seat, told.join(' ')) : ''}${sentinelMemory}`;
+${told.length > 0 ? tellPeriods(service, seat, told.join(' ')) : ''}${sentinelMemory(service.spec.port)}`;
 }
 
 /** In the background, by a process that the sentinel is not the parent of: it would take it for one of its scripts. */
@@ -211,8 +211,10 @@ export REDISCLI_AUTH
 unset REDISCLI_AUTH
 `;
 
-const sentinelMemory = `
+/** `port`: of every data member; it may have changed while all were stopped. */
+const sentinelMemory = (port: number): string => `
 mkdir -p data || exit 1
+[ ! -s data/sentinel.conf ] || sed -Ei 's/^(sentinel (monitor|known-replica) [^ ]+ [^ ]+) [0-9]+/\\1 ${port}/' data/sentinel.conf
 if ! cmp -s sentinel.conf data/.said || ! [ -s data/sentinel.conf ]; then
   touch data/sentinel.conf
   {
