@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,6 +52,18 @@ it('a user that somebody added or whose password differs is shown', () => {
   live.members[0]!.users!.push('user intruder on nopass ~* +@all');
   expect(redisPlan(of.service, of.cluster, live, base(of)).map((step) => `${step.id}: ${step.why}`)).toEqual([
     'users cart@d1: intruder differs from the file',
+  ]);
+});
+
+it('a right that the file takes away is taken from the running member, also where its file was written and no more was done', () => {
+  const live = healthy();
+  const before = sample({ allow: ['keys'] });
+  live.members[0]!.users = up(before, 'cart@d1').users!;
+  const given = base(of);
+  const file = given.members[0]!.files.find(({ path }) => path === 'users.acl')!;
+  given.observed.get('cart@d1')!.files['users.acl'] = createHash('sha256').update(file.content).digest('hex');
+  expect(redisPlan(of.service, of.cluster, live, given).map((step) => `${step.id}: ${step.why}`)).toEqual([
+    'users cart@d1: their rules changed',
   ]);
 });
 

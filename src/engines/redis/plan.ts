@@ -11,7 +11,7 @@ import { guardedBy } from './guard.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { blocks, hold, type Move, move, stepOf } from './move.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
-import { users } from './users.ts';
+import { markPrefix, users } from './users.ts';
 
 /** What is to be done about roles, slots and sentinels, whatever the mode. Pure; [] when all is as it should be. */
 export function decide(service: RedisService, cluster: Cluster, live: RedisLive, fresh: Set<string>): Move[] {
@@ -240,10 +240,11 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
       .files.find((one) => one.path === 'users.acl')!;
     const onDisk = base.observed.get(seat.name)?.files['users.acl'];
     const missing = differingUsers(service, cluster, found);
+    const named = missing.filter((name) => !name.startsWith(markPrefix));
     if (missing.length > 0 || (onDisk !== undefined && onDisk !== sha256(file.content))) {
       const why =
-        missing.length > 0
-          ? `${missing.join(', ')} differ${missing.length === 1 ? 's' : ''} from the file`
+        named.length > 0
+          ? `${named.join(', ')} differ${named.length === 1 ? 's' : ''} from the file`
           : 'their rules changed';
       steps.push(
         stepOf(
@@ -262,7 +263,7 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
   return steps;
 }
 
-/** Users that the running member lacks, has too many, or knows by another password. */
+/** Users that the running member lacks, has too many, or knows by another password; the mark (users.ts) where it was given other rules. */
 export function differingUsers(service: RedisService, cluster: Cluster, member: LiveMember): string[] {
   const wanted = users(service, cluster);
   const running = new Map(
@@ -274,7 +275,7 @@ export function differingUsers(service: RedisService, cluster: Cluster, member: 
     const rules = wanted[name];
     if (!words || !rules) return true;
     const hash = rules.find((rule) => rule.startsWith('#'));
-    return (hash !== undefined && !words.includes(hash)) || !words.includes('on');
+    return (hash !== undefined && !words.includes(hash)) || words.includes('on') !== rules.includes('on');
   });
 }
 
