@@ -39,6 +39,15 @@ it('drift in one running member is shown and set back', () => {
   ]);
 });
 
+it('what the file says no longer is taken back in what runs', () => {
+  const live = healthy();
+  for (const one of live.members) one.info = { redis_version: '7.0.15' };
+  live.members[2]!.config!['appendfsync'] = 'no';
+  expect(redisPlan(of.service, of.cluster, live, base(of)).map((step) => `${step.id}: ${step.why}`)).toEqual([
+    'set cart@d3: running otherwise than the file says: appendfsync no -> everysec',
+  ]);
+});
+
 it('a secret is never in a plan', () => {
   const live = healthy();
   live.members[0]!.config!['masterauth'] = 'something-else';

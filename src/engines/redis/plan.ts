@@ -217,7 +217,9 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
     // A restart reads it all; what it was started with otherwise (kept.ts) is set when it has caught up, or by `settle`.
     if (own.some((step) => step.verb === 'restart' || step.verb === 'start')) continue;
     const write = own.filter((step) => step.verb === 'write').map((step) => step.id);
-    const differs = drift(directives(service, cluster, seat), found.config, guardedBy(service.spec, found));
+    const version = found.info?.['redis_version'];
+    const guarded = guardedBy(service.spec, found);
+    const differs = drift(directives(service, cluster, seat), found.config, version, guarded);
     if (differs.length > 0) {
       const shown = differs.map(({ name, from, to }) =>
         name === 'masterauth' ? name : `${name} ${from || '""'} -> ${to || '""'}`,

@@ -3,7 +3,7 @@ import { asOwner, memberFolder } from '../../../hosts/supervise.ts';
 import { StepFailed } from '../../engine.ts';
 import { directives, drift } from '../directives.ts';
 import { guardedBy } from '../guard.ts';
-import { pairs } from '../info.ts';
+import { pairs, parseInfo } from '../info.ts';
 import { unlogged } from '../kept.ts';
 import { entryOf } from '../seats.ts';
 import { users } from '../users.ts';
@@ -16,7 +16,8 @@ export async function applyConfig(world: World, member: string): Promise<void> {
     const role = (await redis.call('ROLE')) as unknown[];
     const seen = { role: role[0] === 'slave' ? 'replica' : 'master', linkUp: role[3] === 'connected' };
     const guarded = guardedBy(world.service.spec, seen);
-    const differs = drift(wanted, pairs(await redis.config('GET', '*')), guarded);
+    const version = parseInfo(await redis.info('server'))['redis_version'];
+    const differs = drift(wanted, pairs(await redis.config('GET', '*')), version, guarded);
     if (differs.length === 0) return;
     const logs = differs.find(({ name }) => name === 'appendonly')?.to;
     // Cut short between the two, what a start finds of a log is compared with the snapshot.
