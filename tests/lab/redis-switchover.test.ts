@@ -192,6 +192,17 @@ describe.each([
       await cart.on(seen.host, `ip route del blackhole ${seen.upstream!.address}/32`);
     }
   });
+
+  it('hands over to its end where the file has a user that the servers have not been told of', async () => {
+    cluster.write(file(`rdaswitch${mode}`, subnet, `mode: ${mode}, users: { reports: {} }`));
+    await cart.session(true);
+    await inSync(cart);
+    const { heir, master } = await pair();
+    const done = parsed(await cluster.must('switchover', 'cart', '--to', heir, '--json'));
+    expect(done).toMatchObject({ from: master, to: heir });
+    await cluster.must('up');
+    await cart.asTheFileSays();
+  });
 });
 
 describe('a chain', () => {
@@ -294,5 +305,51 @@ describe('mode replication: a master that is gone as soon as it has handed over'
     await inSync(cart);
     expect(await cart.masters()).toEqual(['cart@d2']);
     expect((await cart.live()).members.map((one) => one.keys)).toEqual([1, 1, 1]);
+  });
+});
+
+describe('mode cluster: with half of the masters away nobody is elected', () => {
+  const cluster = new TestCluster(file('rdaswitchforce', 66, 'mode: cluster, replicas: 2'));
+  const cart = new Cart(cluster);
+  beforeAll(() => cluster.must('up'));
+  afterAll(() => cluster.remove());
+
+  it('--force takes the replica that has everything, and no other without a word', async () => {
+    await inSync(cart);
+    const { members } = await cart.live();
+    const masters = members.filter((one) => one.role === 'master');
+    const [old, second] = masters;
+    const own = members.filter(
+      (one) => one.upstream?.address === old!.address && one.upstream.port === old!.port,
+    );
+    const [behind, ahead] = own;
+    await cart.on(behind!.host, `ip route add blackhole ${old!.address}/32`);
+    await unlink(cart, old!.name);
+    await until('one replica has lost touch, the other has not', async () => {
+      const now = await cart.live();
+      const linked = (name: string) => now.members.find((one) => one.name === name)?.linkUp;
+      return linked(behind!.name) === false && linked(ahead!.name) === true;
+    });
+    const client = await cart.client();
+    const keys = Array.from({ length: 60 }, (_, n) => `late:${n}`);
+    for (const key of keys) await client.set(key, '1');
+    client.disconnect();
+    for (const one of [old!, second!]) await cart.on(one.host, `kill -STOP ${one.info!['process_id']}`);
+    await cart.on(behind!.host, `ip route del blackhole ${old!.address}/32`);
+    try {
+      const held = await cluster.run(['switchover', 'cart', '--to', behind!.name, '--force']);
+      expect([held.exit, held.out]).toEqual([
+        1,
+        expect.stringContaining(`${ahead!.name} holds writes that ${behind!.name} lacks`),
+      ]);
+      await cluster.must('switchover', 'cart', '--to', ahead!.name, '--force');
+    } finally {
+      for (const one of [old!, second!]) await cart.on(one.host, `kill -CONT ${one.info!['process_id']}`);
+    }
+    await cluster.must('up');
+    await cart.asTheFileSays(60_000);
+    const again = await cart.client();
+    for (const key of keys) expect(await again.get(key)).toBe('1');
+    again.disconnect();
   });
 });

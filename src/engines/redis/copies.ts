@@ -26,7 +26,9 @@ export function copyOf(
   const leader =
     service.spec.mode === 'cluster'
       ? shardLeader(live, damage)
-      : mastersOf(live).find((one) => others.includes(one) && !one.leaving && (leads(one) || named(live, one)));
+      : mastersOf(live).find(
+          (one) => others.includes(one) && !one.leaving && (leads(one) || named(live, one)),
+        );
   if (leader && leader.name !== name) {
     const proven = service.spec.mode === 'cluster' || leads(leader);
     return {

@@ -141,7 +141,9 @@ describe('a member leaves', () => {
     const master = up(before, 'cart@d1');
     const other = following(now, 'cart@d2', master, { linkUp: false });
     const old = leaves(following(before, 'cart@d3', master));
-    expect(decide([master, other, old], [], now)).toEqual(['sync cart@d2: until it has its data: others leave']);
+    expect(decide([master, other, old], [], now)).toEqual([
+      'sync cart@d2: until it has its data: others leave',
+    ]);
     expect(decide([master, { ...other, linkUp: true }, old], [], now)).toEqual([]);
     expect(decide([master, old], ['cart@d2'], now)).toEqual(['replicate cart@d2: new: copies cart@d1']);
   });
@@ -161,7 +163,10 @@ describe('a member leaves', () => {
   });
 
   it('what is dead and out of the file as well keeps nobody', () => {
-    const one = { ...before, service: { ...before.service, hosts: ['d1'], spec: { ...of.service.spec, replicas: 0 } } };
+    const one = {
+      ...before,
+      service: { ...before.service, hosts: ['d1'], spec: { ...of.service.spec, replicas: 0 } },
+    };
     const master = up(before, 'cart@d1');
     const members = [master, leaves(following(before, 'cart@d3', master)), leaves(down(before, 'cart@d2'))];
     expect(decide(members, [], one)).toEqual([]);

@@ -48,7 +48,9 @@ it('a log is not shortened by itself while a member that may have the whole of i
     const live: RedisLive = { members: [damaged, other], sentinels: [] };
     const found = (way?: Way) => remedy(of.service, of.cluster, live, damaged, way, now);
     expect(found().steps).toEqual([]);
-    expect(found().found.join('\n')).toMatch(/cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/);
+    expect(found().found.join('\n')).toMatch(
+      /cart@d2 (does not|is still).*may have all of it\n.*\n.*once cart@d2/,
+    );
     expect(found('shorten').steps[0]!.destroys).toBe('cart');
   }
 });
@@ -111,6 +113,8 @@ it('a replica that lost touch before the last write is not taken unless a person
   expect(found().steps).toEqual([]);
   expect(found().found.join('\n')).toMatch(/--way copy --allow-data-loss cart.*\n.*--way shorten/);
   expect(found('copy').steps.map(({ destroys }) => destroys)).toEqual([undefined, 'cart', undefined]);
+  // The word that was given for the loss is enough for the one that is to lead, too.
+  expect(found('copy').steps[0]!.do).toMatchObject({ action: { args: { allowDataLoss: true } } });
   expect(found('shorten').steps[0]!.destroys).toBe('cart');
 });
 

@@ -131,7 +131,8 @@ const fromCopy: Make = (service, member, damage, copy, places) => {
           service.name,
           move('promote', source.name, `it leads instead of ${member.name}, which is down: ${why}`, {
             name: 'switchover',
-            args: { to: source.name, force: true },
+            // What may be older is taken only where a person has allowed the loss.
+            args: { to: source.name, force: true, ...(newer ? {} : { allowDataLoss: true }) },
           }),
         ),
       ];

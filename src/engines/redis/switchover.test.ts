@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { LiveMember, RedisLive } from './live.ts';
 import { switchWith } from './switchover.ts';
-import { following, sample, up } from './testing/sample.ts';
+import { down, following, sample, up } from './testing/sample.ts';
 import { stub } from './testing/world.ts';
 
 describe('mode replication: cart@d1 leads, cart@d2 copies it', () => {
@@ -55,5 +55,50 @@ describe('mode replication: cart@d1 leads, cart@d2 copies it', () => {
       'cart@d2 .role master',
       'cart@d2 .role 10.1.0.11:6379',
     ]);
+  });
+});
+
+describe('mode cluster: the master cart@d1 is dead, and nobody is elected', () => {
+  const of = sample({ mode: 'cluster', replicas: 2 });
+  const upstream = { address: '10.1.0.11', port: 6379 };
+  const replica = (name: string, offset: number, guarded = false): LiveMember => {
+    const one = up(of, name, { role: 'replica', upstream, linkUp: false, offset });
+    return { ...one, config: { ...one.config, 'cluster-replica-no-failover': guarded ? 'yes' : 'no' } };
+  };
+  const forced = async (members: LiveMember[], allowDataLoss = false) => {
+    const live = { members: [down(of, 'cart@d1'), ...members], sentinels: [] };
+    const world = stub(
+      of,
+      () => live,
+      () => 'role:master',
+    );
+    const said = await switchWith(world, { to: 'cart.2@d2', force: true, allowDataLoss }).then(
+      () => '',
+      ({ message }: Error) => message,
+    );
+    return { said, taken: world.done.includes('cart.2@d2 CLUSTER FAILOVER TAKEOVER') };
+  };
+
+  it('a replica that is behind another does not take over unless a person gives up what it lacks', async () => {
+    const members = [replica('cart.2@d2', 500), replica('cart.3@d3', 700)];
+    expect(await forced(members)).toEqual({
+      said: expect.stringMatching(/^cart.3@d3 holds writes that cart.2@d2 lacks: .*--to cart.3@d3 --force/),
+      taken: false,
+    });
+    expect(await forced(members, true)).toEqual({ said: '', taken: true });
+  });
+
+  it('the one that has everything takes over, and so does one beside a replica that has copied nothing', async () => {
+    for (const other of [replica('cart.3@d3', 500), replica('cart.3@d3', 700, true)])
+      expect(await forced([replica('cart.2@d2', 500), other])).toEqual({ said: '', taken: true });
+  });
+
+  it('one that has copied nothing does not, whatever its offset', async () => {
+    const behind = replica('cart.2@d2', 900, true);
+    expect(await forced([behind, replica('cart.3@d3', 700)])).toMatchObject({ taken: false });
+    expect(await forced([behind])).toEqual({
+      said: expect.stringMatching(/^cart.2@d2 has not copied its master/),
+      taken: false,
+    });
   });
 });

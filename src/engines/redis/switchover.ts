@@ -1,6 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { StepFailed, StepHeld, type Switchover, type SwitchoverOptions } from '../engine.ts';
+import { isGuarded } from './guard.ts';
 import { parseInfo } from './info.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { contains, newest } from './newest.ts';
@@ -248,6 +249,7 @@ async function forced(
     );
   const began = performance.now();
   if (service.spec.mode === 'cluster') {
+    if (!options.allowDataLoss) staysBehind(world, live, heir);
     await on(world, heir.name, (redis) => redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER'));
     await becomesMaster(world, heir.name, 10_000);
     return { from: 'nobody', to: heir.name, ms: performance.now() - began };
@@ -272,4 +274,29 @@ async function forced(
   await promote(world, best.name);
   await hang(world, best.name);
   return { from: 'nobody', to: best.name, ms: performance.now() - began };
+}
+
+/**
+ * A replica that takes over without votes makes every other of its shard its copy, whatever those hold. Throws StepHeld where that is more than
+ * it has. One that may not be promoted (guard.ts) has not copied the dead master: its offset says nothing.
+ */
+function staysBehind({ service }: World, { members }: RedisLive, heir: LiveMember): void {
+  const { name } = service;
+  const ahead = members.find(
+    (one) =>
+      one.up &&
+      one.name !== heir.name &&
+      one.role === 'replica' &&
+      at(one.upstream!) === at(heir.upstream!) &&
+      !isGuarded(service.spec, one.config) &&
+      (isGuarded(service.spec, heir.config) || !contains(heir, one)),
+  );
+  if (ahead)
+    throw new StepHeld(
+      `${ahead.name} holds writes that ${heir.name} lacks: phalanx switchover ${name} --to ${ahead.name} --force, or --allow-data-loss to give them up`,
+    );
+  if (isGuarded(service.spec, heir.config))
+    throw new StepHeld(
+      `${heir.name} has not copied its master ${at(heir.upstream!)}: what that one held is not in it. Bring it back, or --allow-data-loss gives it up`,
+    );
 }

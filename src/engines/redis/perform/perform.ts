@@ -24,7 +24,12 @@ const actions: Record<string, (world: World, args: Args) => Promise<unknown>> = 
   follow: (world, args) => follow(world, text(args, 'member'), text(args, 'upstream')),
   promote: (world, args) => promote(world, text(args, 'member')),
   ready: (world, args) => ready(world, text(args, 'member')),
-  switchover: (world, args) => switchWith(world, { to: text(args, 'to'), force: args['force'] === true }),
+  switchover: (world, args) =>
+    switchWith(world, {
+      to: text(args, 'to'),
+      force: args['force'] === true,
+      allowDataLoss: args['allowDataLoss'] === true,
+    }),
   yield: (world, args) => yieldPlace(world, text(args, 'member')),
   sync: (world, args) => synced(world, text(args, 'member')),
   monitor: (world, args) => monitor(world, text(args, 'sentinel'), text(args, 'master')),
