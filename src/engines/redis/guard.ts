@@ -46,6 +46,9 @@ export const guardedBy = (
 /** In `data`, for as long as the member is a replica that has copied its master: what it restarts with. As old as its last link (start.ts: hollow). */
 const copied = 'data/.copied';
 
+/** In `data`, as long as the member follows its own replica, whose data is more than its own, and has not copied it (start.ts). */
+export const lacking = 'data/.lacking';
+
 /**
  * Sh: `guard` starts what looks each second and sets the directive, in a process that redis-server is not the parent of (it would take it for
  * a child of its own) and that ends with the member (service.ts: leftovers); `$guarded` are the arguments that redis-server starts with.
@@ -71,7 +74,7 @@ guard() {
       [ $wanted = "$said" ] && continue
       [ $wanted = ${up} ] && rm -f ${copied}
       [ "$(ask "$self" config set ${name} $wanted)" = OK ] || continue
-      [ $wanted = ${up} ] || : >${copied}
+      [ $wanted = ${up} ] || { : >${copied}; rm -f ${lacking}; }
       said=$wanted pause=1
     done
   ) & )

@@ -197,13 +197,14 @@ describe('a master whose disk was exchanged', () => {
     await expect.poll(one.server, waits).toContain('--replica-priority 0');
   }, 30_000);
 
-  it('under sentinels as well, also where too few are left to elect', {
-    tags: ['long'],
-    timeout: 30_000,
-  }, async () => {
+  it.each<[string, Given['files']]>([
+    ['where too few are left to elect', {}],
+    ['where it was stopped in order before it had copied', { 'data/.ran': boot, 'data/.lacking': '' }],
+  ])('under sentinels as well, %s', { tags: ['long'], timeout: 30_000 }, async (_, files) => {
     const answers = { 'cart@d2': slaveOf(11), 'cart.sentinel@d2': master(11) };
-    const one = start(answers, { of: sample({ mode: 'sentinel', timing: 'fast' }), files: {} });
+    const one = start(answers, { of: sample({ mode: 'sentinel', timing: 'fast' }), files });
     await expect.poll(one.said, waits).toContain('starting as a replica of 10.1.0.12');
+    expect(existsSync(join(one.folder, 'data/.lacking'))).toBe(true);
   });
 
   it('that came back first is not copied by its replica', async () => {

@@ -1,5 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { guardScript } from './guard.ts';
+import { guardScript, lacking } from './guard.ts';
 import { keptScript, unlogged } from './kept.ts';
 import {
   minReplicasOf,
@@ -91,12 +91,14 @@ follow() { # HOST:PORT WHY [ARGUMENTS]
 }
 lead() { # WHY [ARGUMENTS]
   say "starting without a master: $1"; shift
+  rm -f ${lacking}
   [ ${spec.mode} = replication ] && echo master >data/.role
   begin "$@"
 }
 # Whether this member's own data holds every write that it acknowledged.
 whole() {
   [ -e data/.ran ] || return 1 # a new disk
+  [ ! -e ${lacking} ] || return 1 # it followed its own replica for want of data, and has not copied it yet
   [ ! -e $anew ] || return 1 # its log was not written yet
   # What ran with persistence none has lost all, whatever the file says now.
   [ "$(cat ${unlogged} 2>/dev/null)" != none ] && { [ "$persistence" != none ] || logging; } || return 1
@@ -267,6 +269,7 @@ fi
 begin
 `;
 
+/** A member that lacks data is not whole for having been stopped in order: mode replication knows by `.role` that it follows. */
 const sentinel_ = `
 # The master that the sentinels name, by the newest configuration that any of them has.
 named() {
@@ -286,6 +289,7 @@ if [ ! -e data/.ran ]; then
   [ -n "$leader" ] && follow "$leader" 'it is the master'
   # Whom others follow is no new member: it lost its disk, and they are to be promoted.
   [ -z "$mine$theirs" ] && blank
+  : >${lacking}
 fi
 waited=0
 while :; do
@@ -310,7 +314,7 @@ while :; do
         continue
       fi
       whole && lead 'no replica was promoted, and its data is whole'
-      [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0
+      [ -n "$mine" ] && { : >${lacking}; follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0; }
       lead 'no replica answers' --min-replicas-to-write 1
     fi
   elif [ $known = 1 ]; then
