@@ -9,6 +9,7 @@ const engines = [
   'kafka-ssh',
   'rabbitmq',
   'redis-change',
+  'redis-disk',
   'redis-doctor',
   'redis-leave',
   'redis-python',

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeWhole } from '../cluster/state.ts';
+import type { RestoreDone, RestoreOptions } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { bold, dim, green, tookText } from './paint.ts';
 import { namedService, refused } from './service.ts';
@@ -20,26 +21,19 @@ export async function restore(
   const put = engines[service.type]!.restore;
   if (!put) throw refused(`a service of type ${service.type} has no backup in this version`);
   const lock = await lockAndKeep(session);
-  // What was begun and did not end: the service is not empty then, and only the same backup may go on.
-  const record = join(cluster.home, `restore-${name}`);
   try {
-    const unfinished = existsSync(record) ? readFileSync(record, 'utf8').trim() : undefined;
-    const done = await put(service, cluster, reach, {
-      from: resolve(from),
-      foreign: options.foreign === true,
-      unfinished,
-      begin: (backup) => writeWhole(record, `${backup}\n`),
-      say: (line) => {
-        if (!options.json) console.log(dim(`  ${line}`));
+    const done = await restored(
+      (how) => put(service, cluster, reach, how),
+      name,
+      join(cluster.home, `restore-${name}`),
+      {
+        from: resolve(from),
+        foreign: options.foreign === true,
+        say: (line) => {
+          if (!options.json) console.log(dim(`  ${line}`));
+        },
       },
-    }).catch((error: Error) => {
-      const touched = existsSync(record) && unfinished === undefined;
-      throw refused(
-        error,
-        touched ? `the restore of ${name} is not ended` : `nothing of ${name} was changed`,
-      );
-    });
-    rmSync(record, { force: true });
+    );
     if (options.json) console.log(JSON.stringify({ cluster: cluster.name, service: name, ...done }));
     else {
       const gone = done.expired > 0 ? `, and ${done.expired} whose time has come are not` : '';
@@ -51,4 +45,27 @@ export async function restore(
   } finally {
     await lock.release();
   }
+}
+
+/**
+ * Does a restore. What began and did not end is kept in the file `record`: the service is not empty then, and only the same backup may go on. The error of
+ * one that fails says whether anything was changed, by it or by those before it.
+ */
+export async function restored(
+  put: (options: RestoreOptions) => Promise<RestoreDone>,
+  name: string,
+  record: string,
+  options: Pick<RestoreOptions, 'from' | 'foreign' | 'say'>,
+): Promise<RestoreDone> {
+  const unfinished = existsSync(record) ? readFileSync(record, 'utf8').trim() : undefined;
+  let begun = unfinished !== undefined;
+  const begin = (backup: string): void => {
+    begun = true;
+    writeWhole(record, `${backup}\n`);
+  };
+  const done = await put({ ...options, unfinished, begin }).catch((error: Error) => {
+    throw refused(error, begun ? `the restore of ${name} is not ended` : `nothing of ${name} was changed`);
+  });
+  rmSync(record, { force: true });
+  return done;
 }

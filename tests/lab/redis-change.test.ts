@@ -103,6 +103,25 @@ describe.each(['replication', 'sentinel', 'cluster'])('mode %s', (mode) => {
     expect((await cluster.run(['plan'])).exit).toBe(0);
   });
 
+  it('takes a line of config live, and takes it back when the file says it no longer', async () => {
+    const values = async () =>
+      (await cart.live()).members.map(({ config }) => [
+        config!['appendfsync'],
+        config!['notify-keyspace-events'],
+      ]);
+    const said = 'config: { appendfsync: "no", notify-keyspace-events: KEA }';
+    cluster.write(plain.replace('timing: fast', `timing: fast, ${said}`));
+    await cluster.must('up');
+    for (const now of await values()) expect(now).toEqual(['no', 'AKE']);
+    expect((await cluster.run(['plan'])).exit).toBe(0);
+    cluster.write(plain);
+    expect((await cluster.run(['plan'])).out).toMatch(/appendfsync no -> everysec/);
+    await cluster.must('up');
+    await cart.session(true);
+    for (const now of await values()) expect(now).toEqual(['everysec', '']);
+    expect((await cluster.run(['plan'])).exit).toBe(0);
+  });
+
   it('hands over as planned and loses nothing', async () => {
     const { cluster: values, reach } = await cart.session();
     const [from] = await cart.masters();

@@ -36,5 +36,6 @@ describe('a file that cannot work is told why', () => {
     [{ upstream: { 'cart@d3': 'cart@d2', 'cart@d2': 'cart@d3' } }, 3, /^upstream: .* in a circle/],
     [{ upstream: { 'cart@d9': 'cart@d2' } }, 3, /cart@d9 is no member/],
     [{ users: { phalanx: {} } }, 3, /own/],
+    [{ users: { 'rules-of-mine': {} } }, 3, /own/],
   ])('%j on %i hosts', (spec, hosts, expected) => expect(messages(spec, hosts).join('\n')).toMatch(expected));
 });

@@ -4,7 +4,7 @@ import { owned } from './directives.ts';
 import { immutable, mutable } from './known.ts';
 import { quorumOf, type RedisService, replicasOf, seatsOf, sentinelsOf, shardsOf } from './seats.ts';
 import { parents } from './tree.ts';
-import { adminUser, sentinelUser } from './users.ts';
+import { adminUser, markPrefix, sentinelUser } from './users.ts';
 
 /** Rules across keys and hosts that the schema cannot say. */
 export function redisCheck(service: RedisService, cluster: Cluster): Problem[] {
@@ -115,7 +115,7 @@ export function redisCheck(service: RedisService, cluster: Cluster): Problem[] {
       );
   }
   for (const name of Object.keys(spec.users))
-    if (['default', 'replica', adminUser, sentinelUser].includes(name))
+    if (['default', 'replica', adminUser, sentinelUser].includes(name) || name.startsWith(markPrefix))
       problem(at('users', name), `the user ${name} is Phalanx's own`, 'choose another name', true);
 
   const seats = seatsOf(service, cluster);

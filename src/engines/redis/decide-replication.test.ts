@@ -172,3 +172,29 @@ describe('a member leaves', () => {
     expect(decide(members, [], one)).toEqual([]);
   });
 });
+
+describe('a master lost its disk', () => {
+  const empty = { keys: 0, offset: 0, replid: 'new' };
+  const copying = (host: number) => ({
+    role: 'replica' as const,
+    upstream: { address: `10.1.0.${host}`, port: 6379 },
+    linkUp: false,
+  });
+
+  it('it waits as a copy of a replica, and the newest of those leads', () => {
+    const config = { 'replica-priority': '0' };
+    const master = up(of, 'cart@d1', { ...empty, ...copying(12), config });
+    const others = [up(of, 'cart@d2', copying(11)), up(of, 'cart@d3', { ...copying(11), offset: 1010 })];
+    expect(decide([master, ...others])).toEqual([
+      'promote cart@d3: it has the newest data, and there is no master',
+      'replicate cart@d1: copies 10.1.0.12:6379, is to copy cart@d3',
+      'replicate cart@d2: copies 10.1.0.11:6379, is to copy cart@d3',
+    ]);
+  });
+
+  it('it came back before its replica, which leads', () => {
+    const pair = sample({}, 2);
+    const members = [up(pair, 'cart@d1', empty), up(pair, 'cart@d2')];
+    expect(decide(members, [], pair)).toEqual(['replicate cart@d1: empty: copies cart@d2']);
+  });
+});

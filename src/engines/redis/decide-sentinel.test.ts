@@ -57,6 +57,29 @@ it('waits for a failover that is under way, and never decides instead of the sen
   expect(decide(live)).toEqual([expect.stringMatching(/^wait for cart: the master cart@d2 does not answer/)]);
 });
 
+it('says what a person can do where the master lost its disk, and with it what most sentinels knew', () => {
+  const live = failedOver();
+  live.members[1] = up(of, 'cart@d2', {
+    ...{ role: 'replica', keys: 0, linkUp: false },
+    upstream: { address: '10.1.0.11', port: 6379 },
+  });
+  live.members[0] = { ...live.members[0]!, linkUp: false };
+  live.members[2] = down(of, 'cart@d3');
+  expect(decide(live)).toEqual(['wait for cart: cart@d2 is named by the sentinels and not yet a master']);
+  const { master: _, ...forgetful } = live.sentinels[1]!;
+  live.sentinels[1] = forgetful;
+  live.sentinels[2] = silent(live.sentinels[2]!);
+  expect(decide(live)).toEqual([
+    expect.stringMatching(/Only 1 of 3 .* SENTINEL REMOVE cart on cart\.sentinel@d1 \(redis-cli -p 26379/),
+  ]);
+  // Which leaves the roles to the data.
+  const { master: __, ...removed } = live.sentinels[0]!;
+  live.sentinels[0] = removed;
+  const { master: ___, ...back } = { ...live.sentinels[2]!, up: true };
+  live.sentinels[2] = back;
+  expect(decide(live)[0]).toBe('promote cart@d1: it has the newest data, and there is no master');
+});
+
 it('changes nothing while an old master that is back and the promoted one both lead', () => {
   const live = failedOver();
   live.members[0] = up(of, 'cart@d1', { keys: 10 });

@@ -4,6 +4,7 @@ import { at, type LiveSentinel, namedMaster, type RedisLive } from './live.ts';
 import { hold, type Move, move, wait } from './move.ts';
 import { quorumOf, type RedisService, sentinelSeatsOf } from './seats.ts';
 import { downAfterOf, timingOf } from './timing.ts';
+import { adminUser } from './users.ts';
 
 /**
  * What to do so that the sentinels watch the master that there is. They alone say who that is once they watch one: no
@@ -57,7 +58,12 @@ export function decideSentinel(
       ),
     ];
   if (master.role !== 'master')
-    return [wait(service.name, `${master.name} is named by the sentinels and not yet a master`)];
+    return [
+      wait(
+        service.name,
+        `${master.name} is named by the sentinels and not yet a master${unelectable(service, cluster, watching)}`,
+      ),
+    ];
   // Names and roles must agree before anything is changed: in the middle of a failover a sentinel that has not
   // heard of it still names the old master, which may be up again and call itself master.
   const other = live.members.find(
@@ -104,6 +110,14 @@ export function decideSentinel(
     ...tunes(service, cluster, watching),
     ...strangers(service, cluster, live),
   ];
+}
+
+/** Why nobody is elected in place of a master that lost its disk and now copies another (start.ts), and what a person can do; empty where it will be. */
+function unelectable(service: RedisService, cluster: Cluster, watching: LiveSentinel[]): string {
+  const all = sentinelSeatsOf(service, cluster).length;
+  if (watching.length > all / 2) return '';
+  const names = watching.map((one) => one.name).join(', ');
+  return `. Only ${watching.length} of ${all} sentinels watch it, too few to elect another: bring the others back. Where what they knew is lost for good: SENTINEL REMOVE ${service.name} on ${names} (redis-cli -p ${service.spec.sentinelPort} --user ${adminUser}, its password is in admin.secret), then phalanx up: the newest data leads`;
 }
 
 /** Sentinels that watch nothing yet are told the master of this moment. */

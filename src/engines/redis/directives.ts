@@ -1,6 +1,7 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { guardDown } from './guard.ts';
-import { immutable } from './known.ts';
+import { snapshots } from './kept.ts';
+import { defaults, immutable, newerName } from './known.ts';
 import type { RedisSpec } from './schema.ts';
 import { minReplicasOf, type RedisService, replicasOf, type Seat } from './seats.ts';
 import { timingOf } from './timing.ts';
@@ -8,12 +9,14 @@ import { timingOf } from './timing.ts';
 /**
  * What redis.conf is to say, in the form in which CONFIG GET answers (bytes, yes and no, `slave` for replicas), so
  * that drift is a comparison of strings. `fixed` needs a restart; `live` is changed with CONFIG SET; `secret` as well,
- * but it is written to a file that only root reads.
+ * but it is written to a file that only root reads. `unsaid` is what all others are as long as nobody says otherwise: in no file, but a
+ * running member keeps what the file said once.
  */
 export interface Directives {
   fixed: Record<string, string>;
   live: Record<string, string>;
   secret: Record<string, string>;
+  unsaid: Record<string, string>;
 }
 
 /** Directives of ours that `config:` may not touch, and the key of the file that says the same. */
@@ -145,7 +148,7 @@ export function directives(service: RedisService, cluster: Cluster, seat: Seat):
     'maxmemory-policy': spec.eviction,
     maxclients: String(spec.maxclients),
     'client-output-buffer-limit': buffers(spec),
-    save: spec.persistence === 'rdb' ? '3600 1 300 100 60 10000' : '',
+    save: spec.persistence === 'rdb' ? snapshots : '',
     'aof-use-rdb-preamble': yes(spec.persistence === 'mixed'),
     appendonly: yes(spec.persistence === 'aof' || spec.persistence === 'mixed'),
     // A cut-off log is shown and mended on a copy (phalanx repair), never shortened in silence.
@@ -182,7 +185,9 @@ export function directives(service: RedisService, cluster: Cluster, seat: Seat):
   }
   const secret = { masterauth: cluster.secrets[`${service.name}/replica`] ?? '' };
   if (replicasOf(service) === 0) live['min-replicas-to-write'] = '0';
-  return { fixed, live, secret };
+  const said = new Set(Object.keys(live).map(newerName));
+  const unsaid = Object.fromEntries(Object.entries(defaults).filter(([name]) => !said.has(name)));
+  return { fixed, live, secret, unsaid };
 }
 
 /** The user as which members copy from each other. */
@@ -209,17 +214,34 @@ export function conf(values: Record<string, string>): string {
     .join('');
 }
 
+/** Classes of events that `A` stands for in notify-keyspace-events. */
+const everyEvent = [...'g$lshzxetd'];
+
+/** A value in a form in which two that mean the same are the same, where Redis answers in words of its own. */
+function meaning(name: string, value: string): string {
+  if (name === 'oom-score-adj') return value === 'relative' ? 'yes' : value;
+  if (name !== 'notify-keyspace-events') return value;
+  const letters = new Set([...value].flatMap((letter) => (letter === 'A' ? everyEvent : letter)));
+  // Redis 7.0 takes n and does not say it beside A.
+  if (everyEvent.every((letter) => letters.has(letter))) letters.delete('n');
+  return [...letters].sort().join('');
+}
+
 /**
  * Names of the live directives that the running member holds otherwise than they are to be, with what it has. `guardedBy` may differ: the
- * member is not to be promoted now (guard.ts).
+ * member is not to be promoted now (guard.ts). What the file does not say is compared where its version's defaults are known.
  */
 export function drift(
   wanted: Directives,
   running: Record<string, string>,
+  version: string | undefined,
   guardedBy?: string,
 ): { name: string; from: string; to: string }[] {
-  return Object.entries({ ...wanted.live, ...wanted.secret }).flatMap(([name, to]) => {
+  const unsaid = version?.startsWith('7.0.') ? wanted.unsaid : {};
+  return Object.entries({ ...unsaid, ...wanted.live, ...wanted.secret }).flatMap(([name, to]) => {
     const from = running[name];
-    return from === undefined || from === to || name === guardedBy ? [] : [{ name, from, to }];
+    return from === undefined || meaning(name, from) === meaning(name, to) || name === guardedBy
+      ? []
+      : [{ name, from, to }];
   });
 }

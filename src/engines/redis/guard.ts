@@ -43,8 +43,11 @@ export const guardedBy = (
 ): string | undefined =>
   member.role === 'replica' && member.linkUp === true ? undefined : guards[mode]?.name;
 
-/** In `data`, for as long as the member is a replica that has copied its master: what it restarts with. */
+/** In `data`, for as long as the member is a replica that has copied its master: what it restarts with. As old as its last link (start.ts: hollow). */
 const copied = 'data/.copied';
+
+/** In `data`, as long as the member follows its own replica, whose data is more than its own, and has not copied it (start.ts). */
+export const lacking = 'data/.lacking';
 
 /**
  * Sh: `guard` starts what looks each second and sets the directive, in a process that redis-server is not the parent of (it would take it for
@@ -66,12 +69,12 @@ guard() {
       case "\${1:-} \${4:-}" in
         master*) wanted=${up} ;;
         'slave connected') wanted=${down} ;;
-        *) continue ;;
+        *) said=; continue ;;
       esac
       [ $wanted = "$said" ] && continue
       [ $wanted = ${up} ] && rm -f ${copied}
       [ "$(ask "$self" config set ${name} $wanted)" = OK ] || continue
-      [ $wanted = ${up} ] || : >${copied}
+      [ $wanted = ${up} ] || { : >${copied}; rm -f ${lacking}; }
       said=$wanted pause=1
     done
   ) & )

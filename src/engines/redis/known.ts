@@ -50,3 +50,132 @@ export const mutable = words(`
   tls-session-cache-timeout tls-session-caching tracking-table-max-keys zset-max-listpack-entries
   zset-max-listpack-value zset-max-ziplist-entries zset-max-ziplist-value
 `);
+
+/**
+ * What an untouched Redis 7.0 answers to CONFIG GET for those of `mutable` that Phalanx leaves to the file's `config`, by 7.0.15 of Debian 12. Each of them once, by its newer name. Of
+ * other versions nothing is said here.
+ */
+export const defaults: Record<string, string> = Object.fromEntries(
+  `
+  acl-pubsub-default resetchannels
+  acllog-max-len 128
+  active-defrag-cycle-max 25
+  active-defrag-cycle-min 1
+  active-defrag-ignore-bytes 104857600
+  active-defrag-max-scan-fields 1000
+  active-defrag-threshold-lower 10
+  active-defrag-threshold-upper 100
+  active-expire-effort 1
+  activedefrag no
+  activerehashing yes
+  aof-disable-auto-gc no
+  aof-rewrite-incremental-fsync yes
+  aof-timestamp-enabled no
+  appendfsync everysec
+  auto-aof-rewrite-min-size 67108864
+  auto-aof-rewrite-percentage 100
+  bind-source-addr
+  busy-reply-threshold 5000
+  client-query-buffer-limit 1073741824
+  cluster-allow-pubsubshard-when-down yes
+  cluster-allow-reads-when-down no
+  cluster-announce-bus-port 0
+  cluster-announce-hostname
+  cluster-announce-port 0
+  cluster-announce-tls-port 0
+  cluster-link-sendbuf-limit 0
+  cluster-migration-barrier 1
+  cluster-preferred-endpoint-type ip
+  cluster-replica-validity-factor 10
+  cluster-require-full-coverage yes
+  crash-log-enabled yes
+  crash-memcheck-enabled yes
+  dynamic-hz yes
+  hash-max-listpack-entries 512
+  hash-max-listpack-value 64
+  hll-sparse-max-bytes 3000
+  hz 10
+  ignore-warnings
+  jemalloc-bg-thread yes
+  latency-monitor-threshold 0
+  latency-tracking yes
+  latency-tracking-info-percentiles 50 99 99.9
+  lazyfree-lazy-eviction no
+  lazyfree-lazy-expire no
+  lazyfree-lazy-server-del no
+  lazyfree-lazy-user-del no
+  lazyfree-lazy-user-flush no
+  lfu-decay-time 1
+  lfu-log-factor 10
+  list-compress-depth 0
+  list-max-listpack-size -2
+  loglevel notice
+  maxmemory-clients 0
+  maxmemory-eviction-tenacity 10
+  maxmemory-samples 5
+  no-appendfsync-on-rewrite no
+  notify-keyspace-events
+  oom-score-adj no
+  oom-score-adj-values 0 200 800
+  proc-title-template {title} {listen-addr} {server-mode}
+  propagation-error-behavior ignore
+  proto-max-bulk-len 536870912
+  rdb-del-sync-files no
+  rdb-save-incremental-fsync yes
+  rdbcompression yes
+  repl-backlog-size 1048576
+  repl-backlog-ttl 3600
+  repl-disable-tcp-nodelay no
+  repl-diskless-load disabled
+  repl-diskless-sync yes
+  repl-diskless-sync-delay 5
+  repl-diskless-sync-max-replicas 0
+  repl-ping-replica-period 10
+  repl-timeout 60
+  replica-announced yes
+  replica-ignore-disk-write-errors no
+  replica-ignore-maxmemory yes
+  replica-lazy-flush no
+  replica-serve-stale-data yes
+  sanitize-dump-payload no
+  set-max-intset-entries 512
+  shutdown-on-sigint default
+  shutdown-on-sigterm default
+  shutdown-timeout 10
+  slowlog-log-slower-than 10000
+  slowlog-max-len 128
+  stop-writes-on-bgsave-error yes
+  stream-node-max-bytes 4096
+  stream-node-max-entries 100
+  tcp-keepalive 300
+  timeout 0
+  tls-ca-cert-dir
+  tls-ciphers
+  tls-ciphersuites
+  tls-client-cert-file
+  tls-client-key-file
+  tls-client-key-file-pass
+  tls-dh-params-file
+  tls-key-file-pass
+  tls-prefer-server-ciphers no
+  tls-protocols
+  tls-session-cache-size 20480
+  tls-session-cache-timeout 300
+  tls-session-caching yes
+  tracking-table-max-keys 1000000
+  zset-max-listpack-entries 128
+  zset-max-listpack-value 64
+`
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [name = '', ...value] = line.trim().split(' ');
+      return [name, value.join(' ')];
+    }),
+);
+
+/** The newer name of a directive that has two. */
+export const newerName = (name: string): string =>
+  name === 'lua-time-limit'
+    ? 'busy-reply-threshold'
+    : name.replace('slave', 'replica').replace('ziplist', 'listpack');

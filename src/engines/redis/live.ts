@@ -11,6 +11,8 @@ export interface LiveMember {
   up: boolean;
   /** Why it is not up: 'connection refused', 'no answer within 1500 ms'. */
   why?: string;
+  /** Where it listens by its redis.conf, as long as nothing does at the place above. */
+  listens?: number;
   /** Its data cannot be read, so it waits for `phalanx repair`. */
   damage?: Damage;
   /** It answers, but is still reading its data from disk. */

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { expect, it } from 'vitest';
-import { directives, drift } from './directives.ts';
+import { describe, expect, it } from 'vitest';
+import { directives, drift, owned } from './directives.ts';
+import { defaults, mutable } from './known.ts';
 import { redisMembers } from './members.ts';
 import { seatsOf } from './seats.ts';
 import { sample } from './testing/sample.ts';
@@ -84,11 +85,61 @@ it('drift is what the running member holds otherwise, in words of CONFIG GET', (
   const { service, cluster } = sample({ maxmemory: '256mb', persistence: 'rdb' });
   const wanted = directives(service, cluster, seatsOf(service, cluster)[0]!);
   const running = { ...wanted.live, ...wanted.secret };
-  expect(drift(wanted, running)).toEqual([]);
-  expect(drift(wanted, { ...running, maxmemory: '0', save: '' })).toEqual([
+  expect(drift(wanted, running, '7.0.15')).toEqual([]);
+  expect(drift(wanted, { ...running, maxmemory: '0', save: '' }, '7.0.15')).toEqual([
     { name: 'maxmemory', from: '0', to: '268435456' },
     { name: 'save', from: '', to: '3600 1 300 100 60 10000' },
   ]);
+});
+
+describe('what the file says no longer', () => {
+  const wantedOf = (config: Record<string, string>) => {
+    const { service, cluster } = sample({ config });
+    return directives(service, cluster, seatsOf(service, cluster)[0]!);
+  };
+  const seen = (config: Record<string, string>, more: Record<string, string> = {}, version = '7.0.15') => {
+    const wanted = wantedOf(config);
+    return drift(wanted, { ...defaults, ...wanted.live, ...wanted.secret, ...more }, version).map(
+      ({ name, from, to }) => `${name} ${from} -> ${to}`,
+    );
+  };
+
+  it('is what Redis does without it', () => {
+    expect(seen({})).toEqual([]);
+    expect(seen({}, { appendfsync: 'no' })).toEqual(['appendfsync no -> everysec']);
+    expect(seen({ appendfsync: 'no' })).toEqual([]);
+  });
+
+  it('in a version whose defaults are known', () => {
+    expect(seen({}, { appendfsync: 'no' }, '7.2.4')).toEqual([]);
+  });
+
+  it('also where the file says it by an older name', () => {
+    expect(seen({ 'slave-serve-stale-data': 'no' }, { 'replica-serve-stale-data': 'no' })).toEqual([]);
+    expect(seen({ 'lua-time-limit': '100' }, { 'busy-reply-threshold': '100' })).toEqual([]);
+    expect(seen({ 'hash-max-ziplist-entries': '9' }, { 'hash-max-listpack-entries': '9' })).toEqual([]);
+  });
+
+  it('and is not set by Phalanx otherwise', () => {
+    for (const name of Object.keys(defaults)) {
+      expect(mutable.has(name)).toBe(true);
+      expect(owned[name]).toBeUndefined();
+    }
+  });
+
+  it.each([
+    ['KEA', 'AKE', true],
+    ['KEAmn', 'AKEm', true],
+    ['g$lshzxetdK', 'AK', true],
+    ['tnKm$', '$tnKm', true],
+    ['Kx', 'Ex', false],
+    ['KEx', '', false],
+  ])('events %s are what Redis calls "%s": %s', (said, found, same) => {
+    const config = { 'notify-keyspace-events': said };
+    expect(seen(config, { 'notify-keyspace-events': found })).toEqual(
+      same ? [] : [`notify-keyspace-events ${found} -> ${said}`],
+    );
+  });
 });
 
 it('start scripts are sh', { tags: ['long'] }, () => {

@@ -24,7 +24,7 @@ export async function observeRedis(
     Promise.all(seats.map((seat) => observeMember(dial, seat))),
     Promise.all(sentinelSeatsOf(service, cluster).map((seat) => observeSentinel(dial, seat, service.name))),
   ]);
-  await addDamages(cluster, reach, members);
+  await addFromHosts(cluster, reach, members);
   const known = new Set(seats.map(at));
   const others = new Map<string, Seat>();
   for (const place of mentioned(members)) {
@@ -35,13 +35,14 @@ export async function observeRedis(
   return { members: [...members, ...leaving.map((member) => ({ ...member, leaving: true }))], sentinels };
 }
 
-/** Members where nothing listens may be waiting for a repair: their hosts know. A host that does not answer has no say. */
-async function addDamages(cluster: Cluster, reach: Reach, members: LiveMember[]): Promise<void> {
+/** Members where nothing listens may be waiting for a repair, or listen where the file said before: their hosts know. A host that does not answer has no say. */
+async function addFromHosts(cluster: Cluster, reach: Reach, members: LiveMember[]): Promise<void> {
   const silent = members.filter((member) => !member.up && member.why === refused);
   await Promise.all(
     [...Map.groupBy(silent, ({ host }) => host)].map(async ([host, here]) => {
       const names = here.map(({ name }) => name);
-      const script = damageScript(entryOf(cluster, host).root, names);
+      const { root } = entryOf(cluster, host);
+      const script = `${names.map((name) => listensScript(root, name)).join('\n')}\n${damageScript(root, names)}`;
       const { text } = await reach
         .host(host)
         .run(script, { timeoutMs: 2 * answerMs })
@@ -50,12 +51,23 @@ async function addDamages(cluster: Cluster, reach: Reach, members: LiveMember[])
       for (const member of here) {
         const damage = found.get(member.name);
         if (damage) member.damage = damage;
+        const listens = listensOf(text, member.name);
+        if (listens !== undefined) member.listens = listens;
       }
     }),
   );
 }
 
 const refused = 'nothing listens';
+
+/** Prints the port in a member's redis.conf, for `listensOf`. */
+export const listensScript = (root: string, member: string): string =>
+  `sed -En 's/^(tls-)?port ([1-9][0-9]*)$/listens ${member} \\2/p' '${root}/members/${member}/redis.conf' 2>/dev/null`;
+
+export function listensOf(text: string, member: string): number | undefined {
+  const line = text.split('\n').find((one) => one.startsWith(`listens ${member} `));
+  return line === undefined ? undefined : Number(line.split(' ')[2]);
+}
 
 /** Every address that a member names as one of its kind. */
 function mentioned(members: LiveMember[]): { address: string; port: number }[] {

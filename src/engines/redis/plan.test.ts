@@ -1,7 +1,14 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { RedisLive } from './live.ts';
+import { listensOf, listensScript } from './observe.ts';
 import { redisPlan } from './plan.ts';
 import { deal } from './slots.ts';
-import { base, following, sample, shards, up } from './testing/sample.ts';
+import { base, down, following, sample, shards, up } from './testing/sample.ts';
 
 const of = sample({});
 const healthy = () => {
@@ -32,6 +39,15 @@ it('drift in one running member is shown and set back', () => {
   ]);
 });
 
+it('what the file says no longer is taken back in what runs', () => {
+  const live = healthy();
+  for (const one of live.members) one.info = { redis_version: '7.0.15' };
+  live.members[2]!.config!['appendfsync'] = 'no';
+  expect(redisPlan(of.service, of.cluster, live, base(of)).map((step) => `${step.id}: ${step.why}`)).toEqual([
+    'set cart@d3: running otherwise than the file says: appendfsync no -> everysec',
+  ]);
+});
+
 it('a secret is never in a plan', () => {
   const live = healthy();
   live.members[0]!.config!['masterauth'] = 'something-else';
@@ -45,6 +61,18 @@ it('a user that somebody added or whose password differs is shown', () => {
   live.members[0]!.users!.push('user intruder on nopass ~* +@all');
   expect(redisPlan(of.service, of.cluster, live, base(of)).map((step) => `${step.id}: ${step.why}`)).toEqual([
     'users cart@d1: intruder differs from the file',
+  ]);
+});
+
+it('a right that the file takes away is taken from the running member, also where its file was written and no more was done', () => {
+  const live = healthy();
+  const before = sample({ allow: ['keys'] });
+  live.members[0]!.users = up(before, 'cart@d1').users!;
+  const given = base(of);
+  const file = given.members[0]!.files.find(({ path }) => path === 'users.acl')!;
+  given.observed.get('cart@d1')!.files['users.acl'] = createHash('sha256').update(file.content).digest('hex');
+  expect(redisPlan(of.service, of.cluster, live, given).map((step) => `${step.id}: ${step.why}`)).toEqual([
+    'users cart@d1: their rules changed',
   ]);
 });
 
@@ -125,4 +153,102 @@ it('a member out of the file is stopped only when its slots are somewhere else',
   ]);
   const steps = redisPlan(now.service, now.cluster, live, { ...base(now), leaving });
   expect(steps.find((step) => step.id === 'stop cart.3@d1')!.needs).toEqual(['release cart.3@d1']);
+});
+
+describe('what cannot change while members run refuses the whole plan', () => {
+  const restarts = { restart: ['cart@d1', 'cart@d2', 'cart@d3'] };
+  const refusal = (now: typeof of, live: RedisLive, given = base(now, restarts)): string[] =>
+    redisPlan(now.service, now.cluster, live, given).map(
+      ({ verb, why, refuses }) => `${verb} ${refuses}: ${why}`,
+    );
+
+  it('tls', () => {
+    const now = sample({ mode: 'sentinel', tls: true });
+    const members = restarts.restart.map((name) => down(now, name));
+    expect(refusal(now, { members, sentinels: [] })).toEqual([
+      expect.stringMatching(
+        /^refuse true: cart@d1 runs with tls false, not true: .* phalanx down, then phalanx up$/,
+      ),
+    ]);
+    const plain = sample({ mode: 'sentinel' });
+    const given = base(plain, restarts);
+    given.observed.get('cart@d2')!.files['tls.crt'] = 'hash';
+    expect(refusal(plain, healthy(), given)).toEqual([
+      expect.stringContaining('cart@d2 runs with tls true, not false'),
+    ]);
+  });
+
+  it('the port', () => {
+    const now = sample({ port: 7000 });
+    const members = restarts.restart.map((name) => ({ ...down(now, name), listens: 6379 }));
+    expect(refusal(now, { members, sentinels: [] })).toEqual([
+      expect.stringMatching(/port 6379, not 7000: .* phalanx down, then phalanx up$/),
+    ]);
+  });
+
+  it('the port in a cluster, whose nodes know each other by theirs', () => {
+    const now = sample({ mode: 'cluster', port: 7000 });
+    const members = restarts.restart.map((name) => ({ ...down(now, name), listens: 6379 }));
+    expect(refusal(now, { members, sentinels: [] })).toEqual([
+      expect.stringMatching(
+        /port 6379, not 7000: its data does not go over\. .* restore NAME FOLDER --foreign$/,
+      ),
+    ]);
+  });
+
+  it('the mode, into a cluster and out of one', () => {
+    const live = (config: string): RedisLive => ({
+      members: healthy().members.map((one) => ({
+        ...one,
+        config: { ...one.config, 'cluster-enabled': config },
+      })),
+      sentinels: [],
+    });
+    expect(refusal(sample({ mode: 'cluster' }), live('no'))).toEqual([
+      expect.stringContaining('another mode, not cluster'),
+    ]);
+    expect(refusal(of, live('yes'))).toEqual([expect.stringContaining('mode cluster, not replication')]);
+  });
+
+  it('but not once they are stopped, nor while something else changes', () => {
+    const now = sample({ mode: 'sentinel', tls: true, port: 7000 });
+    const members = restarts.restart.map((name) => down(now, name));
+    const stopped = base(now, { stopped: base(now).members.map(({ name }) => name) });
+    expect(
+      redisPlan(now.service, now.cluster, { members, sentinels: [] }, stopped).some(({ refuses }) => refuses),
+    ).toBe(false);
+    expect(
+      redisPlan(of.service, of.cluster, healthy(), base(of, restarts)).some(({ refuses }) => refuses),
+    ).toBe(false);
+  });
+
+  it('and nobody leaves meanwhile', () => {
+    const stop = { id: 'stop cart@d4', verb: 'stop', target: 'cart@d4', why: '', needs: [] };
+    const leaving = new Map([
+      ['cart@d4', [{ ...stop, do: { kind: 'script' as const, script: '', timeoutMs: 1 } }]],
+    ]);
+    const now = sample({ tls: true });
+    const steps = redisPlan(now.service, now.cluster, healthy(), { ...base(now, restarts), leaving });
+    expect(steps.map(({ id, needs }) => [id, needs])).toEqual([
+      ['refuse cart', []],
+      ['stop cart@d4', ['refuse cart']],
+    ]);
+  });
+});
+
+it('the port that a member was started with is read from its file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'phalanx-listens-'));
+  const put = (member: string, conf: string): void => {
+    mkdirSync(join(folder, 'members', member), { recursive: true });
+    writeFileSync(join(folder, 'members', member, 'redis.conf'), conf);
+  };
+  put('cart@d1', 'include live.conf\nport 6379\nbind 10.1.0.11\ntcp-backlog 300\n');
+  put('cart.2@d1', 'port 0\ntls-port 6380\n');
+  const names = ['cart@d1', 'cart.2@d1', 'cart.3@d1'];
+  const text = execFileSync(
+    'sh',
+    ['-c', `${names.map((name) => listensScript(folder, name)).join('\n')}\n:`],
+    { encoding: 'utf8' },
+  );
+  expect(names.map((name) => listensOf(text, name))).toEqual([6379, 6380, undefined]);
 });

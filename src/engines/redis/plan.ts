@@ -11,7 +11,7 @@ import { guardedBy } from './guard.ts';
 import { at, type LiveMember, type RedisLive } from './live.ts';
 import { blocks, hold, type Move, move, stepOf } from './move.ts';
 import { type RedisService, seatsOf, sentinelSeatsOf } from './seats.ts';
-import { users } from './users.ts';
+import { markPrefix, users } from './users.ts';
 
 /** What is to be done about roles, slots and sentinels, whatever the mode. Pure; [] when all is as it should be. */
 export function decide(service: RedisService, cluster: Cluster, live: RedisLive, fresh: Set<string>): Move[] {
@@ -37,6 +37,15 @@ export function redisPlan(
   live: RedisLive | undefined,
   given: BasePlan,
 ): Step[] {
+  const refused = whyRefuse(service, cluster, live, given);
+  if (refused !== undefined) {
+    const refuse: Step = {
+      ...stepOf(service.name, hold(service.name, refused)),
+      ...{ id: `refuse ${service.name}`, verb: 'refuse', refuses: true },
+    };
+    // Those that leave stay too: what is not given back here is done as it is.
+    return [refuse, ...takenDown(given, () => [refuse.id])];
+  }
   const base = readiness(service, given);
   const started = base.members.filter((member) => verbs(base, member).includes('start'));
   // What is not among the members found on a host that answered is not there yet.
@@ -111,6 +120,39 @@ export function redisPlan(
   return [...steps, settle, ...last, ...forgotten(service, cluster, fresh, left)];
 }
 
+/** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
+function whyRefuse(
+  service: RedisService,
+  cluster: Cluster,
+  live: RedisLive | undefined,
+  base: BasePlan,
+): string | undefined {
+  const { spec } = service;
+  const ports = new Map(seatsOf(service, cluster).map(({ name, port }) => [name, port]));
+  for (const member of base.members) {
+    if (!verbs(base, member).includes('restart')) continue;
+    const found = live?.members.find(({ name }) => name === member.name);
+    const encrypted = base.observed.get(member.name)?.files['tls.crt'] !== undefined;
+    const port = ports.get(member.name);
+    const clustered = found?.config?.['cluster-enabled'];
+    const moved = found?.listens !== undefined && found.listens !== port;
+    const otherwise = clustered !== undefined && (clustered === 'yes') !== (spec.mode === 'cluster');
+    const differences = [
+      ...(encrypted === spec.tls ? [] : [`tls ${encrypted}, not ${spec.tls}`]),
+      ...(moved ? [`port ${found.listens}, not ${port}`] : []),
+      ...(otherwise ? [`${clustered === 'yes' ? 'mode cluster' : 'another mode'}, not ${spec.mode}`] : []),
+    ];
+    if (differences.length === 0) continue;
+    // One that restarts alone would no longer find the others, nor they it, and applications would be sent to where nobody serves yet.
+    const runs = `${member.name} runs with ${differences.join(' and ')}`;
+    // A cluster's slots belong to its nodes, which know each other by their ports.
+    return otherwise || (moved && spec.mode === 'cluster')
+      ? `${runs}: its data does not go over. Put the file back, add a service of another name that has it so, and fill that one: phalanx backup ${service.name}, phalanx restore NAME FOLDER --foreign`
+      : `${runs}: members and applications find each other by it, so it changes while all are stopped. phalanx down, then phalanx up`;
+  }
+  return undefined;
+}
+
 /** Our own way to wait for a data member: it ends at once with the reason when the member finds its data damaged. */
 function readiness(service: RedisService, base: BasePlan): BasePlan {
   const own = ({ name, kind }: Member): Step[] =>
@@ -172,10 +214,12 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
     const found = live.members.find((member) => member.name === seat.name);
     if (!found?.up || !found.config) continue;
     const own = base.byMember.get(seat.name) ?? [];
-    // A restart reads it all anyway.
+    // A restart reads it all; what it was started with otherwise (kept.ts) is set when it has caught up, or by `settle`.
     if (own.some((step) => step.verb === 'restart' || step.verb === 'start')) continue;
     const write = own.filter((step) => step.verb === 'write').map((step) => step.id);
-    const differs = drift(directives(service, cluster, seat), found.config, guardedBy(service.spec, found));
+    const version = found.info?.['redis_version'];
+    const guarded = guardedBy(service.spec, found);
+    const differs = drift(directives(service, cluster, seat), found.config, version, guarded);
     if (differs.length > 0) {
       const shown = differs.map(({ name, from, to }) =>
         name === 'masterauth' ? name : `${name} ${from || '""'} -> ${to || '""'}`,
@@ -198,10 +242,11 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
       .files.find((one) => one.path === 'users.acl')!;
     const onDisk = base.observed.get(seat.name)?.files['users.acl'];
     const missing = differingUsers(service, cluster, found);
+    const named = missing.filter((name) => !name.startsWith(markPrefix));
     if (missing.length > 0 || (onDisk !== undefined && onDisk !== sha256(file.content))) {
       const why =
-        missing.length > 0
-          ? `${missing.join(', ')} differ${missing.length === 1 ? 's' : ''} from the file`
+        named.length > 0
+          ? `${named.join(', ')} differ${named.length === 1 ? 's' : ''} from the file`
           : 'their rules changed';
       steps.push(
         stepOf(
@@ -220,7 +265,7 @@ function changes(service: RedisService, cluster: Cluster, live: RedisLive, base:
   return steps;
 }
 
-/** Users that the running member lacks, has too many, or knows by another password. */
+/** Users that the running member lacks, has too many, or knows by another password; the mark (users.ts) where it was given other rules. */
 export function differingUsers(service: RedisService, cluster: Cluster, member: LiveMember): string[] {
   const wanted = users(service, cluster);
   const running = new Map(
@@ -232,7 +277,7 @@ export function differingUsers(service: RedisService, cluster: Cluster, member: 
     const rules = wanted[name];
     if (!words || !rules) return true;
     const hash = rules.find((rule) => rule.startsWith('#'));
-    return (hash !== undefined && !words.includes(hash)) || !words.includes('on');
+    return (hash !== undefined && !words.includes(hash)) || words.includes('on') !== rules.includes('on');
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { guardScript } from './guard.ts';
+import { guardScript, lacking } from './guard.ts';
+import { keptScript, unlogged } from './kept.ts';
 import {
   minReplicasOf,
   type RedisService,
@@ -21,9 +22,11 @@ import { adminUser } from './users.ts';
  *
  * - redis.conf comes on standard input: Redis then has no file that Sentinel's CONFIG REWRITE could change.
  * - Before it starts, a member that ran before asks the others who is master, and starts as that one's replica.
+ * - It starts with what its last process wrote, log or snapshot, whatever the file says by now (kept.ts).
  * - A member that they still call master starts as master only if its data is whole: it was stopped in order, or its
  *   log was written by a process that died while the machine went on. (After SIGKILL the log is in the page cache; after a power cut
- *   its last second may be missing, and replicas have it.)
+ *   its last second may be missing, and replicas have it.) A log that was still being written anew is not whole. A disk that no process of it has seen is not whole: it was exchanged.
+ * - Nor does a member copy a master that has lost its disk and came back before it: such a one began with nothing, says so (`blank`), and holds nothing.
  * - Otherwise it waits until Sentinel or the cluster has promoted a replica. With nobody to promote one (mode
  *   replication), it starts as a replica of its own replica: it refuses writes, the copy that is whole stays as it is, and
  *   `phalanx up` promotes the newest.
@@ -63,7 +66,6 @@ export REDISCLI_AUTH
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 
 say() { echo "phalanx: $*"; }
-${inspection(seat)}
 # What HOST:PORT answers to a command, as words; a frozen peer is given a second.
 ask() {
   at=$1; shift
@@ -74,11 +76,12 @@ ask_all() { # LIST COMMAND...: the answers are in data/.answer.ADDRESS
   for one in $list; do ask "$one" "$@" >"data/.answer.$one" & done
   wait
 }
-${guardScript(spec)}begin() { # ARGUMENTS OF redis-server
+${keptScript}${inspection(seat)}${guardScript(spec)}begin() { # ARGUMENTS OF redis-server
   rm -f data/.answer.*
   echo "$boot" >data/.ran
+  keep
   guard
-  exec redis-server - $guarded "$@" <redis.conf
+  exec redis-server - $guarded $as "$@" <redis.conf
 }
 follow() { # HOST:PORT WHY [ARGUMENTS]
   at=$1
@@ -88,14 +91,19 @@ follow() { # HOST:PORT WHY [ARGUMENTS]
 }
 lead() { # WHY [ARGUMENTS]
   say "starting without a master: $1"; shift
+  rm -f ${lacking}
   [ ${spec.mode} = replication ] && echo master >data/.role
   begin "$@"
 }
 # Whether this member's own data holds every write that it acknowledged.
 whole() {
-  [ "$persistence" != none ] || return 1
+  [ -e data/.ran ] || return 1 # a new disk
+  [ ! -e ${lacking} ] || return 1 # it followed its own replica for want of data, and has not copied it yet
+  [ ! -e $anew ] || return 1 # its log was not written yet
+  # What ran with persistence none has lost all, whatever the file says now.
+  [ "$(cat ${unlogged} 2>/dev/null)" != none ] && { [ "$persistence" != none ] || logging; } || return 1
   [ -e data/redis.pid ] || return 0 # Redis removes it when it is stopped in order
-  case $persistence in aof|mixed) [ "$(cat data/.ran 2>/dev/null)" = "$boot" ] ;; *) return 1 ;; esac
+  logging && [ "$(cat data/.ran)" = "$boot" ]
 }
 # Asks the peers for their roles: who leads, who follows us, whom the others follow.
 look() {
@@ -109,14 +117,27 @@ look() {
     esac
   done
 }
+# A new member, or one that lost its disk. Which of the two others can tell, for as long as this process lives: the directive is of no use without syslog.
+blank() { lead 'it is new' --syslog-ident ${beganEmpty}; }
+# Whether a master is one that lost its disk: it began with nothing after we copied it last (which is when FILE was written), has nothing, and we have data.
+hollow() { # HOST:PORT FILE
+  [ "$persistence" != none ] && [ -e "$2" ] && { [ -e data/appendonlydir ] || [ -e data/dump.rdb ]; } || return 1
+  [ "$(ask "$1" role | head -n 1)" = master ] && [ "$(ask "$1" dbsize)" = 0 ] || return 1
+  ask "$1" config get syslog-ident | grep -q ${beganEmpty} || return 1
+  up=$(ask "$1" info server | awk -F: '/^uptime_in_seconds/ { print $2 + 0 }')
+  [ $(($(date +%s) - \${up:-0} - 1)) -gt "$(stat -c %Y "$2")" ]
+}
 `.concat(
     spec.mode === 'cluster'
       ? cluster_
       : spec.mode === 'sentinel'
         ? sentinel_
-        : replication_(minReplicasOf(service), replicasOf(service)),
+        : replication_(replicasOf(service) > 0 ? Math.max(1, minReplicasOf(service)) : 0),
   );
 }
+
+/** What a process that began with an empty disk calls itself. */
+const beganEmpty = 'began-empty';
 
 /**
  * Looks at the data after an end that damage may have caused: an exit status of Redis's own, or a signal that a process sends itself. What was
@@ -131,15 +152,14 @@ inspect() {
   rm -f ended
   [ -e data/.sound ] && [ -z "$(find data/appendonlydir data/dump.rdb -newer data/.sound 2>/dev/null)" ] && return
   touch data/.sound.new
-  list=data/appendonlydir/appendonly.aof.manifest
-  case $persistence in
-    aof | mixed) [ -e "$list" ] && redis-check-aof "$list" >data/.checked 2>&1 </dev/null ;;
-    *) [ ! -e data/dump.rdb ] || redis-check-rdb data/dump.rdb >data/.checked 2>&1 </dev/null ;;
+  case $(kept) in
+    log) redis-check-aof "$manifest" >data/.checked 2>&1 </dev/null ;;
+    snapshot) redis-check-rdb data/dump.rdb >data/.checked 2>&1 </dev/null ;;
   esac && { rm -f data/.checked; mv data/.sound.new data/.sound; return; }
   [ -e data/.checked ] || return
   {
     echo "written $(find data/appendonlydir data/dump.rdb -type f -exec stat -c %Y {} + 2>/dev/null | sort -n | tail -n 1)"
-    sed -En 's/^file ([^ ]*) .*/last \\1/p' "$list" 2>/dev/null | tail -n 1
+    sed -En 's/^file ([^ ]*) .*/last \\1/p' "$manifest" 2>/dev/null | tail -n 1
     sed -n '/myself/s/^/self /p' data/nodes.conf 2>/dev/null
     sed -En 's/^AOF analyzed: filename=([^,]*), size=[0-9]*, ok_up_to=([0-9]*),.*/\\1 \\2/p' data/.checked | tail -n 1 | {
       read -r file sound && tail -c "+$((sound + 1))" "data/appendonlydir/\${file##*/}" 2>/dev/null | grep -ac '^[*][0-9]' | sed 's/^/writes /'
@@ -170,7 +190,7 @@ export function sentinelStart(service: RedisService, seat: Seat): string {
   return `#!/bin/sh
 # ${seat.name}: started by Phalanx. Why: src/engines/redis/start.ts.
 set -u
-${told.length > 0 ? tellPeriods(service, seat, told.join(' ')) : ''}${sentinelMemory}`;
+${told.length > 0 ? tellPeriods(service, seat, told.join(' ')) : ''}${sentinelMemory(service.spec.port)}`;
 }
 
 /** In the background, by a process that the sentinel is not the parent of: it would take it for one of its scripts. */
@@ -193,8 +213,10 @@ export REDISCLI_AUTH
 unset REDISCLI_AUTH
 `;
 
-const sentinelMemory = `
+/** `port`: of every data member; it may have changed while all were stopped. */
+const sentinelMemory = (port: number): string => `
 mkdir -p data || exit 1
+[ ! -s data/sentinel.conf ] || sed -Ei 's/^(sentinel (monitor|known-replica) [^ ]+ [^ ]+) [0-9]+/\\1 ${port}/' data/sentinel.conf
 if ! cmp -s sentinel.conf data/.said || ! [ -s data/sentinel.conf ]; then
   touch data/sentinel.conf
   {
@@ -247,6 +269,7 @@ fi
 begin
 `;
 
+/** A member that lacks data is not whole for having been stopped in order: mode replication knows by `.role` that it follows. */
 const sentinel_ = `
 # The master that the sentinels name, by the newest configuration that any of them has.
 named() {
@@ -261,11 +284,24 @@ named() {
     if [ "$1" -gt "$epoch" ]; then epoch=$1 master=$2; fi
   done
 }
-[ -e data/.ran ] || { look; [ -n "$leader" ] && follow "$leader" 'it is the master'; lead 'it is new'; }
+if [ ! -e data/.ran ]; then
+  look
+  [ -n "$leader" ] && follow "$leader" 'it is the master'
+  # Whom others follow is no new member: it lost its disk, and they are to be promoted.
+  [ -z "$mine$theirs" ] && blank
+  : >${lacking}
+fi
 waited=0
 while :; do
   named
-  if [ -n "$master" ] && [ "$master" != "$self" ]; then follow "$master" 'the sentinels name it'; fi
+  if [ -n "$master" ] && [ "$master" != "$self" ]; then
+    if hollow "$master" data/.copied; then
+      # The sentinels would make everybody its copy. A master that says it is a replica is one that they replace.
+      ask "$master" replicaof "\${self%:*}" "\${self##*:}"
+      follow "$master" 'the sentinels name it, but it lost its disk: they are to promote another'
+    fi
+    follow "$master" 'the sentinels name it'
+  fi
   if [ "$master" = "$self" ]; then
     [ "$replicas" = 0 ] && lead 'it has no replicas'
     [ ! -e data/redis.pid ] && whole && lead 'it was stopped in order and is still the master'
@@ -278,7 +314,7 @@ while :; do
         continue
       fi
       whole && lead 'no replica was promoted, and its data is whole'
-      [ -n "$mine" ] && follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0
+      [ -n "$mine" ] && { : >${lacking}; follow "$mine" 'its data is not whole and that replica has more; the sentinels are to promote one' --replica-priority 0; }
       lead 'no replica answers' --min-replicas-to-write 1
     fi
   elif [ $known = 1 ]; then
@@ -294,7 +330,8 @@ while :; do
 done
 `;
 
-const replication_ = (minReplicas: number, replicas: number): string => `
+/** `needed`: replicas without which a master that nobody vouches for takes no write. */
+const replication_ = (needed: number): string => `
 first=no
 [ -e data/.ran ] || first=yes
 last=$(cat data/.role 2>/dev/null)
@@ -302,7 +339,12 @@ waited=0
 while :; do
   look
   # A master without any replica is the one that it followed, or nothing is known of it.
-  case " $masters " in *" \${last:-nobody} "*) follow "$last" 'it followed it before' ;; esac
+  case " $masters " in
+    *" \${last:-nobody} "*)
+      hollow "$last" data/.role && lead "the master that it followed, $last, lost its disk; phalanx up makes that one a copy" --min-replicas-to-write ${needed}
+      follow "$last" 'it followed it before'
+      ;;
+  esac
   # A chain: the member that it followed last, if that one is a replica itself.
   if [ -n "$leader" ]; then
     if [ -n "$last" ] && [ "$last" != master ] && [ "$last" != "$leader" ]; then
@@ -316,11 +358,11 @@ while :; do
     whole && lead 'its replicas follow it'
     follow "$mine" 'its own data is not whole and that replica has more; phalanx up promotes the newest' --replica-priority 0
   fi
-  [ $first = yes ] && [ -z "$theirs" ] && lead 'it is new'
+  [ $first = yes ] && [ -z "$theirs" ] && blank
   if [ $waited -ge 10 ]; then
     [ -n "$theirs" ] && follow "$theirs" 'the others follow it'
     case $last in
-      '' | master) lead 'nobody answers, and it was the master' --min-replicas-to-write ${replicas > 0 ? Math.max(1, minReplicas) : 0} ;;
+      '' | master) lead 'nobody answers, and it was the master' --min-replicas-to-write ${needed} ;;
       *) follow "$last" 'nobody answers, and it followed it before' ;;
     esac
   fi

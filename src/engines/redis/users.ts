@@ -28,6 +28,18 @@ const harmless = ['+info', '+role', '+sort', '+sort_ro', '+lastsave'];
  * password. `default` is the application, so that clients that know only a password get in with it.
  */
 export function users(service: RedisService, cluster: Cluster): Record<string, string[]> {
+  const all = acting(service, cluster);
+  const mark = createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 12);
+  return { ...all, [`${markPrefix}${mark}`]: ['off'] };
+}
+
+/**
+ * Begins the name of a user that is off and may do nothing: a running server says by it which rules it was given. Its own list of them cannot be compared, since it
+ * says them in its own words (`-@dangerous` becomes the commands that this takes away). Set last.
+ */
+export const markPrefix = 'rules-';
+
+function acting(service: RedisService, cluster: Cluster): Record<string, string[]> {
   const { spec, name } = service;
   const hash = (secret: string): string =>
     `#${createHash('sha256')

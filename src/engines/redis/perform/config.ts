@@ -1,6 +1,11 @@
+import { quote } from '../../../hosts/shell.ts';
+import { asOwner, memberFolder } from '../../../hosts/supervise.ts';
+import { StepFailed } from '../../engine.ts';
 import { directives, drift } from '../directives.ts';
 import { guardedBy } from '../guard.ts';
-import { pairs } from '../info.ts';
+import { pairs, parseInfo } from '../info.ts';
+import { unlogged } from '../kept.ts';
+import { entryOf } from '../seats.ts';
 import { users } from '../users.ts';
 import { on, seatNamed, type World } from './world.ts';
 
@@ -11,10 +16,31 @@ export async function applyConfig(world: World, member: string): Promise<void> {
     const role = (await redis.call('ROLE')) as unknown[];
     const seen = { role: role[0] === 'slave' ? 'replica' : 'master', linkUp: role[3] === 'connected' };
     const guarded = guardedBy(world.service.spec, seen);
-    const differs = drift(wanted, pairs(await redis.config('GET', '*')), guarded);
-    if (differs.length > 0)
-      await redis.call('CONFIG', 'SET', ...differs.flatMap(({ name, to }) => [name, to]));
+    const version = parseInfo(await redis.info('server'))['redis_version'];
+    const differs = drift(wanted, pairs(await redis.config('GET', '*')), version, guarded);
+    if (differs.length === 0) return;
+    const logs = differs.find(({ name }) => name === 'appendonly')?.to;
+    // Cut short between the two, what a start finds of a log is compared with the snapshot.
+    if (logs === 'no') await inFolder(world, member, `echo ${world.service.spec.persistence} >${unlogged}`);
+    await redis.call('CONFIG', 'SET', ...differs.flatMap(({ name, to }) => [name, to]));
+    if (logs === 'yes') await inFolder(world, member, `rm -f ${unlogged}`);
   });
+}
+
+/** What a member's next start goes by (kept.ts). */
+async function inFolder(world: World, member: string, script: string): Promise<void> {
+  const { host } = seatNamed(world, member);
+  const { root } = entryOf(world.cluster, host);
+  const text = asOwner(
+    { name: member },
+    root,
+    `cd ${quote(memberFolder({ name: member }, root))} && ${script}`,
+  );
+  const { exit, stderr } = await world.reach.host(host).run(text);
+  if (exit !== 0)
+    throw new StepFailed(
+      `${member}: what it keeps its data in could not be written on ${host}: ${stderr.trim()}`,
+    );
 }
 
 /**

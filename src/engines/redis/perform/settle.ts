@@ -46,10 +46,10 @@ export async function settle(world: World): Promise<void> {
 async function lowerGuards(world: World, live: RedisLive): Promise<void> {
   const { service, cluster } = world;
   const differing = live.members.filter((member) => {
-    const { name, up, config } = member;
+    const { name, up, config, info } = member;
     if (!up || !config) return false;
     const wanted = directives(service, cluster, seatNamed(world, name));
-    return drift(wanted, config, guardedBy(service.spec, member)).length > 0;
+    return drift(wanted, config, info?.['redis_version'], guardedBy(service.spec, member)).length > 0;
   });
   await Promise.all(differing.map(({ name }) => applyConfig(world, name)));
 }

@@ -1,6 +1,7 @@
 import { parseInfo } from '../info.ts';
 import { at } from '../live.ts';
 import { switchWith } from '../switchover.ts';
+import { applyConfig } from './config.ts';
 import { gate, on, type World } from './world.ts';
 
 /**
@@ -27,7 +28,7 @@ export async function yieldPlace(world: World, name: string): Promise<void> {
     await switchWith(world, { from: name });
 }
 
-/** Waits until a member that was started again serves, and follows its upstream without a gap. */
+/** Waits until a member that was started again serves, and follows its upstream without a gap; what it was started with otherwise is then as the file says. */
 export async function synced(world: World, name: string): Promise<void> {
   await gate(
     async () => {
@@ -47,4 +48,5 @@ export async function synced(world: World, name: string): Promise<void> {
     60_000,
     100,
   );
+  await applyConfig(world, name);
 }
