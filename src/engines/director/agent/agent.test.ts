@@ -208,6 +208,8 @@ it('a listen that no plane can carry is told, and the others are served', { tags
     haproxy: () => plane({ close: async () => void closed++ }),
   });
   await agent.start();
+  // Nor does it keep the VIP from them.
+  expect(readFileSync(join(folder, 'fit'), 'utf8')).toBe('0\n');
   const planes = () =>
     JSON.parse(readFileSync(join(folder, 'status.jsonl'), 'utf8').split('\n')[0]!).agent.planes;
   await vi.waitFor(() => expect(planes()['tcp-81']).toMatchObject({ plane: 'none' }));
@@ -295,7 +297,13 @@ it('whoever waits for the last connection of a server in turn sees none that was
   const folder = folderOf(config(1));
   // A request begins after the first count; and the plane may be at a loss for a moment.
   let counts = 0;
+  let refusing = false;
   const busy = plane({
+    apply: async () => {
+      if (!refusing) return;
+      refusing = false;
+      throw new Error('busy');
+    },
     connections: async () => {
       if (++counts === 2) throw new Error('no answer');
       return [{ listen: 'tcp-80', server: 'web@a', active: counts === 1 ? 0 : 1, inactive: 0 }];
@@ -310,6 +318,7 @@ it('whoever waits for the last connection of a server in turn sees none that was
   const inTurn = () => vi.waitFor(() => expect(row()).toContain('"override":"turn"'), { interval: 1 });
   const agent = await begun();
   await vi.waitFor(() => expect(counts).toBe(1));
+  refusing = true;
   writeFileSync(join(folder, 'overrides', 'web@a'), 'turn\n');
   await inTurn();
   expect(row()).toContain('"active":1');

@@ -244,7 +244,7 @@ export class Agent {
     }
     const carriers = new Map<PlaneName, Carrier>();
     const broken = new Map<PlaneName, string>();
-    const directors = [this.#config.host, ...this.#config.peers.map(({ host }) => host)];
+    const directors = this.#directors();
     // `auto` looks no further than the first that this host offers.
     let looking = true;
     for (const [name, make] of Object.entries(this.#makers) as [PlaneName, PlaneMaker][]) {
@@ -287,16 +287,28 @@ export class Agent {
     );
   }
 
+  #directors(): string[] {
+    return [this.#config.host, ...this.#config.peers.map(({ host }) => host)];
+  }
+
   #planeOf(listen: string): PlaneName | undefined {
     return this.#choices.get(listen)?.plane;
   }
 
-  /** Whether every listen has its tables, or had them before they were last to be changed. */
+  /**
+   * Whether every listen has its tables, or had them before they were last to be changed. One that is refused here, whatever plane may still
+   * come, does not keep the VIP from the others.
+   */
   #served(): boolean {
-    return this.#config.listens.every(({ name }) => {
-      const plane = this.#planeOf(name);
-      return plane !== undefined && this.#carriers.get(plane)?.applied === true;
-    });
+    const directors = this.#directors();
+    return (
+      [...this.#carriers.values()].some(({ applied }) => applied) &&
+      this.#config.listens.every((listen) => {
+        const plane = this.#planeOf(listen.name);
+        if (plane !== undefined) return this.#carriers.get(plane)?.applied === true;
+        return listen.plane === 'auto' && refuses('nftables', listen, directors) !== undefined;
+      })
+    );
   }
 
   #change(): void {
@@ -344,7 +356,10 @@ export class Agent {
         this.#drift = [];
         // Not awaited: a thousand clients to be told must not keep the next change waiting.
         this.#resets = this.#resets.then(() => this.#resetDead(carrier, mine));
-      } else pause = Math.max(pause, carrier.pause);
+      } else {
+        this.#recount ||= recount;
+        pause = Math.max(pause, carrier.pause);
+      }
     }
     this.#revision++;
     if (this.#served()) this.#fit.declare();

@@ -276,13 +276,15 @@ export class NftablesPlane implements Plane {
       if (this.released) return;
       const before = this.around;
       const news = JSON.stringify(now) === JSON.stringify(before) ? [] : [difference(before, now)];
+      // Before anything that may fail: it is owed at the next look then.
+      this.owed ||= news.length > 0;
       this.around = now;
       if (await this.removed()) {
+        this.owed = true;
         await this.readBack();
         news.push('the tables had been removed by somebody else, and are made again');
       }
       for (const line of news) this.say(`nftables: ${line}`);
-      this.owed ||= news.length > 0;
       if (this.owed && this.tables) await this.settle();
       this.owed = false;
     });
