@@ -16,6 +16,8 @@ export const storage: Engine<StorageSpec, StorageLive> = {
   check: storageCheck,
   packages: () => ['glusterfs-server', 'glusterfs-client'],
   usersPackages: () => ['glusterfs-client'],
+  // Which hosts ever had a copy is remembered for life: one that cannot be asked may have it still.
+  ids: ({ hosts }) => hosts,
   members: storageMembers,
   settings: storageSettings,
   carries: isMount,

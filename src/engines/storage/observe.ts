@@ -51,8 +51,8 @@ export async function observeStorage(
 }
 
 /**
- * Which hosts that the service is not on have a copy of it, and of which that cannot be told: every host that the file has or had, since nothing but
- * its folder says that one was a data host.
+ * Which hosts that the service is not on have a copy of it, and of which that cannot be told though they were data hosts once. One that never was is
+ * waited for by nobody.
  */
 export async function leftBehind(
   service: StorageService,
@@ -75,7 +75,8 @@ export async function leftBehind(
   );
   const those = (is: boolean | undefined): string[] =>
     answers.flatMap(({ host, held }) => (held === is ? [host] : []));
-  return { held: those(true), unknown: those(undefined) };
+  const once = (host: string): boolean => `${service.name}/${host}` in (cluster.ids ?? {});
+  return { held: those(true), unknown: those(undefined).filter(once) };
 }
 
 async function observeServer(

@@ -22,6 +22,7 @@ const cluster = {
   name: 'c',
   hosts: { d1: entry('d1', 1), d4: entry('d4', 4) },
   former: { d9: entry('d9', 9, 'ssh') },
+  ids: { 'files/d4': 2, 'files/d9': 1 },
   services: {},
   secrets: {},
 } as unknown as Cluster;
@@ -86,7 +87,8 @@ describe('the step that makes a volume', () => {
     );
   });
 
-  it('makes none while a host cannot be asked whether it has one', async () => {
+  it('makes none while a host that was one of its cannot be asked, and waits for no other', async () => {
+    expect((await form({ d1: undefined, d9: false }))[0]).toContain('volume create files');
     await expect(form({ d1: false, d9: undefined })).rejects.toThrow(
       /d9 cannot be asked whether the data of files is there.*phalanx forget d9/,
     );
