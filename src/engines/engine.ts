@@ -105,6 +105,8 @@ export interface Engine<Spec = any, Live = any> {
   carries?(member: string): boolean;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
+  /** Waits until this one sends nothing more to a member of `of` which the file no longer has there (directors). */
+  dismiss?(service: Service<Spec>, cluster: Cluster, member: string, of: Service): Step[];
 }
 
 /** One process on one host, kept alive by the host's supervisor. */
@@ -218,6 +220,8 @@ export interface BasePlan {
   ready(member: Member): Step | undefined;
   /** Steps around a member of this service (drain at the directors in front of it). */
   around(member: Member): { before: Step[]; after: Step[] };
+  /** Waits until nobody sends anything more to a member of this service that leaves its host, by its name. */
+  dismiss(member: string): Step[];
 }
 
 /** A member as found on its host. */

@@ -103,6 +103,7 @@ function base(
     ),
     ready: () => undefined,
     around: () => ({ before: [], after: [] }),
+    dismiss: () => [],
   };
 }
 
