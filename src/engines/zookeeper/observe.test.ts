@@ -42,6 +42,8 @@ interface Pretended {
   /** At this port it says what it is; a server without a mode closes without a word. */
   port?: number;
   mode?: () => string;
+  /** So often its disk is not shown in time. */
+  late?: number;
 }
 
 /** The world, and the scripts beside those that only look. */
@@ -62,6 +64,10 @@ function world(hosts: Record<string, Pretended>): { reach: Reach; written: strin
       async run(script: string) {
         const own = hosts[name];
         if (!own) throw new HostUnreachable(name, 'is down');
+        if (own.late && script.includes('printf \'{"epoch"')) {
+          own.late--;
+          throw new HostUnreachable(name, 'did not answer in time');
+        }
         const looks = script.includes('printf \'{"epoch"') || script.includes('for epoch in');
         if (!looks) written.push(name);
         const disk =
@@ -161,4 +167,19 @@ it('a restart is held through an election: that nobody serves is not believed at
   });
   expect(elected).toBe(true);
   expect(said).toEqual(['nobody serves: that may be an election, and is looked at for 5 s']);
+});
+
+it('a voter whose disk was not seen in time keeps its data: it is not taken for one that lost it', async () => {
+  const disk = members([4, 5, 6]);
+  const seeded = async (d6: Pretended) => {
+    const { reach, written } = world({
+      d4: { disk, port: 2181, mode: () => 'leader' },
+      d5: { disk, port: 2181, mode: () => 'follower' },
+      d6,
+    });
+    await performZooKeeper({ name: 'seed', args: { host: 'd6' } }, moved, cluster, reach, () => {});
+    return written;
+  };
+  expect(await seeded({ disk, late: 1 })).toEqual([]);
+  expect(await seeded({ late: 1 })).toEqual(['d6']);
 });

@@ -16,7 +16,7 @@ import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
 import { hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
-import { fromWords, observeZooKeeper, portsOf, reason } from './observe.ts';
+import { observeZooKeeper, portsOf, reason, stateOf } from './observe.ts';
 import { anew, changes } from './plan.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 import type { Session } from './session.ts';
@@ -136,10 +136,13 @@ async function seed(work: Work, host: string, force: boolean): Promise<void> {
     const known = live.ensemble?.servers.some(({ id }) => id === seat.id) === true;
     return server?.state === 'serving' || !live.ensemble || (known && hasData(server));
   };
-  const live = await untilOpen(work, `${seat.name} has no data and is not started`, (seen) => {
-    if (force || settled(seen) || writable(seen, byId)) return undefined;
+  const live = await untilOpen(work, `${seat.name} is not told who the ensemble is`, (seen) => {
+    if (settled(seen)) return undefined;
+    // A disk that was not seen is not an empty one: what is on it would be moved away.
+    if (seen.servers[host]?.disk === undefined) return `its disk cannot be looked at`;
+    if (force || writable(seen, byId)) return undefined;
     const voters = votersOf(seen.ensemble!.servers);
-    return `it must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
+    return `it has no data and must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
   });
   if (settled(live)) return;
   const others = live.ensemble!.servers.filter(({ id }) => id !== seat.id);
@@ -188,7 +191,7 @@ async function untilServing({ service, cluster, reach, say }: Work, host: string
     }
     try {
       const said = await Promise.any(ports.map((port) => ask(reach, { host, port }, 'srvr')));
-      const { state } = fromWords(said, '', '');
+      const state = stateOf(said);
       if (state === 'serving') return;
       tell(state === 'electing' ? 'it runs and finds no majority yet' : `it is ${state}`);
     } catch (error) {

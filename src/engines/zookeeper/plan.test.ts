@@ -366,6 +366,8 @@ describe('what servers say', () => {
     const none = 'This ZooKeeper instance is not currently serving requests\n';
     expect(fromWords(none, none, none)).toEqual({ state: 'electing' });
     const srvr = 'Connections: 3\nOutstanding: 0\nZxid: 0x20000000a\nMode: leader\nNode count: 6\n';
+    // Its majority was lost after the first word: an ensemble without members would let every voter go.
+    expect(fromWords(srvr, none, none)).toEqual({ state: 'electing' });
     expect(
       fromWords(srvr, 'zk_avg_latency\t0.5\nzk_synced_followers\t2\n', serverLine(server(1))),
     ).toMatchObject({
