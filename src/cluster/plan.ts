@@ -85,7 +85,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
 
   const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
-  const work: Step[] = [...settings, ...handSteps(cluster, observed.handed)];
+  const work: Step[] = [...settings, ...handSteps(cluster, engines, observed.handed)];
 
   const stepsOf = new Map<string, Step[]>();
   for (const service of Object.values(cluster.services)) {

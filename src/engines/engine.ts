@@ -17,6 +17,8 @@ export interface Engine<Spec = any, Live = any> {
   schema: ZodType<Spec>;
   /** Rules that a schema cannot say: across keys, services and hosts. Paths start at the root of the file. */
   check?(service: Service<Spec>, cluster: Cluster): Problem[];
+  /** Every host on which the service has a member with data or a vote of its own, where that are more than its `hosts`: see hostsOf. */
+  hosts?(service: Service<Spec>): string[];
   /** Debian packages (or named downloads) that each of the service's hosts needs. */
   packages(service: Service<Spec>, cluster: Cluster): string[];
   /** Those that each host of an app which uses the service needs beside the app's own. */
@@ -108,6 +110,11 @@ export interface Engine<Spec = any, Live = any> {
   /** Waits until this one sends nothing more to a member of `of` which the file no longer has there (directors). */
   dismiss?(service: Service<Spec>, cluster: Cluster, member: string, of: Service): Step[];
 }
+
+/** Every host of a service: those that its file calls so, and those that its engine has in keys of its own (observers, controllers). */
+export const hostsOf = (service: Service, engines: Record<string, Engine>): string[] => [
+  ...new Set(engines[service.type]?.hosts?.(service) ?? service.hosts),
+];
 
 /** One process on one host, kept alive by the host's supervisor. */
 export interface Member {
