@@ -1,4 +1,4 @@
-import { type Ensemble, majority, votersOf } from './ensemble.ts';
+import { type Ensemble, majority, type Server, votersOf } from './ensemble.ts';
 
 /** A server as it was found. */
 export interface LiveServer {
@@ -40,6 +40,15 @@ export interface ZooKeeperLive {
 
 /** A disk that was part of an elected ensemble at least once. */
 export const hasData = (server: LiveServer | undefined): boolean => (server?.disk?.epoch ?? 0) > 0;
+
+/**
+ * Whether what lies on the disk knows its own server at that address; a server listens where that says, and nowhere else. Also where it says
+ * nothing of itself.
+ */
+export const atHome = (server: LiveServer | undefined, seat: Pick<Server, 'id' | 'address'>): boolean => {
+  const own = server?.disk?.ensemble?.servers.find(({ id }) => id === seat.id);
+  return own === undefined || own.address === seat.address;
+};
 
 /** Numbers of the voters that serve now. */
 export function servingVoters(live: ZooKeeperLive, hostOf: (id: number) => string | undefined): number[] {

@@ -183,3 +183,11 @@ it('a voter whose disk was not seen in time keeps its data: it is not taken for 
   expect(await seeded({ disk, late: 1 })).toEqual([]);
   expect(await seeded({ late: 1 })).toEqual(['d6']);
 });
+
+it('disks that come up at other addresses than their ensemble has are not started: it is said who is known where', async () => {
+  const disk = members([4, 5, 6]).replaceAll('10.92', '10.77');
+  const { reach, written } = world({ d4: { disk }, d5: { disk }, d6: { disk } });
+  const formed = performZooKeeper({ name: 'form', args: {} }, moved, cluster, reach, () => {});
+  await expect(formed).rejects.toThrow(/as 10\.77\.0\.14, .*d4 at 10\.92\.0\.14.*Give the hosts back/);
+  expect(written).toEqual([]);
+});

@@ -14,10 +14,10 @@ import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
-import { hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
+import { atHome, hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
 import { zooKeeperMembers } from './members.ts';
 import { observeZooKeeper, portsOf, reason, stateOf } from './observe.ts';
-import { anew, changes } from './plan.ts';
+import { anew, changes, strandedMajority } from './plan.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 import type { Session } from './session.ts';
 import { nodeExists, ZooKeeperError } from './wire.ts';
@@ -84,7 +84,12 @@ async function form(work: Work, force: boolean): Promise<void> {
   const { service, cluster, reach } = work;
   const live = await observeZooKeeper(service, cluster, reach);
   const passedOver = anew(service, cluster, live);
-  if (live.ensemble && !(force && passedOver !== undefined)) return;
+  if (live.ensemble && !(force && passedOver !== undefined)) {
+    // Disks that nobody could look at when the plan was made.
+    const stranded = strandedMajority(service, cluster, live.ensemble, live);
+    if (stranded !== undefined) throw new StepFailed(stranded);
+    return;
+  }
   const seats = seatsOf(service, cluster);
   const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
   if (unknown.length > 0)
@@ -134,7 +139,9 @@ async function seed(work: Work, host: string, force: boolean): Promise<void> {
   const settled = (live: ZooKeeperLive): boolean => {
     const server = live.servers[host];
     const known = live.ensemble?.servers.some(({ id }) => id === seat.id) === true;
-    return server?.state === 'serving' || !live.ensemble || (known && hasData(server));
+    return (
+      server?.state === 'serving' || !live.ensemble || (known && hasData(server) && atHome(server, seat))
+    );
   };
   const live = await untilOpen(work, `${seat.name} is not told who the ensemble is`, (seen) => {
     if (settled(seen)) return undefined;
@@ -142,9 +149,12 @@ async function seed(work: Work, host: string, force: boolean): Promise<void> {
     if (seen.servers[host]?.disk === undefined) return `its disk cannot be looked at`;
     if (force || writable(seen, byId)) return undefined;
     const voters = votersOf(seen.ensemble!.servers);
-    return `it has no data and must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
+    return `it has no data of its own to go by and must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
   });
   if (settled(live)) return;
+  const known = live.ensemble!.servers.find(({ id }) => id === seat.id);
+  // What it copies says where it listens: that has to be true before.
+  if (known && known.address !== seat.address) await add(work, seat);
   const others = live.ensemble!.servers.filter(({ id }) => id !== seat.id);
   await introduce(work, seat, ensembleText([...others, { ...seat, role: 'observer' }]));
 }

@@ -167,6 +167,50 @@ describe('plan', () => {
     expect(hopeful.filter(({ destroys }) => destroys)).toEqual([]);
   });
 
+  /** Those hosts have another address in the file than the ensemble knows. */
+  const elsewhere = (...ids: number[]): Cluster => ({
+    ...cluster,
+    hosts: Object.fromEntries(
+      Object.entries(cluster.hosts).map(([name, host], i) => [
+        name,
+        ids.includes(i + 1) ? { ...host, address: host.address.replace('10.92', '10.93') } : host,
+      ]),
+    ),
+  });
+
+  it('most members at other addresses would never find each other: refused before anything is renumbered, with the way back', () => {
+    const found = live(voters(1, 2, 3), undefined);
+    const steps = planZooKeeper(three, elsewhere(1, 2, 3), found, base(three, { leaving: ['d4'] }));
+    const [refuse] = steps;
+    expect(refuse).toMatchObject({ refuses: true });
+    expect(refuse!.why).toMatch(
+      /know each other as 10\.92\.0\.11, 10\.92\.0\.12, 10\.92\.0\.13, .*d1 at 10\.93\.0\.11.*Give the hosts back/,
+    );
+    expect(steps.find(({ id }) => id === 'stop locks@d4')!.needs).toContain(refuse!.id);
+    // One that moved and one that has nothing to go by: the third has no majority either, and the data of the first are needed.
+    found.servers['d2']!.disk = { epoch: 0 };
+    expect(planZooKeeper(three, elsewhere(3), found, base(three, {}))[0]).toMatchObject({ refuses: true });
+    expect(planZooKeeper(three, cluster, found, base(three, {})).some(({ refuses }) => refuses)).toBe(false);
+  });
+
+  it('one that moved alone is known at its new place before it starts there, and copies what the others have', () => {
+    const moved = live(voters(1, 2, 3), 2, [3]);
+    const steps = planZooKeeper(three, elsewhere(3), moved, base(three, { dead: ['d3'] }));
+    expect(steps.filter(({ refuses, destroys }) => refuses || destroys)).toEqual([]);
+    expect(preceding(steps, 'start locks@d3')).toContain('seed locks@d3');
+    expect(preceding(steps, 'seed locks@d3')).toContain('change locks@d3');
+    expect(preceding(steps, 'change locks@d3')).not.toContain('ready locks@d3');
+    expect(idsOf(steps).filter((id) => id.startsWith('change'))).toEqual(['change locks@d3']);
+    // The ensemble knows it already, its own disk does not: an earlier run was cut short.
+    moved.ensemble = {
+      ...moved.ensemble!,
+      servers: [...voters(1, 2), { ...server(3), address: '10.93.0.13' }],
+    };
+    const again = planZooKeeper(three, elsewhere(3), moved, base(three, { dead: ['d3'] }));
+    expect(preceding(again, 'start locks@d3')).toContain('seed locks@d3');
+    expect(idsOf(again)).not.toContain('change locks@d3');
+  });
+
   it('restarts go one after the other, the leader last, each held until the others can do without it', () => {
     const steps = planZooKeeper(
       three,

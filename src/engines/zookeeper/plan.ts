@@ -2,7 +2,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { BasePlan, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
 import { type Ensemble, majority, serverLine, votersOf } from './ensemble.ts';
-import { hasData, type ZooKeeperLive } from './live.ts';
+import { atHome, hasData, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 
 /** A change of who the members are: one server comes in, changes its vote or ports, or goes. */
@@ -56,6 +56,37 @@ function lostMajority(
   });
   if (voters.length - lost.length >= majority(voters.length)) return undefined;
   return `${lost.length} of ${voters.length} voters lost their data: writes that only they had are gone, the others' are kept`;
+}
+
+/**
+ * Says so when most voters can never come together at the addresses that the file gives them: each listens at the one that the ensemble knows it
+ * by, which only a majority that serves can change. One that serves is where it is known.
+ */
+export function strandedMajority(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  ensemble: Ensemble,
+  live: ZooKeeperLive,
+): string | undefined {
+  const seats = seatsOf(service, cluster);
+  const voters = votersOf(ensemble.servers);
+  const moved = voters.flatMap((voter) => {
+    const seat = seats.find(({ id }) => id === voter.id);
+    const server = live.servers[seat?.host ?? ''];
+    const empty = server?.disk !== undefined && !hasData(server);
+    return seat && seat.address !== voter.address && server?.state !== 'serving' && !empty
+      ? [{ seat, voter }]
+      : [];
+  });
+  const lost = voters.filter(({ id }) => {
+    const server = live.servers[hostOf(service, cluster, id) ?? ''];
+    return server?.disk !== undefined && !hasData(server);
+  });
+  if (moved.length === 0 || voters.length - moved.length - lost.length >= majority(voters.length))
+    return undefined;
+  const known = moved.map(({ voter }) => voter.address).join(', ');
+  const now = moved.map(({ seat }) => `${seat.host} at ${seat.address}`).join(', ');
+  return `its members know each other as ${known}, and the file has ${now}: most of them would never find each other. Give the hosts back the addresses that they had (\`network\`, \`address\`); then one at a time may change, while the others serve`;
 }
 
 /**
@@ -129,8 +160,16 @@ export function planZooKeeper(
     engine('ready', seat.name, 'until it serves with a majority', { host: seat.host });
 
   const served = live !== undefined && Object.values(live.servers).some(({ state }) => state === 'serving');
+  const stranded = live && ensemble && strandedMajority(service, cluster, ensemble, live);
+  if (stranded !== undefined) {
+    const refuse = engine('refuse', service.name, stranded, {}, { refuses: true });
+    // Those that leave stay too: what is not given back here is done as it is.
+    const leaving = [...base.leaving.values()].flat();
+    return [refuse, ...leaving.map((step) => ({ ...step, needs: [...step.needs, refuse.id] }))];
+  }
   const hopeless = live && ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
+  const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
   const turns: { rank: number; steps: Step[]; serves: boolean }[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
@@ -142,7 +181,14 @@ export function planZooKeeper(
     // belongs to nobody; then it is told, if need be. A new one is told before.
     const unseen = server?.disk === undefined && (known || !ensemble);
     const seeds: Step[] = [];
-    if (unseen) seeds.push(engine('seed', seat.name, 'should its disk be empty', { host: seat.host }));
+    const strayed = known === true && hasData(server) && server?.state !== 'serving' && !atHome(server, seat);
+    // It can start nowhere but where it is known: so that is changed before, and what it has on its disk, which says otherwise, it copies anew.
+    if (strayed) {
+      const change = planned.find((one) => one.kind === 'change' && one.seat.id === seat.id);
+      if (change?.kind === 'change') seeds.push(engine('change', seat.name, change.why, { host: seat.host }));
+      const why = `its data know it at another address than ${seat.address}: it copies from the others`;
+      seeds.push(engine('seed', seat.name, why, { host: seat.host, force: false }));
+    } else if (unseen) seeds.push(engine('seed', seat.name, 'should its disk be empty', { host: seat.host }));
     else if (ensemble && server?.state !== 'serving' && !(known && hasData(server))) {
       const why = known ? 'its data is lost: it copies from the others' : 'it learns who the others are';
       const force = known === true && hopeless !== undefined;
@@ -197,11 +243,12 @@ export function planZooKeeper(
 
   /** All that was planned so far, as order without dependence. */
   const soFar = (): string[] => steps.map(({ id }) => id);
-  const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
   const coming: Step[] = [];
+  const early = steps.filter(({ verb }) => verb === 'change').map(({ id }) => id);
   for (const change of planned) {
     if (change.kind === 'leave') continue;
     const { seat, kind, why } = change;
+    if (early.includes(`${kind} ${seat.name}`)) continue;
     const needs = steps.filter(({ id }) => id === `ready ${seat.name}`).map(({ id }) => id);
     coming.push(engine(kind, seat.name, why, { host: seat.host }, { needs, after: soFar() }));
   }
@@ -226,7 +273,7 @@ export function planZooKeeper(
   for (const change of planned) {
     if (change.kind !== 'leave') continue;
     const name = memberOf(service, cluster, change.id) ?? `${service.name} server ${change.id}`;
-    const needs = coming.map(({ id }) => id);
+    const needs = [...early, ...coming.map(({ id }) => id)];
     going.push(
       engine('leave', name, 'the file no longer has it', { id: change.id }, { needs, after: rolled }),
     );
