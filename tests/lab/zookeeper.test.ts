@@ -333,6 +333,36 @@ services: { locks: { type: zookeeper, hosts: [${hosts.join(', ')}], timing: fast
     await has(old);
   }, 420_000);
 
+  it('shorter ticks on an idle ensemble: no follower leaves its leader but when that is restarted, also when up is killed half-way', async () => {
+    const file = (timing: string) => `
+cluster: zktest
+network: 10.92.40.0/24
+hosts: { ${voters.map((host) => `${host}: {}`).join(', ')} }
+services: { locks: { type: zookeeper, hosts: [${voters.join(', ')}], timing: ${timing} } }
+`;
+    // A silence that was too long for a follower, in its own words.
+    const left = (): number =>
+      Number(
+        shell(
+          `cat ${voters.map((host) => `${folder(host)}/log/current`).join(' ')} | grep -c 'Read timed out' || true`,
+        ),
+      );
+    const running = (host: string): string => readFileSync(`${folder(host)}/data/zoo.cfg`, 'utf8');
+    for (const killWhen of [undefined, /done restart locks@/]) {
+      cluster.write(file('default'));
+      await cluster.must('up');
+      await healthy();
+      const before = left();
+      cluster.write(file('fast'));
+      if (killWhen) await cluster.run(['up'], { killWhen });
+      await cluster.must('up');
+      expect(left()).toBe(before);
+      await healthy();
+      for (const host of voters) expect(running(host)).toMatch(/^syncLimit=4$/m);
+      expect(await cluster.must('up')).toContain('nothing to do');
+    }
+  }, 420_000);
+
   it('another network is refused while it runs and after it is down, and nothing is lost by having asked', async () => {
     const file = (network: string) => `
 cluster: zktest

@@ -19,6 +19,9 @@ export interface LiveServer {
   nodes?: number;
   /** Of the leader: followers that have everything. */
   synced?: number;
+  /** Its tickTime, milliseconds, and its syncLimit, ticks, as it was started with them. */
+  tick?: number;
+  syncLimit?: number;
   /** What it takes the ensemble to be; only servers that serve say so. */
   ensemble?: Ensemble;
   /** What lies on its disk; absent when its host does not answer. */
@@ -37,6 +40,10 @@ export interface ZooKeeperLive {
   /** Paths whose access list is not as it should be, or that are missing; absent when it could not be asked. */
   wrong?: string[];
 }
+
+/** The longest tick of those that serve, milliseconds: whichever of them leads, its followers hear of it twice within that. 0: none is known. */
+export const longestTick = ({ servers }: ZooKeeperLive): number =>
+  Math.max(0, ...Object.values(servers).map(({ state, tick }) => (state === 'serving' && tick) || 0));
 
 /** A disk that was part of an elected ensemble at least once. */
 export const hasData = (server: LiveServer | undefined): boolean => (server?.disk?.epoch ?? 0) > 0;

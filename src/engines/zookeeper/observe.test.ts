@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
@@ -42,6 +43,8 @@ interface Pretended {
   /** At this port it says what it is; a server without a mode closes without a word. */
   port?: number;
   mode?: () => string;
+  /** Its tickTime, milliseconds. */
+  tick?: number;
   /** So often its disk is not shown in time. */
   late?: number;
 }
@@ -51,7 +54,7 @@ function world(hosts: Record<string, Pretended>): { reach: Reach; written: strin
   const written: string[] = [];
   const answer = (own: Pretended, word: string): string => {
     const mode = own.mode?.();
-    if (word === 'conf') return own.disk ?? '';
+    if (word === 'conf') return `${own.tick ? `tickTime=${own.tick}\n` : ''}${own.disk ?? ''}`;
     if (word === 'mntr') return 'zk_synced_followers\t2\n';
     if (word !== 'srvr' || mode === undefined) return '';
     return mode === 'none'
@@ -190,4 +193,30 @@ it('disks that come up at other addresses than their ensemble has are not starte
   const formed = performZooKeeper({ name: 'form', args: {} }, moved, cluster, reach, () => {});
   await expect(formed).rejects.toThrow(/as 10\.77\.0\.14, .*d4 at 10\.92\.0\.14.*Give the hosts back/);
   expect(written).toEqual([]);
+});
+
+it('a restart is held while a follower leaves its leader again and again: a look at a good moment opens no gate', {
+  tags: ['long'],
+  timeout: 20_000,
+}, async () => {
+  const disk = members([4, 5, 6]);
+  const began = performance.now();
+  let steady = false;
+  // As a follower whose patience is shorter than half a tick of its leader's.
+  const leaves = () => !steady && (performance.now() - began) % 1_100 > 800;
+  const { reach } = world({
+    d4: { disk, port: 2181, tick: 2_000, mode: () => 'leader' },
+    d5: { disk, port: 2181, tick: 2_000, mode: () => 'follower' },
+    d6: { disk, port: 2181, mode: () => (leaves() ? 'none' : 'follower') },
+  });
+  let open = false;
+  const hold = performZooKeeper({ name: 'hold', args: { host: 'd5' } }, moved, cluster, reach, () => {}).then(
+    () => {
+      open = true;
+    },
+  );
+  await wait(4_500);
+  expect(open).toBe(false);
+  steady = true;
+  await hold;
 });

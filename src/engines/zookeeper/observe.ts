@@ -156,6 +156,8 @@ export function fromWords(srvr: string, mntr: string, conf: string): Omit<LiveSe
     ...number('latency', numbers['zk_avg_latency']),
     ...number('nodes', general['Node count']),
     ...number('synced', numbers['zk_synced_followers']),
+    ...number('tick', /^tickTime=(\d+)$/m.exec(conf)?.[1]),
+    ...number('syncLimit', /^syncLimit=(\d+)$/m.exec(conf)?.[1]),
   };
   if (state === 'read-only') return { state, ...facts };
   const role = mode === 'leader' || mode === 'observer' ? mode : 'follower';

@@ -14,7 +14,15 @@ import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
-import { atHome, hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
+import {
+  atHome,
+  hasData,
+  type LiveServer,
+  longestTick,
+  servingVoters,
+  writable,
+  type ZooKeeperLive,
+} from './live.ts';
 import { zooKeeperMembers } from './members.ts';
 import { observeZooKeeper, portsOf, reason, stateOf } from './observe.ts';
 import { anew, changes, strandedMajority } from './plan.ts';
@@ -269,11 +277,12 @@ function lacks(
 
 /**
  * Waits until the others have a majority in step without the member, whatever is seen of the member itself: one that did not
- * answer us may well serve its clients. Only where no voter serves, and goes on not to, is there nothing to be spared for.
+ * answer us may well serve its clients. They have it for longer than a tick: a follower that leaves its leader for want of a word is back before that. Only where no voter serves, and goes on not to, is there nothing to be spared for.
  */
 async function untilSpared(work: Work, host: string): Promise<void> {
   const { id, name } = seatOf(work, host);
   let quietSince: number | undefined;
+  let openSince: number | undefined;
   await untilOpen(work, `${name} is not restarted`, (live) => {
     const voters = votersOf(live.ensemble?.servers ?? []);
     if (!Object.values(live.servers).some(({ state }) => state === 'serving')) {
@@ -282,7 +291,11 @@ async function untilSpared(work: Work, host: string): Promise<void> {
       return `nobody serves: that may be an election, and is looked at for ${quietMs / 1000} s`;
     }
     quietSince = undefined;
-    return lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
+    const blocker = lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
+    openSince = blocker === undefined ? (openSince ?? performance.now()) : undefined;
+    const tick = longestTick(live);
+    if (openSince === undefined || performance.now() - openSince >= tick) return blocker;
+    return `the others have a majority: whether they keep it is looked at for ${tick / 1000} s`;
   });
 }
 

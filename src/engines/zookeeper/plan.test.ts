@@ -228,6 +228,55 @@ describe('plan', () => {
     expect(preceding(steps, 'hold locks@d3')).toContain('ready locks@d2');
   });
 
+  describe('shorter ticks', () => {
+    const fast = service(['d1', 'd2', 'd3'], { timing: 'fast' });
+    const ticking = (tick: number, syncLimit: number): ZooKeeperLive => {
+      const found = live(voters(1, 2, 3), 1);
+      for (const one of Object.values(found.servers)) Object.assign(one, { tick, syncLimit });
+      return found;
+    };
+    const all = base(fast, { restart: ['d1', 'd2', 'd3'] });
+
+    it('a follower waits for a leader of the old tick until none can lead any more, then as the file says', () => {
+      const steps = planZooKeeper(fast, cluster, ticking(2_000, 5), all);
+      for (const n of [2, 3]) {
+        expect(preceding(steps, `restart locks@d${n}`)).toContain(`ease locks@d${n}`);
+        expect(preceding(steps, `ease locks@d${n}`)).toContain(`hold locks@d${n}`);
+        const script = steps.find(({ id }) => id === `ease locks@d${n}`)!.do as { script: string };
+        // 4 s: two ticks of the old leader's.
+        expect(script.script).toContain('syncLimit=20');
+        const tightened = preceding(steps, `tighten locks@d${n}`);
+        for (const id of ['restart locks@d1', 'ready locks@d1', `hold locks@d${n} again`])
+          expect(tightened).toContain(id);
+      }
+      expect(preceding(steps, 'hold locks@d3 again')).toContain('ready locks@d2 again');
+      expect(preceding(steps, 'serve locks')).toContain('ready locks@d3 again');
+      expect(idsOf(steps)).not.toContain('ease locks@d1');
+      expect(new Set(idsOf(steps)).size).toBe(steps.length);
+    });
+
+    it('what an earlier run that was cut short left patient is put right', () => {
+      const found = ticking(200, 4);
+      found.servers['d3']!.syncLimit = 20;
+      expect(idsOf(planZooKeeper(fast, cluster, found, base(fast, {})))).toEqual([
+        'hold locks@d3 again',
+        'tighten locks@d3',
+        'ready locks@d3 again',
+        'serve locks',
+      ]);
+    });
+
+    it('where every leader is heard in time nobody is made to wait, and nobody is restarted twice', () => {
+      const half = service(['d1', 'd2', 'd3'], { timing: { tickTime: '500ms' } });
+      const longer = [
+        planZooKeeper(fast, cluster, ticking(500, 4), all),
+        planZooKeeper(three, cluster, ticking(200, 4), all),
+      ];
+      for (const steps of [...longer, planZooKeeper(half, cluster, ticking(2_000, 5), all)])
+        expect(idsOf(steps).filter((id) => /^(ease|tighten)/.test(id))).toEqual([]);
+    });
+  });
+
   it('where nobody serves restarts are held too, and none waits for the one before to serve: that is how a broken change is mended', () => {
     const found = live(voters(1, 2, 3), undefined);
     const steps = planZooKeeper(three, cluster, found, base(three, { restart: ['d1', 'd2', 'd3'] }));
@@ -409,12 +458,19 @@ describe('what servers say', () => {
   it('a server without a majority is electing, one with it has a role', () => {
     const none = 'This ZooKeeper instance is not currently serving requests\n';
     expect(fromWords(none, none, none)).toEqual({ state: 'electing' });
+    const conf = 'clientPort=2181\ntickTime=200\ninitLimit=50\nsyncLimit=4\n';
     const srvr = 'Connections: 3\nOutstanding: 0\nZxid: 0x20000000a\nMode: leader\nNode count: 6\n';
     // Its majority was lost after the first word: an ensemble without members would let every voter go.
     expect(fromWords(srvr, none, none)).toEqual({ state: 'electing' });
     expect(
-      fromWords(srvr, 'zk_avg_latency\t0.5\nzk_synced_followers\t2\n', serverLine(server(1))),
+      fromWords(
+        srvr,
+        'zk_avg_latency\t0.5\nzk_synced_followers\t2\n',
+        `${conf}membership: \n${serverLine(server(1))}`,
+      ),
     ).toMatchObject({
+      tick: 200,
+      syncLimit: 4,
       role: 'leader',
       zxid: 0x20000000an,
       connections: 2,

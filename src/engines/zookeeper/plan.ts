@@ -1,9 +1,13 @@
 import type { Cluster } from '../../file/cluster.ts';
-import type { BasePlan, Step } from '../engine.ts';
+import { quote } from '../../hosts/shell.ts';
+import { asOwner, memberFolder, restartFragment } from '../../hosts/supervise.ts';
+import type { BasePlan, Member, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
 import { type Ensemble, majority, serverLine, votersOf } from './ensemble.ts';
-import { atHome, hasData, type ZooKeeperLive } from './live.ts';
+import { atHome, hasData, longestTick, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
+import { easing, tightening } from './start.ts';
+import { silenceOf, timingOf } from './timing.ts';
 
 /** A change of who the members are: one server comes in, changes its vote or ports, or goes. */
 export type Change =
@@ -119,6 +123,45 @@ export function anew(service: ZooKeeperService, cluster: Cluster, live: ZooKeepe
   return said.length > 0 ? said.join('; ') : undefined;
 }
 
+/** Makes a member that is about to be restarted patient enough for a leader of that tick. */
+function easeStep(service: ZooKeeperService, cluster: Cluster, member: Member, tick: number): Step {
+  const { tickTime } = timingOf(service);
+  const syncLimit = Math.ceil((2 * tick) / tickTime);
+  const why = `who leads until all are restarted speaks each ${tick / 2} ms: it waits ${(syncLimit * tickTime) / 1000} s`;
+  return inFolder('ease', why, service, cluster, member, easing(syncLimit));
+}
+
+function tightenStep(service: ZooKeeperService, cluster: Cluster, member: Member): Step {
+  const why = `it waited longer than the file says while ticks of before were about: now ${silenceOf(service)} ms`;
+  const step = inFolder('tighten', why, service, cluster, member, tightening);
+  const { root } = cluster.hosts[member.host]!;
+  if (step.do.kind !== 'script') return step;
+  const script = `${step.do.script} || exit 1\n${restartFragment(member, root)}`;
+  return { ...step, do: { ...step.do, script, timeoutMs: member.stop.timeoutMs + 30_000 } };
+}
+
+function inFolder(
+  verb: string,
+  why: string,
+  service: ZooKeeperService,
+  cluster: Cluster,
+  member: Member,
+  script: string,
+): Step {
+  const { root } = cluster.hosts[member.host]!;
+  const work = `cd ${quote(memberFolder(member, root))} || exit 1\n${script}`;
+  return {
+    id: `${verb} ${member.name}`,
+    verb,
+    target: member.name,
+    host: member.host,
+    service: service.name,
+    why,
+    needs: [],
+    do: { kind: 'script', script: asOwner(member, root, work), timeoutMs: 30_000 },
+  };
+}
+
 const memberOf = (service: ZooKeeperService, cluster: Cluster, id: number): string | undefined => {
   const host = hostOf(service, cluster, id);
   return host === undefined ? undefined : memberName(service, host);
@@ -170,7 +213,10 @@ export function planZooKeeper(
   const hopeless = live && ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
   const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
-  const turns: { rank: number; steps: Step[]; serves: boolean }[] = [];
+  const turns: { rank: number; steps: Step[]; serves: boolean; seat: Seat }[] = [];
+  /** Members that are more patient than the file says, since an earlier run was cut short. */
+  const eased: Seat[] = [];
+  const timing = timingOf(service);
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const server = live?.servers[seat.host];
@@ -204,9 +250,11 @@ export function planZooKeeper(
       const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
       const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
       const turn = chain([...writes, gate, ...before, ...all, ready(seat), ...after]);
-      turns.push({ rank, steps: turn, serves: server?.state === 'serving' });
+      turns.push({ rank, steps: turn, serves: server?.state === 'serving', seat });
       continue;
     }
+    if (server?.state === 'serving' && (server.syncLimit ?? timing.syncLimit) !== timing.syncLimit)
+      eased.push(seat);
     all.unshift(...writes);
     const searching = server?.state === 'electing' || server?.state === 'read-only';
     steps.push(...chain(all.length > 0 || searching ? [...all, ready(seat)] : []));
@@ -256,6 +304,18 @@ export function planZooKeeper(
 
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
+  // The last is restarted when all others have the new tick; those before may be led by one that has the old.
+  const tick = live ? longestTick(live) : 0;
+  if (silenceOf(service) < tick)
+    for (const turn of turns.slice(0, -1)) {
+      const member = base.members.find(({ name }) => name === turn.seat.name)!;
+      turn.steps = chain(
+        turn.steps.flatMap((step) =>
+          step.verb === 'restart' ? [easeStep(service, cluster, member, tick), step] : [step],
+        ),
+      );
+      eased.push(turn.seat);
+    }
   let needs: string[] = [];
   let after = before;
   for (const turn of turns) {
@@ -266,6 +326,23 @@ export function planZooKeeper(
     // restarted may even have to wait for the next.
     needs = [turn.serves ? end : turn.steps.find(({ verb }) => verb === 'restart')!.id];
     after = served ? [...before, end] : before;
+  }
+
+  // Then, with nobody left whose tick is long, they take the patience that the file gives them.
+  for (const seat of eased) {
+    const member = base.members.find(({ name }) => name === seat.name)!;
+    const again = (step: Step): Step => ({ ...step, id: `${step.id} again` });
+    const { before, after: back } = base.around(member);
+    const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
+    const turn = chain([
+      again(gate),
+      ...before.map(again),
+      tightenStep(service, cluster, member),
+      again(ready(seat)),
+      ...back.map(again),
+    ]);
+    steps.push({ ...turn[0]!, needs, after }, ...turn.slice(1));
+    needs = [turn.at(-1)!.id];
   }
 
   const rolled = soFar();
