@@ -21,7 +21,9 @@ redis.on('error', () => undefined);
 /** How many of each item are in a client's cart. */
 export type Cart = Record<string, number>;
 
-const cartKey = (client: string): string => `cart:${client}`;
+/** In braces: what is done to a cart in one go must be in its slot. */
+const cartKey = (client: string): string => `cart:{${client}}`;
+const idKey = (id: string): string => `order-id:${id}`;
 const orderKey = (number: number): string => `order:${number}`;
 
 export async function cartOf(client: string): Promise<Cart> {
@@ -29,9 +31,17 @@ export async function cartOf(client: string): Promise<Cart> {
   return Object.fromEntries(Object.entries(items).map(([item, count]) => [item, Number(count)]));
 }
 
-/** Puts one more into the cart, and forgets carts that nobody comes back for. */
-export async function add(client: string, item: string): Promise<void> {
-  await redis.multi().hincrby(cartKey(client), item, 1).expire(cartKey(client), 86_400).exec();
+/** How long a click is known, seconds: longer than anybody goes on trying. */
+const clickFor = 60;
+const oneMore = `
+if redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[2]) then
+  redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+  redis.call('EXPIRE', KEYS[1], 86400)
+end`;
+
+/** Puts one more into the cart, once for each `click`, and forgets carts that nobody comes back for. Safe to repeat. */
+export async function add(client: string, item: string, click: string): Promise<void> {
+  await redis.eval(oneMore, 2, cartKey(client), `click:{${client}}:${click}`, item, clickFor);
 }
 
 export const empty = (client: string): Promise<number> => redis.del(cartKey(client));
@@ -44,19 +54,34 @@ export interface Order {
   member: string;
   event?: string;
   mail?: string;
+  /** It was announced, its mail is on its way, its cart is empty. */
+  done?: string;
 }
 
-/** Safe to repeat: the same order again changes nothing. */
-export async function keep(order: Order): Promise<void> {
-  const { number, id, items, member } = order;
+/**
+ * Writes the order down, and gives it back as it stands: under another number, if its id has one already. Safe to repeat: the same order
+ * again changes nothing.
+ */
+export async function keep(order: Order): Promise<Order> {
+  const { id, items, member } = order;
+  await redis.set(idKey(id), order.number, 'EX', 86_400, 'NX');
+  const number = Number(await redis.get(idKey(id)));
+  if (number !== order.number) {
+    const other = await byId(id);
+    if (other) return other;
+  }
   await redis
     .multi()
     .hset(orderKey(number), { number, id, items, member })
     .expire(orderKey(number), 86_400)
     .exec();
-  await redis.set(`order-id:${id}`, number, 'EX', 86_400);
   await redis.zadd('orders', number, String(number));
   await redis.zremrangebyrank('orders', 0, -101);
+  return { ...order, number };
+}
+
+export async function finish(number: number): Promise<void> {
+  await redis.hset(orderKey(number), 'done', 1);
 }
 
 export async function note(number: number, what: 'event' | 'mail', by: string): Promise<void> {
@@ -65,7 +90,7 @@ export async function note(number: number, what: 'event' | 'mail', by: string): 
 
 /** The order that a client gave this id, as far as it has got; undefined when there is none. */
 export async function byId(id: string): Promise<Order | undefined> {
-  const number = await redis.get(`order-id:${id}`);
+  const number = await redis.get(idKey(id));
   const order = number === null ? {} : await redis.hgetall(orderKey(Number(number)));
   return order['id'] === undefined ? undefined : ({ ...order, number: Number(number) } as Order);
 }

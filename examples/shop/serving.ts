@@ -2,6 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { address, member, port } from './settings.ts';
 
 let stopping = false;
+/** Requests that have not been answered yet. */
+let busy = 0;
 
 export function reply(response: ServerResponse, status: number, type: string, body: string): void {
   // A stopping server asks its clients to come back on a new connection, which the director gives to another one.
@@ -24,21 +26,24 @@ export function serve(
   const server = createServer((request, response) => {
     if (request.url === '/healthz')
       reply(response, stopping ? 503 : 200, 'text/plain', stopping ? 'stopping\n' : 'ok\n');
-    else
+    else {
+      busy++;
+      response.once('close', () => busy--);
       handle(request, response).catch((error: Error) => {
         if (!response.headersSent) json(response, 500, { error: error.message, member });
       });
+    }
   });
   // Longer than any client keeps an idle connection, so that it is the client who closes.
   server.keepAliveTimeout = 65_000;
   server.listen(port, address, () => console.log(`${member} listens on ${address}:${port}`));
   process.on('SIGTERM', () => {
     stopping = true;
-    // The director sends no new connection by now. What is still open after three seconds is idle.
+    // The director sends no new connection by now. What is open without a request after three seconds is idle.
     const giveUp = Date.now() + 3000;
     const looking = setInterval(() => {
       server.getConnections((_error, open) => {
-        if (open > 0 && Date.now() < giveUp) return;
+        if (busy > 0 || (open > 0 && Date.now() < giveUp)) return;
         clearInterval(looking);
         const ended = Promise.race([leave(), new Promise((resolve) => setTimeout(resolve, 2000))]);
         ended.finally(() => process.exit(0));

@@ -4,6 +4,7 @@ import * as carts from './cart.ts';
 import * as events from './events.ts';
 import * as mail from './mail.ts';
 import * as numbers from './numbers.ts';
+import { order } from './order.ts';
 import { page } from './page.ts';
 import { json, reply, serve } from './serving.ts';
 import { member } from './settings.ts';
@@ -29,8 +30,8 @@ serve(
       else if (request.method === 'GET' && path === '/who') json(response, 200, { member });
       else if (request.method === 'GET' && path === '/state') json(response, 200, await state(client));
       else if (request.method === 'GET' && path?.startsWith('/order/')) await look(path.slice(7), response);
-      else if (request.method === 'POST' && path === '/cart') await put(client, response);
-      else if (request.method === 'POST' && path === '/order') await order(client, request, response);
+      else if (request.method === 'POST' && path === '/cart') await put(client, request, response);
+      else if (request.method === 'POST' && path === '/order') await buy(client, request, response);
       else reply(response, 404, 'text/plain', 'not found\n');
     } catch (error) {
       if (!(error instanceof Away)) throw error;
@@ -69,38 +70,32 @@ async function look(id: string, response: ServerResponse): Promise<void> {
   else json(response, 404, { error: `no order has the id ${id}` });
 }
 
-async function put(client: string, response: ServerResponse): Promise<void> {
-  await tiers.cart.patiently(performance.now() + patience, () => carts.add(client, 'shield'));
+/** A click is known by its id, which is given before the first attempt: an attempt whose answer was lost counts no second time. */
+async function put(client: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const click = idOf(request);
+  await tiers.cart.patiently(performance.now() + patience, () => carts.add(client, 'shield', click));
   json(response, 200, { member });
 }
 
+/** What the client calls this request, so that it may send it again; else a name of our own. */
+const idOf = (request: IncomingMessage): string =>
+  /^[\w-]{1,64}$/.exec(String(request.headers['idempotency-key'] ?? ''))?.[0] ?? randomUUID();
+
 /**
- * Number, record, event, job: in this order, so that whatever is announced can be looked up. Each is safe to repeat, and is repeated
- * while its service fails over. What each took is told in Server-Timing (W3C), so that a client can see which one was slow.
+ * Each part is repeated while its service fails over. What each took is told in Server-Timing (W3C), so that a client can see which one
+ * was slow.
  */
-async function order(client: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function buy(client: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const deadline = performance.now() + patience;
-  const id = /^[\w-]{1,64}$/.exec(String(request.headers['idempotency-key'] ?? ''))?.[0] ?? randomUUID();
   const times: string[] = [];
-  const timed = async <T>(tier: Tier, work: () => Promise<T>): Promise<T> => {
+  const made = await order(idOf(request), client, async (name, work) => {
     const began = performance.now();
     try {
-      return (await tier.patiently(deadline, work)).result;
+      return (await tiers[name].patiently(deadline, work)).result;
     } finally {
-      times.push(`${tier.name};dur=${(performance.now() - began).toFixed(1)}`);
+      times.push(`${name};dur=${(performance.now() - began).toFixed(1)}`);
       response.setHeader('Server-Timing', times.join(', '));
     }
-  };
-  const number = await timed(tiers.locks, numbers.nextNumber);
-  const made = await timed(tiers.cart, async () => {
-    const cart = await carts.cartOf(client);
-    const items = Object.entries(cart).map(([item, count]) => `${count} ${item}${count > 1 ? 's' : ''}`);
-    const wanted = { number, id, items: items.join(', ') || 'nothing', member };
-    await carts.keep(wanted);
-    return wanted;
   });
-  await timed(tiers.events, () => events.announce(number, made));
-  await timed(tiers.jobs, () => mail.post(number, client));
-  await timed(tiers.cart, () => carts.empty(client));
   json(response, 201, made);
 }

@@ -13,7 +13,7 @@ import { runDrill, type World } from '../drill/run.ts';
 import { healAll, healLeftOver, leftOver, standingFault, standingText } from '../drill/standing.ts';
 import { steady } from '../drill/steady.ts';
 import { exitOf, verify } from '../drill/verdict.ts';
-import { StepFailed } from '../engines/engine.ts';
+import { hostsOf, StepFailed } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, Service } from '../file/cluster.ts';
 import { parseDuration } from '../file/units.ts';
@@ -344,7 +344,7 @@ function endToEnd(cluster: Cluster, named: string | undefined, faults: string[] 
 
 /** Faults go to lab hosts; to real machines only when each is named. */
 function refuseRealHosts(cluster: Cluster, services: Service[], meant: string[]): void {
-  const real = [...new Set(services.flatMap((service) => service.hosts))].filter(
+  const real = [...new Set(services.flatMap((service) => hostsOf(service, engines)))].filter(
     (host) => cluster.hosts[host]!.kind === 'ssh' && !meant.includes(host),
   );
   if (real.length > 0)
@@ -365,11 +365,12 @@ async function faultsOf(world: World, service: Service, named: string[] | undefi
   return (named ?? standard).map((name) => {
     const aimed = faultNamed(name, roles);
     if (typeof aimed === 'string') throw new UserError(`${service.name}: ${aimed}`);
-    const real = service.hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
+    const hosts = hostsOf(service, engines);
+    const real = hosts.filter((host) => cluster.hosts[host]!.kind === 'ssh');
     if (aimed.fault.lab && real.length > 0)
       throw new UserError(`${name} needs the switch of a lab, and ${real.join(', ')} is no lab host`);
     const { own } = aimed.fault;
-    const sharing = service.hosts.filter((host) => {
+    const sharing = hosts.filter((host) => {
       const entry = cluster.hosts[host]!;
       return own !== undefined && entry.kind === 'lab' && entry[own] === undefined;
     });

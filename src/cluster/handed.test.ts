@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { type Handed, handSteps, together } from './handed.ts';
+import { wantedPackages } from './observe.ts';
 
 const host = (name: string) => ({
   name,
@@ -18,12 +20,12 @@ const cluster = {
   ids: { 'cart/a': 1 },
 } as unknown as Cluster;
 const scriptOf = (target: string): string => {
-  const action = handSteps(cluster, {}).find((step) => step.target === target)!.do;
+  const action = handSteps(cluster, engines, {}).find((step) => step.target === target)!.do;
   return action.kind === 'script' ? action.script : '';
 };
 
 test('a machine is handed the secrets of the services that it runs and no others', () => {
-  expect(handSteps(cluster, {}).map((step) => step.target)).toEqual(['a', 'b']);
+  expect(handSteps(cluster, engines, {}).map((step) => step.target)).toEqual(['a', 'b']);
   expect(scriptOf('a')).toContain('CART');
   expect(scriptOf('b')).toContain('JOBS');
   expect(scriptOf('b')).not.toContain('CART');
@@ -34,6 +36,25 @@ const handed = (secrets: Record<string, string>): Handed => ({
   secrets,
   ids: { 'cart/a': 1 },
   machines: {},
+});
+
+test('so is one on which a service has an observer or a controller only, with what it needs to be installed', () => {
+  const spread = {
+    ...cluster,
+    hosts: { ...cluster.hosts, o1: host('o1'), c1: host('c1') },
+    services: {
+      locks: { ...service('locks', ['a']), type: 'zookeeper', spec: { observers: ['o1'] } },
+      events: { ...service('events', ['b']), type: 'kafka', spec: { controllers: ['c1'] } },
+    },
+    secrets: { 'locks/super': 'LOCKS', 'events/admin': 'EVENTS' },
+  } as unknown as Cluster;
+  const steps = handSteps(spread, engines, {});
+  expect(steps.map((step) => step.target)).toEqual(['a', 'b', 'o1', 'c1']);
+  expect(JSON.stringify(steps[2])).toContain('LOCKS');
+  expect(JSON.stringify(steps[2])).not.toContain('EVENTS');
+  const packages = (name: string) => wantedPackages(spread, engines, (one) => one.name === name);
+  expect(packages('o1')).toContain('libzookeeper-java');
+  expect(packages('c1')).toContain('openjdk-17-jre-headless');
 });
 
 test('of machines that differ the one that was written last is believed, and the difference is told', () => {

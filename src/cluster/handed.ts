@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Step } from '../engines/engine.ts';
+import { hostsOf, type Step } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { quote } from '../hosts/shell.ts';
+import type { Engines } from './observe.ts';
 import type { Kept, KnownMachine } from './state.ts';
 
 /*
@@ -21,9 +22,11 @@ export interface Handed {
 export const handedFile = (root: string): string => `${root}/kept.json`;
 
 /** What the machine is to hold; the same for the same cluster, byte for byte. */
-function handedText(cluster: Cluster, host: HostEntry): string {
-  const here = (name: string): boolean =>
-    cluster.services[name.slice(0, name.indexOf('/'))]?.hosts.includes(host.name) === true;
+function handedText(cluster: Cluster, engines: Engines, host: HostEntry): string {
+  const here = (name: string): boolean => {
+    const service = cluster.services[name.slice(0, name.indexOf('/'))];
+    return service !== undefined && hostsOf(service, engines).includes(host.name);
+  };
   const sorted = <T>(all: [string, T][]): Record<string, T> =>
     Object.fromEntries(all.sort(([a], [b]) => (a < b ? -1 : 1)));
   const machines = Object.values(cluster.hosts).flatMap(({ name, ssh, address, address6 }) =>
@@ -41,11 +44,11 @@ function handedText(cluster: Cluster, host: HostEntry): string {
 }
 
 /** Steps that give each real machine with members what it is to hold, where it holds something else. `found` are the sha256 of what is there. */
-export function handSteps(cluster: Cluster, found: Record<string, string>): Step[] {
-  const used = new Set(Object.values(cluster.services).flatMap(({ hosts }) => hosts));
+export function handSteps(cluster: Cluster, engines: Engines, found: Record<string, string>): Step[] {
+  const used = new Set(Object.values(cluster.services).flatMap((service) => hostsOf(service, engines)));
   return Object.values(cluster.hosts).flatMap((host): Step[] => {
     if (host.kind !== 'ssh' || !used.has(host.name)) return [];
-    const text = handedText(cluster, host);
+    const text = handedText(cluster, engines, host);
     if (found[host.name] === createHash('sha256').update(text).digest('hex')) return [];
     const file = quote(handedFile(host.root));
     return [

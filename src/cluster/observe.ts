@@ -1,4 +1,4 @@
-import type { Engine, HostSetting, MemberState } from '../engines/engine.ts';
+import { type Engine, type HostSetting, hostsOf, type MemberState } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { HostRefuses, HostUnreachable, type Reach } from '../hosts/host.ts';
 import { clockPackage } from '../hosts/lab/clock.ts';
@@ -54,7 +54,7 @@ export function wantedPackages(
 ): string[] {
   if (!Object.values(cluster.hosts).some(on)) return [];
   const names = Object.values(cluster.services)
-    .filter(({ hosts }) => hosts.some((host) => on(cluster.hosts[host]!)))
+    .filter((service) => hostsOf(service, engines).some((host) => on(cluster.hosts[host]!)))
     .flatMap((service) => engines[service.type]!.packages(service, cluster));
   const hosts = Object.values(cluster.hosts).filter(on);
   const disks = hosts.some(({ disk }) => disk !== undefined) ? ['e2fsprogs', 'mount'] : [];
@@ -135,11 +135,12 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
   // In the same turn: what engines ask of a real machine goes there with what we ask of it, as one script.
   const services = Object.values(cluster.services).map(async (service) => {
     const engine = engines[service.type]!;
-    if (engine.observe && service.hosts.some((host) => !(host in observed.unreachable)))
+    if (engine.observe && hostsOf(service, engines).some((host) => !(host in observed.unreachable)))
       observed.live[service.name] = await engine.observe(service, cluster, reach);
   });
   await Promise.all([...hosts, ...services]);
-  for (const { name, hosts } of Object.values(cluster.services))
-    if (hosts.every((host) => host in observed.unreachable)) delete observed.live[name];
+  for (const service of Object.values(cluster.services))
+    if (hostsOf(service, engines).every((host) => host in observed.unreachable))
+      delete observed.live[service.name];
   return observed;
 }

@@ -86,7 +86,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   const renamed = renamedMembers(cluster, engines, membersOf, observed);
   const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed, renamed);
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
-  const work: Step[] = [...settings, ...handSteps(cluster, observed.handed)];
+  const work: Step[] = [...settings, ...handSteps(cluster, engines, observed.handed)];
 
   const stepsOf = new Map<string, Step[]>();
   for (const service of Object.values(cluster.services)) {
@@ -108,6 +108,10 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       ),
       ready: (member) => readyStep(member, cluster),
       leaving: new Map([...leaving].filter(([name]) => serviceOf(name) === service.name)),
+      dismiss: (member) =>
+        Object.values(cluster.services)
+          .flatMap((other) => engines[other.type]!.dismiss?.(other, cluster, member, service) ?? [])
+          .filter((step) => !(step.host! in observed.unreachable)),
       around: (member) => {
         const before: Step[] = [];
         const after: Step[] = [];
@@ -129,19 +133,32 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
 
   const made = settings.filter(({ verb }) => verb === 'set');
   const settledOn = Map.groupBy(made, (step) => step.host!);
+  // Nobody waits for what leaves: that may itself wait for those who come in the place of its users.
+  const leave = new Set([...leaving.values()].flat().map(({ id }) => id));
   const idsOf = (services: string[]): string[] =>
     services.flatMap((name) => (stepsOf.get(name) ?? []).map((step) => step.id));
   for (const service of Object.values(cluster.services)) {
-    const used = idsOf(service.uses);
-    const followed = idsOf(engines[service.type]!.follows?.(service) ?? []);
+    const used = idsOf(service.uses).filter((id) => !leave.has(id));
+    const follows = engines[service.type]!.follows?.(service) ?? [];
+    const followed = idsOf(follows);
+    // Of a service that moves: who follows it is told when those that come are ready, as far as they get ready.
+    const coming = follows
+      .filter((name) => [...leaving.keys()].some((member) => serviceOf(member) === name))
+      .filter((name) => !reaches(cluster, name, service.name))
+      .flatMap((name) => comers(stepsOf.get(name) ?? []));
     for (const step of stepsOf.get(service.name)!) {
       const starts = step.verb === 'start' || step.verb === 'restart';
       const settledHere = starts ? (settledOn.get(step.host!) ?? []).map((setting) => setting.id) : [];
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
-      const before = starts ? used : step.verb === 'serve' ? [...followed, ...made.map((one) => one.id)] : [];
+      const before = [
+        ...(starts ? used : step.verb === 'serve' ? [...followed, ...made.map((one) => one.id)] : []),
+        ...(step.verb === 'reload' ? coming : []),
+      ];
+      // Started anew it no longer knows whom it was sending to.
+      const first = step.verb === 'restart' ? coming : [];
       work.push({
         ...step,
-        needs: starts ? [...step.needs, ...settledHere] : step.needs,
+        needs: starts ? [...step.needs, ...settledHere, ...first] : step.needs,
         ...(before.length > 0 ? { after: [...(step.after ?? []), ...before] } : {}),
       });
     }
@@ -186,6 +203,24 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     away,
     lost,
   };
+}
+
+/** The last step of each member that is started and does not run yet. */
+function comers(steps: Step[]): string[] {
+  const started = new Set(steps.filter(({ verb }) => verb === 'start').map(({ target }) => target));
+  return [...started].map(
+    (name) =>
+      steps.findLast(({ target, verb }) => target === name && (verb === 'start' || verb === 'ready'))!.id,
+  );
+}
+
+/** Whether a service uses another, itself or by those that it uses. */
+function reaches(cluster: Cluster, from: string, to: string, passed = new Set<string>()): boolean {
+  if (passed.has(from)) return false;
+  passed.add(from);
+  return (cluster.services[from]?.uses ?? []).some(
+    (name) => name === to || reaches(cluster, name, to, passed),
+  );
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Engine, Member } from '../engines/engine.ts';
+import { type Engine, hostsOf, type Member } from '../engines/engine.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import type { Way } from '../hosts/ssh/hearing.ts';
 import type { Preflight, Questions } from '../hosts/ssh/preflight.ts';
@@ -40,7 +40,9 @@ function conversations(
 ): { name: string; ways: Way[]; hosts: HostEntry[] }[] {
   return Object.values(cluster.services).flatMap((service) => {
     const ways = engines[service.type]!.speaks?.(service, cluster) ?? [];
-    const hosts = service.hosts.map((name) => cluster.hosts[name]!).filter(({ kind }) => kind === 'ssh');
+    const hosts = hostsOf(service, engines)
+      .map((name) => cluster.hosts[name]!)
+      .filter(({ kind }) => kind === 'ssh');
     return ways.length === 0 || hosts.length < 2 ? [] : [{ name: service.name, ways, hosts }];
   });
 }
@@ -51,7 +53,9 @@ function questionsFor(
   engines: Engines,
   members: Member[],
 ): Omit<Questions, 'hearings'> {
-  const services = Object.values(cluster.services).filter(({ hosts }) => hosts.includes(host.name));
+  const services = Object.values(cluster.services).filter((service) =>
+    hostsOf(service, engines).includes(host.name),
+  );
   const related = new Set(services.flatMap((service) => talksTo(service, engines)));
   const ports = members
     .filter((member) => related.has(member.service) && member.host !== host.name)
@@ -210,7 +214,7 @@ function twice(answers: Record<string, Answered>): string[] {
 function mixed(cluster: Cluster, engines: Engines, answers: Record<string, Answered>): string[] {
   return Object.values(cluster.services).flatMap((service) =>
     engines[service.type]!.packages(service, cluster).flatMap((pack) => {
-      const versions = service.hosts.flatMap((host) => {
+      const versions = hostsOf(service, engines).flatMap((host) => {
         const version = answers[host]?.versions[pack];
         return version ? [{ host, version, series: seriesOf(version) }] : [];
       });

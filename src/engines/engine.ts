@@ -17,6 +17,8 @@ export interface Engine<Spec = any, Live = any> {
   schema: ZodType<Spec>;
   /** Rules that a schema cannot say: across keys, services and hosts. Paths start at the root of the file. */
   check?(service: Service<Spec>, cluster: Cluster): Problem[];
+  /** Every host on which the service has a member with data or a vote of its own, where that are more than its `hosts`: see hostsOf. */
+  hosts?(service: Service<Spec>): string[];
   /** Debian packages (or named downloads) that each of the service's hosts needs. */
   packages(service: Service<Spec>, cluster: Cluster): string[];
   /** Those that each host of an app which uses the service needs beside the app's own. */
@@ -105,7 +107,14 @@ export interface Engine<Spec = any, Live = any> {
   carries?(member: string): boolean;
   /** How a member of another service is taken out of this one's traffic before it is stopped and put back after it is ready (directors). */
   around?(service: Service<Spec>, cluster: Cluster, member: Member): { before: Step[]; after: Step[] };
+  /** Waits until this one sends nothing more to a member of `of` which the file no longer has there (directors). */
+  dismiss?(service: Service<Spec>, cluster: Cluster, member: string, of: Service): Step[];
 }
+
+/** Every host of a service: those that its file calls so, and those that its engine has in keys of its own (observers, controllers). */
+export const hostsOf = (service: Service, engines: Record<string, Engine>): string[] => [
+  ...new Set(engines[service.type]?.hosts?.(service) ?? service.hosts),
+];
 
 /** One process on one host, kept alive by the host's supervisor. */
 export interface Member {
@@ -218,6 +227,8 @@ export interface BasePlan {
   ready(member: Member): Step | undefined;
   /** Steps around a member of this service (drain at the directors in front of it). */
   around(member: Member): { before: Step[]; after: Step[] };
+  /** Waits until nobody sends anything more to a member of this service that leaves its host, by its name. */
+  dismiss(member: string): Step[];
 }
 
 /** A member as found on its host. */

@@ -34,6 +34,7 @@ function base(members: Record<string, { todo: string[]; running?: boolean }>): B
     leaving: new Map(),
     ready: ({ name }) => steps(name, 'ready')[0],
     around: ({ name }) => ({ before: steps(name, 'drain'), after: steps(name, 'undrain') }),
+    dismiss: () => [],
   };
 }
 

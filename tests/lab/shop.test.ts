@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -71,6 +72,25 @@ test('an order goes through every engine, and no number is given twice', async (
     ),
   );
   expect([...answered].sort()).toEqual(['web@app1', 'web@app2', 'web@app3']);
+});
+
+test('what is sent again with the same key is the same order, and the same click', async () => {
+  const headers = { Cookie: `shop=${randomUUID()}`, Connection: 'close' };
+  const post = async (path: string, key: string): Promise<Order> => {
+    const answer = await fetch(front + path, {
+      method: 'POST',
+      headers: { ...headers, 'Idempotency-Key': key },
+    });
+    expect(answer.ok).toBe(true);
+    return (await answer.json()) as Order;
+  };
+  for (const key of ['one', 'one', 'two']) await post('/cart', key);
+  const { cart } = (await (await fetch(`${front}/state`, { headers })).json()) as { cart: object };
+  expect(cart).toEqual({ shield: 2 });
+  const numbers = await Promise.all(
+    ['again', 'again', 'again'].map(async (key) => (await post('/order', key)).number),
+  );
+  expect(new Set(numbers).size).toBe(1);
 });
 
 test('up again: nothing to do', async () => {

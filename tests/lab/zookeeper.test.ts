@@ -332,4 +332,90 @@ services: { locks: { type: zookeeper, hosts: [${hosts.join(', ')}], timing: fast
     await cluster.must('up');
     await has(old);
   }, 420_000);
+
+  it('shorter ticks on an idle ensemble: no follower leaves its leader but when that is restarted, also when up is killed half-way', async () => {
+    const file = (timing: string) => `
+cluster: zktest
+network: 10.92.40.0/24
+hosts: { ${voters.map((host) => `${host}: {}`).join(', ')} }
+services: { locks: { type: zookeeper, hosts: [${voters.join(', ')}], timing: ${timing} } }
+`;
+    // A silence that was too long for a follower, in its own words.
+    const left = (): number =>
+      Number(
+        shell(
+          `cat ${voters.map((host) => `${folder(host)}/log/current`).join(' ')} | grep -c 'Read timed out' || true`,
+        ),
+      );
+    const running = (host: string): string => readFileSync(`${folder(host)}/data/zoo.cfg`, 'utf8');
+    for (const killWhen of [undefined, /done restart locks@/]) {
+      cluster.write(file('default'));
+      await cluster.must('up');
+      await healthy();
+      const before = left();
+      cluster.write(file('fast'));
+      if (killWhen) await cluster.run(['up'], { killWhen });
+      await cluster.must('up');
+      expect(left()).toBe(before);
+      await healthy();
+      for (const host of voters) expect(running(host)).toMatch(/^syncLimit=4$/m);
+      expect(await cluster.must('up')).toContain('nothing to do');
+    }
+  }, 420_000);
+
+  it('another network is refused while it runs and after it is down, and nothing is lost by having asked', async () => {
+    const file = (network: string) => `
+cluster: zktest
+network: ${network}
+hosts: { ${voters.map((host) => `${host}: {}`).join(', ')} }
+services: { locks: { type: zookeeper, hosts: [${voters.join(', ')}], timing: fast } }
+`;
+    cluster.write(file('10.92.40.0/24'));
+    await cluster.must('up');
+    const client = await writer(access());
+    const { last } = await client.stop();
+    const pids = voters.map(pid);
+    cluster.write(file('10.92.41.0/24'));
+    const running = await cluster.run(['up']);
+    expect(running.exit).toBe(1);
+    expect(running.out).toMatch(/know each other as 10\.92\.40\.\d+, .*Give the hosts back the addresses/);
+    expect(voters.map(pid)).toEqual(pids);
+    await cluster.must('down');
+    const down = await cluster.run(['up']);
+    expect(down.exit).toBe(1);
+    expect(down.out).toMatch(/know each other as 10\.92\.40\.\d+, .*Give the hosts back the addresses/);
+    await cluster.must('down');
+    cluster.write(file('10.92.40.0/24'));
+    await cluster.must('up');
+    await healthy();
+    const said = await javaClient(access(), [`addauth digest ${access().auth}`, 'get /numbers']);
+    expect(said).toMatch(new RegExp(`^${last}$`, 'm'));
+  }, 240_000);
+
+  it('one host with another address is known there before it starts, and has its vote again', async () => {
+    const file = (address: string) => `
+cluster: zktest
+network: 10.92.40.0/24
+hosts: { data1: {}, data2: {}, data3: { address: ${address} } }
+services: { locks: { type: zookeeper, hosts: [${voters.join(', ')}], timing: fast } }
+`;
+    const before = await until(
+      'it has an address',
+      async () =>
+        /server\.\d+=([\d.]+):/.exec(
+          shell(
+            `grep -h "^server.$(cat ${folder('data3')}/data/myid)=" ${folder('data3')}/data/zoo.cfg.dynamic.* | tail -n 1`,
+          ),
+        )?.[1],
+    );
+    for (const address of ['10.92.40.77', before]) {
+      kill('data3');
+      cluster.write(file(address));
+      // A lab's host with another address is made anew: what ran on it is started by the next run.
+      await cluster.run(['up']);
+      await cluster.must('up');
+      await healthy();
+      expect(shell(`cat ${folder('data1')}/data/zoo.cfg.dynamic.*`)).toContain(`=${address}:2888`);
+    }
+  }, 240_000);
 });

@@ -3,7 +3,7 @@ import type { Engine } from '../engine.ts';
 import { rolling } from '../rolling.ts';
 import { appDrills, transactionDrills } from './drill.ts';
 import { appMembers, usedEnvironment } from './members.ts';
-import { lastOfRegistry, registerRules, registrars } from './register.ts';
+import { lastOfMoved, lastOfRegistry, registerRules, registrars } from './register.ts';
 import { type AppSpec, schema } from './schema.ts';
 
 /** `type: app`: the user's own server processes. It must know the other engines, for what they give to an app that uses them. */
@@ -25,7 +25,10 @@ export const app = (engineOf: (type: string) => Engine): Engine<AppSpec> => ({
     ...appMembers(service, cluster, usedEnvironment(service, cluster, engineOf)),
     ...registrars(service, cluster, engineOf),
   ],
-  plan: (_service, cluster, _live, base) => [...rolling(base), ...lastOfRegistry(cluster, base)],
+  plan: (service, cluster, _live, base) => {
+    const own = rolling(base);
+    return [...own, ...lastOfMoved(service, cluster, base, own), ...lastOfRegistry(cluster, base)];
+  },
   drills: appDrills,
   transactions: transactionDrills,
   address: (service, cluster) => ({ URL: urls(service, cluster).join(',') }),

@@ -101,6 +101,7 @@ describe('register', () => {
       leaving: new Map(leaving.length > 0 ? [['web.registrar@app1', leaving]] : []),
       ready: () => undefined,
       around: () => ({ before: [], after: [] }),
+      dismiss: () => [],
     });
     const agents = engineOf('director')
       .members(front, cluster)
@@ -113,7 +114,11 @@ describe('register', () => {
       ({ verb }) => verb === 'restart',
     );
     expect(restart!.after).toEqual(expect.arrayContaining(reload!.after!));
-    const [stop] = lastOfRegistry(cluster, base([], [step('stop', 'web.registrar@app1')]));
+    const alone = base([], [step('stop', 'web.registrar@app1')]);
+    const [stop] = lastOfRegistry(cluster, alone);
     expect(stop!.needs).toContain(reload!.id);
+    // With its member it goes after it: a node that is gone would end the member's connections.
+    alone.leaving.set('web@app1', [step('stop', 'web@app1')]);
+    expect(lastOfRegistry(cluster, alone)[0]!.needs).toContain('stop web@app1');
   });
 });

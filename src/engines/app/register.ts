@@ -137,19 +137,64 @@ const registered = (file: string): Check => ({
 export const registering = (service: Service): string[] =>
   service.hosts.map((host) => `ready ${registrarName(service, host)}`);
 
-/**
- * Registrars that the file no longer has go when the directors have been told: one that still follows the registry would lose
- * every server. While a director cannot be told, they stay.
- */
-export function lastOfRegistry(cluster: Cluster, base: BasePlan): Step[] {
-  const told = Object.values(cluster.services)
+/** Ids of the steps that tell directors of a change in the pools. */
+const toldOf = (cluster: Cluster): string[] =>
+  Object.values(cluster.services)
     .filter(({ type }) => type === 'director')
     .flatMap((director) =>
       director.hosts.flatMap((host) =>
         ['write', 'start', 'reload', 'restart'].map((verb) => `${verb} ${director.name}.agent@${host}`),
       ),
     );
+
+const isRegistrar = (member: string): boolean => member.includes(`.${part}@`);
+
+/**
+ * Registrars that the file no longer has go when the directors have been told: one that still follows the registry would lose
+ * every server. While a director cannot be told, they stay; and where the member leaves with its registrar, they go after it.
+ */
+export function lastOfRegistry(cluster: Cluster, base: BasePlan): Step[] {
+  const stops = new Set([...base.leaving.keys()].map((name) => `stop ${name}`));
   return [...base.leaving]
-    .filter(([name]) => name.includes(`.${part}@`))
-    .flatMap(([, steps]) => steps.map((step) => ({ ...step, needs: [...step.needs, ...told] })));
+    .filter(([name]) => isRegistrar(name))
+    .flatMap(([name, steps]) => {
+      const member = `stop ${name.replace(`.${part}@`, '@')}`;
+      const needs = [...toldOf(cluster), ...(stops.has(member) ? [member] : [])];
+      return steps.map((step) => ({ ...step, needs: [...step.needs, ...needs] }));
+    });
 }
+
+/**
+ * Members that the file no longer has go last: when those that stay, or come in their place, are ready and the directors send them nothing
+ * any more. `own` are the steps of these. At once only where another app of the file is to listen on the same port of that host.
+ */
+export function lastOfMoved(service: AppService, cluster: Cluster, base: BasePlan, own: Step[]): Step[] {
+  const going = [...base.leaving].filter(([name]) => !isRegistrar(name));
+  if (going.length === 0) return [];
+  // Also of those that an earlier change has started and did not see ready.
+  const asked = base.members.flatMap((member) => {
+    const idle = (base.byMember.get(member.name) ?? []).length === 0;
+    const ready = idle && base.observed.get(member.name)?.running ? base.ready(member) : undefined;
+    return ready && !own.some(({ id }) => id === ready.id) ? [ready] : [];
+  });
+  const ready = [...own, ...asked]
+    .filter(({ verb }) => verb === 'start' || verb === 'restart' || verb === 'ready')
+    .map(({ id }) => id);
+  const first = [...ready, ...toldOf(cluster)];
+  const moved = going.flatMap(([name, steps]) => {
+    if (isTaken(service, cluster, name.split('@')[1]!)) return steps;
+    const dismissed = base.dismiss(name).map((step) => ({ ...step, needs: [...step.needs, ...first] }));
+    const needs = [...first, ...dismissed.map(({ id }) => id)];
+    return [...dismissed, ...steps.map((step) => ({ ...step, needs: [...step.needs, ...needs] }))];
+  });
+  return [...asked, ...moved];
+}
+
+/** Whether another app of the file listens on the service's port of that host. */
+const isTaken = ({ name, spec }: AppService, { services }: Cluster, host: string): boolean =>
+  Object.values(services).some(
+    (other) =>
+      other.name !== name &&
+      other.hosts.includes(host) &&
+      (other.spec as { port?: unknown } | undefined)?.port === spec.port,
+  );

@@ -1,5 +1,5 @@
+import type { Service } from '../../file/cluster.ts';
 import type { Engine } from '../engine.ts';
-
 import { directorDoctor } from './doctor.ts';
 import { directorDrills } from './drill.ts';
 import { backends, type EngineOf } from './listens.ts';
@@ -10,7 +10,7 @@ import { directorRules } from './rules.ts';
 import { type DirectorSpec, schema } from './schema.ts';
 import { directorSettings } from './settings.ts';
 import { directorStatus } from './status.ts';
-import { drainStep, undrainStep } from './turn.ts';
+import { dismissStep, drainStep, undrainStep } from './turn.ts';
 import { directorWays } from './ways.ts';
 
 /** `type: director`: LVS in front: a VIP that moves, and virtual services that share their connections out. */
@@ -61,7 +61,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
         ),
     );
     if (!fronted) return { before: [], after: [] };
-    const drainMs = (cluster.services[member.service]!.spec as { drain?: number }).drain ?? 5_000;
+    const drainMs = drainOf(cluster.services[member.service]!);
     return {
       before: service.hosts.map((host) => drainStep(service, cluster, host, member.name, drainMs)),
       after: service.hosts.map((host) =>
@@ -69,4 +69,10 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
       ),
     };
   },
+  dismiss: (service, cluster, member, of) =>
+    service.spec.listen.some(({ to }) => to === of.name)
+      ? service.hosts.map((host) => dismissStep(service, cluster, host, member, drainOf(of)))
+      : [],
 });
+
+const drainOf = ({ spec }: Service): number => (spec as { drain?: number }).drain ?? 5_000;

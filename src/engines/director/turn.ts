@@ -94,6 +94,41 @@ true`,
   };
 }
 
+/**
+ * Waits until this director sends nothing new to a server that the file no longer has, which its agent sees to (agent/leavers.ts); where this
+ * host owns the VIP also for its connections to end, at most `drainMs`. Fails, and the server is not stopped, while none could take its place.
+ */
+export function dismissStep(
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  server: string,
+  drainMs: number,
+): Step {
+  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  // Also of an agent that has no such server, or none at all yet.
+  const all = (text: string): string =>
+    `awk -v s=${quote(`"server":"${server}"`)} -v t=${quote(text)} ${quote('index($0, s) { if (index($0, t) == 0) m = 1 } END { exit m }')} status.jsonl 2>/dev/null`;
+  return {
+    id: `dismiss ${server} at ${service.name}@${host}`,
+    verb: 'dismiss',
+    target: server,
+    host,
+    service: service.name,
+    why: `until it gets no new connection; up to ${drainMs / 1000} s for those that it has`,
+    needs: [],
+    do: {
+      kind: 'script',
+      script: `cd ${quote(folder)} || exit 1
+[ -f status.jsonl ] || exit 0
+${until(all('"effective":0,'), answerMs)} || { echo ${quote(`${agentName(service.name, host)} still sends to ${server}, since it does not find healthy what is to take its place; it was not stopped: phalanx status`)} >&2; exit 1; }
+if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(all('"active":0,'), drainMs)}; fi
+true`,
+      timeoutMs: answerMs + drainMs + 5_000,
+    },
+  };
+}
+
 /** Id of the step that puts a server back which a change that was cut short had left out; not the id of a roll's own step, which that roll waits for. */
 export const putBackId = (service: string, server: string, host: string): string =>
   `put back ${server} at ${service}@${host}`;

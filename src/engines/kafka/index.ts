@@ -17,6 +17,7 @@ export const kafka: Engine<KafkaSpec, KafkaLive> = {
   type: 'kafka',
   schema,
   check: kafkaCheck,
+  hosts: ({ hosts, spec }) => [...hosts, ...spec.controllers],
   // Kafka itself is no Debian package: the plan's step `fetch` brings it.
   packages: ({ spec }) => ['openjdk-17-jre-headless', ...(spec.tls ? ['openssl'] : [])],
   secrets: secretNames,

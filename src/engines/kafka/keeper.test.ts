@@ -68,6 +68,7 @@ describe('kafka 3.9 on ZooKeeper', () => {
       leaving: new Map(),
       ready: () => undefined,
       around: () => ({ before: [], after: [] }),
+      dismiss: () => [],
     });
     const ids = steps.map(({ id }) => id);
     expect(ids).toContain('tree events');

@@ -78,6 +78,7 @@ const base = (
   leaving: new Map(Object.entries(leaving)),
   ready: () => undefined,
   around: () => ({ before: [], after: [] }),
+  dismiss: () => [],
 });
 const ids = (steps: Step[]): string[] => steps.map(({ id }) => id);
 const three = service(['d1', 'd2', 'd3']);

@@ -56,6 +56,7 @@ function base(
       before: [generic('drain', member.name)],
       after: [generic('undrain', member.name)],
     }),
+    dismiss: () => [],
   };
 }
 

@@ -91,6 +91,7 @@ function base(
     leaving: new Map(leaving.map((name) => [name, chain(['stop', 'remove'], name)])),
     ready: () => undefined,
     around: () => ({ before: [], after: [] }),
+    dismiss: () => [],
   };
 }
 const ids = (steps: Step[]): string[] => steps.map(({ id }) => id);

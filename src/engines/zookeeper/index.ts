@@ -15,6 +15,7 @@ export const zookeeper: Engine<ZooKeeperSpec, ZooKeeperLive> = {
   type: 'zookeeper',
   schema,
   check: zooKeeperCheck,
+  hosts: ({ hosts, spec }) => [...hosts, ...spec.observers],
   // The library alone: Debian's package `zookeeper` would bring a system service of its own.
   packages: () => ['openjdk-17-jre-headless', 'libzookeeper-java', 'libslf4j-java', 'libcommons-cli-java'],
   secrets: () => [appUser, superUser],

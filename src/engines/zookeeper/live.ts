@@ -1,4 +1,4 @@
-import { type Ensemble, majority, votersOf } from './ensemble.ts';
+import { type Ensemble, majority, type Server, votersOf } from './ensemble.ts';
 
 /** A server as it was found. */
 export interface LiveServer {
@@ -19,6 +19,9 @@ export interface LiveServer {
   nodes?: number;
   /** Of the leader: followers that have everything. */
   synced?: number;
+  /** Its tickTime, milliseconds, and its syncLimit, ticks, as it was started with them. */
+  tick?: number;
+  syncLimit?: number;
   /** What it takes the ensemble to be; only servers that serve say so. */
   ensemble?: Ensemble;
   /** What lies on its disk; absent when its host does not answer. */
@@ -38,8 +41,21 @@ export interface ZooKeeperLive {
   wrong?: string[];
 }
 
+/** The longest tick of those that serve, milliseconds: whichever of them leads, its followers hear of it twice within that. 0: none is known. */
+export const longestTick = ({ servers }: ZooKeeperLive): number =>
+  Math.max(0, ...Object.values(servers).map(({ state, tick }) => (state === 'serving' && tick) || 0));
+
 /** A disk that was part of an elected ensemble at least once. */
 export const hasData = (server: LiveServer | undefined): boolean => (server?.disk?.epoch ?? 0) > 0;
+
+/**
+ * Whether what lies on the disk knows its own server at that address; a server listens where that says, and nowhere else. Also where it says
+ * nothing of itself.
+ */
+export const atHome = (server: LiveServer | undefined, seat: Pick<Server, 'id' | 'address'>): boolean => {
+  const own = server?.disk?.ensemble?.servers.find(({ id }) => id === seat.id);
+  return own === undefined || own.address === seat.address;
+};
 
 /** Numbers of the voters that serve now. */
 export function servingVoters(live: ZooKeeperLive, hostOf: (id: number) => string | undefined): number[] {

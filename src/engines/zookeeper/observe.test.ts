@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
@@ -42,6 +43,10 @@ interface Pretended {
   /** At this port it says what it is; a server without a mode closes without a word. */
   port?: number;
   mode?: () => string;
+  /** Its tickTime, milliseconds. */
+  tick?: number;
+  /** So often its disk is not shown in time. */
+  late?: number;
 }
 
 /** The world, and the scripts beside those that only look. */
@@ -49,7 +54,7 @@ function world(hosts: Record<string, Pretended>): { reach: Reach; written: strin
   const written: string[] = [];
   const answer = (own: Pretended, word: string): string => {
     const mode = own.mode?.();
-    if (word === 'conf') return own.disk ?? '';
+    if (word === 'conf') return `${own.tick ? `tickTime=${own.tick}\n` : ''}${own.disk ?? ''}`;
     if (word === 'mntr') return 'zk_synced_followers\t2\n';
     if (word !== 'srvr' || mode === undefined) return '';
     return mode === 'none'
@@ -62,6 +67,10 @@ function world(hosts: Record<string, Pretended>): { reach: Reach; written: strin
       async run(script: string) {
         const own = hosts[name];
         if (!own) throw new HostUnreachable(name, 'is down');
+        if (own.late && script.includes('printf \'{"epoch"')) {
+          own.late--;
+          throw new HostUnreachable(name, 'did not answer in time');
+        }
         const looks = script.includes('printf \'{"epoch"') || script.includes('for epoch in');
         if (!looks) written.push(name);
         const disk =
@@ -161,4 +170,53 @@ it('a restart is held through an election: that nobody serves is not believed at
   });
   expect(elected).toBe(true);
   expect(said).toEqual(['nobody serves: that may be an election, and is looked at for 5 s']);
+});
+
+it('a voter whose disk was not seen in time keeps its data: it is not taken for one that lost it', async () => {
+  const disk = members([4, 5, 6]);
+  const seeded = async (d6: Pretended) => {
+    const { reach, written } = world({
+      d4: { disk, port: 2181, mode: () => 'leader' },
+      d5: { disk, port: 2181, mode: () => 'follower' },
+      d6,
+    });
+    await performZooKeeper({ name: 'seed', args: { host: 'd6' } }, moved, cluster, reach, () => {});
+    return written;
+  };
+  expect(await seeded({ disk, late: 1 })).toEqual([]);
+  expect(await seeded({ late: 1 })).toEqual(['d6']);
+});
+
+it('disks that come up at other addresses than their ensemble has are not started: it is said who is known where', async () => {
+  const disk = members([4, 5, 6]).replaceAll('10.92', '10.77');
+  const { reach, written } = world({ d4: { disk }, d5: { disk }, d6: { disk } });
+  const formed = performZooKeeper({ name: 'form', args: {} }, moved, cluster, reach, () => {});
+  await expect(formed).rejects.toThrow(/as 10\.77\.0\.14, .*d4 at 10\.92\.0\.14.*Give the hosts back/);
+  expect(written).toEqual([]);
+});
+
+it('a restart is held while a follower leaves its leader again and again: a look at a good moment opens no gate', {
+  tags: ['long'],
+  timeout: 20_000,
+}, async () => {
+  const disk = members([4, 5, 6]);
+  const began = performance.now();
+  let steady = false;
+  // As a follower whose patience is shorter than half a tick of its leader's.
+  const leaves = () => !steady && (performance.now() - began) % 1_100 > 800;
+  const { reach } = world({
+    d4: { disk, port: 2181, tick: 2_000, mode: () => 'leader' },
+    d5: { disk, port: 2181, tick: 2_000, mode: () => 'follower' },
+    d6: { disk, port: 2181, mode: () => (leaves() ? 'none' : 'follower') },
+  });
+  let open = false;
+  const hold = performZooKeeper({ name: 'hold', args: { host: 'd5' } }, moved, cluster, reach, () => {}).then(
+    () => {
+      open = true;
+    },
+  );
+  await wait(4_500);
+  expect(open).toBe(false);
+  steady = true;
+  await hold;
 });

@@ -134,11 +134,20 @@ async function askAll(reach: Reach, place: { host: string; port: number }) {
   return { port: place.port, ...fromWords(srvr, mntr, await ask(reach, place, 'conf')) };
 }
 
-/** What a server's answers say. A server without a majority answers each word with one sentence. */
+/** What a server says of itself by its first word, to which it answers with one sentence while it has no majority. */
+export function stateOf(srvr: string): 'serving' | 'read-only' | 'electing' {
+  const mode = pairs(srvr)['Mode'];
+  return mode === undefined ? 'electing' : mode === 'read-only' ? mode : 'serving';
+}
+
+/** What a server's answers say. One that has lost its majority between two of them is without: it says of nobody that he is a member. */
 export function fromWords(srvr: string, mntr: string, conf: string): Omit<LiveServer, 'host' | 'disk'> {
   const general = pairs(srvr);
+  const state = stateOf(srvr);
+  const ensemble = parseEnsemble(conf);
+  if (state === 'electing' || (state === 'serving' && ensemble.servers.length === 0))
+    return { state: 'electing' };
   const mode = general['Mode'];
-  if (mode === undefined) return { state: 'electing' };
   const numbers = pairs(mntr);
   const facts = {
     ...(general['Zxid'] ? { zxid: BigInt(general['Zxid']) } : {}),
@@ -147,10 +156,12 @@ export function fromWords(srvr: string, mntr: string, conf: string): Omit<LiveSe
     ...number('latency', numbers['zk_avg_latency']),
     ...number('nodes', general['Node count']),
     ...number('synced', numbers['zk_synced_followers']),
+    ...number('tick', /^tickTime=(\d+)$/m.exec(conf)?.[1]),
+    ...number('syncLimit', /^syncLimit=(\d+)$/m.exec(conf)?.[1]),
   };
-  if (mode === 'read-only') return { state: 'read-only', ...facts };
+  if (state === 'read-only') return { state, ...facts };
   const role = mode === 'leader' || mode === 'observer' ? mode : 'follower';
-  return { state: 'serving', role, ...facts, ensemble: parseEnsemble(conf) };
+  return { state, role, ...facts, ensemble };
 }
 
 const number = (key: string, text: string | undefined): Record<string, number> =>

@@ -14,10 +14,18 @@ import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
 import { accessLists, appUser, chroot, digest, proof, sameAcl } from './acl.ts';
 import { withSession } from './client.ts';
 import { ensembleText, majority, serverLine, votersOf } from './ensemble.ts';
-import { hasData, type LiveServer, servingVoters, writable, type ZooKeeperLive } from './live.ts';
+import {
+  atHome,
+  hasData,
+  type LiveServer,
+  longestTick,
+  servingVoters,
+  writable,
+  type ZooKeeperLive,
+} from './live.ts';
 import { zooKeeperMembers } from './members.ts';
-import { fromWords, observeZooKeeper, portsOf, reason } from './observe.ts';
-import { anew, changes } from './plan.ts';
+import { observeZooKeeper, portsOf, reason, stateOf } from './observe.ts';
+import { anew, changes, strandedMajority } from './plan.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
 import type { Session } from './session.ts';
 import { nodeExists, ZooKeeperError } from './wire.ts';
@@ -84,7 +92,12 @@ async function form(work: Work, force: boolean): Promise<void> {
   const { service, cluster, reach } = work;
   const live = await observeZooKeeper(service, cluster, reach);
   const passedOver = anew(service, cluster, live);
-  if (live.ensemble && !(force && passedOver !== undefined)) return;
+  if (live.ensemble && !(force && passedOver !== undefined)) {
+    // Disks that nobody could look at when the plan was made.
+    const stranded = strandedMajority(service, cluster, live.ensemble, live);
+    if (stranded !== undefined) throw new StepFailed(stranded);
+    return;
+  }
   const seats = seatsOf(service, cluster);
   const unknown = seats.filter((seat) => seat.role === 'participant' && !live.servers[seat.host]?.disk);
   if (unknown.length > 0)
@@ -134,14 +147,22 @@ async function seed(work: Work, host: string, force: boolean): Promise<void> {
   const settled = (live: ZooKeeperLive): boolean => {
     const server = live.servers[host];
     const known = live.ensemble?.servers.some(({ id }) => id === seat.id) === true;
-    return server?.state === 'serving' || !live.ensemble || (known && hasData(server));
+    return (
+      server?.state === 'serving' || !live.ensemble || (known && hasData(server) && atHome(server, seat))
+    );
   };
-  const live = await untilOpen(work, `${seat.name} has no data and is not started`, (seen) => {
-    if (force || settled(seen) || writable(seen, byId)) return undefined;
+  const live = await untilOpen(work, `${seat.name} is not told who the ensemble is`, (seen) => {
+    if (settled(seen)) return undefined;
+    // A disk that was not seen is not an empty one: what is on it would be moved away.
+    if (seen.servers[host]?.disk === undefined) return `its disk cannot be looked at`;
+    if (force || writable(seen, byId)) return undefined;
     const voters = votersOf(seen.ensemble!.servers);
-    return `it must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
+    return `it has no data of its own to go by and must not vote, and without it ${lacks(work, seen, seat.id, voters.length)}`;
   });
   if (settled(live)) return;
+  const known = live.ensemble!.servers.find(({ id }) => id === seat.id);
+  // What it copies says where it listens: that has to be true before.
+  if (known && known.address !== seat.address) await add(work, seat);
   const others = live.ensemble!.servers.filter(({ id }) => id !== seat.id);
   await introduce(work, seat, ensembleText([...others, { ...seat, role: 'observer' }]));
 }
@@ -188,7 +209,7 @@ async function untilServing({ service, cluster, reach, say }: Work, host: string
     }
     try {
       const said = await Promise.any(ports.map((port) => ask(reach, { host, port }, 'srvr')));
-      const { state } = fromWords(said, '', '');
+      const state = stateOf(said);
       if (state === 'serving') return;
       tell(state === 'electing' ? 'it runs and finds no majority yet' : `it is ${state}`);
     } catch (error) {
@@ -256,11 +277,12 @@ function lacks(
 
 /**
  * Waits until the others have a majority in step without the member, whatever is seen of the member itself: one that did not
- * answer us may well serve its clients. Only where no voter serves, and goes on not to, is there nothing to be spared for.
+ * answer us may well serve its clients. They have it for longer than a tick: a follower that leaves its leader for want of a word is back before that. Only where no voter serves, and goes on not to, is there nothing to be spared for.
  */
 async function untilSpared(work: Work, host: string): Promise<void> {
   const { id, name } = seatOf(work, host);
   let quietSince: number | undefined;
+  let openSince: number | undefined;
   await untilOpen(work, `${name} is not restarted`, (live) => {
     const voters = votersOf(live.ensemble?.servers ?? []);
     if (!Object.values(live.servers).some(({ state }) => state === 'serving')) {
@@ -269,7 +291,11 @@ async function untilSpared(work: Work, host: string): Promise<void> {
       return `nobody serves: that may be an election, and is looked at for ${quietMs / 1000} s`;
     }
     quietSince = undefined;
-    return lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
+    const blocker = lacks(work, live, voters.some((voter) => voter.id === id) ? id : 0, voters.length);
+    openSince = blocker === undefined ? (openSince ?? performance.now()) : undefined;
+    const tick = longestTick(live);
+    if (openSince === undefined || performance.now() - openSince >= tick) return blocker;
+    return `the others have a majority: whether they keep it is looked at for ${tick / 1000} s`;
   });
 }
 

@@ -103,6 +103,7 @@ function base(
     ),
     ready: () => undefined,
     around: () => ({ before: [], after: [] }),
+    dismiss: () => [],
   };
 }
 
@@ -166,6 +167,50 @@ describe('plan', () => {
     expect(hopeful.filter(({ destroys }) => destroys)).toEqual([]);
   });
 
+  /** Those hosts have another address in the file than the ensemble knows. */
+  const elsewhere = (...ids: number[]): Cluster => ({
+    ...cluster,
+    hosts: Object.fromEntries(
+      Object.entries(cluster.hosts).map(([name, host], i) => [
+        name,
+        ids.includes(i + 1) ? { ...host, address: host.address.replace('10.92', '10.93') } : host,
+      ]),
+    ),
+  });
+
+  it('most members at other addresses would never find each other: refused before anything is renumbered, with the way back', () => {
+    const found = live(voters(1, 2, 3), undefined);
+    const steps = planZooKeeper(three, elsewhere(1, 2, 3), found, base(three, { leaving: ['d4'] }));
+    const [refuse] = steps;
+    expect(refuse).toMatchObject({ refuses: true });
+    expect(refuse!.why).toMatch(
+      /know each other as 10\.92\.0\.11, 10\.92\.0\.12, 10\.92\.0\.13, .*d1 at 10\.93\.0\.11.*Give the hosts back/,
+    );
+    expect(steps.find(({ id }) => id === 'stop locks@d4')!.needs).toContain(refuse!.id);
+    // One that moved and one that has nothing to go by: the third has no majority either, and the data of the first are needed.
+    found.servers['d2']!.disk = { epoch: 0 };
+    expect(planZooKeeper(three, elsewhere(3), found, base(three, {}))[0]).toMatchObject({ refuses: true });
+    expect(planZooKeeper(three, cluster, found, base(three, {})).some(({ refuses }) => refuses)).toBe(false);
+  });
+
+  it('one that moved alone is known at its new place before it starts there, and copies what the others have', () => {
+    const moved = live(voters(1, 2, 3), 2, [3]);
+    const steps = planZooKeeper(three, elsewhere(3), moved, base(three, { dead: ['d3'] }));
+    expect(steps.filter(({ refuses, destroys }) => refuses || destroys)).toEqual([]);
+    expect(preceding(steps, 'start locks@d3')).toContain('seed locks@d3');
+    expect(preceding(steps, 'seed locks@d3')).toContain('change locks@d3');
+    expect(preceding(steps, 'change locks@d3')).not.toContain('ready locks@d3');
+    expect(idsOf(steps).filter((id) => id.startsWith('change'))).toEqual(['change locks@d3']);
+    // The ensemble knows it already, its own disk does not: an earlier run was cut short.
+    moved.ensemble = {
+      ...moved.ensemble!,
+      servers: [...voters(1, 2), { ...server(3), address: '10.93.0.13' }],
+    };
+    const again = planZooKeeper(three, elsewhere(3), moved, base(three, { dead: ['d3'] }));
+    expect(preceding(again, 'start locks@d3')).toContain('seed locks@d3');
+    expect(idsOf(again)).not.toContain('change locks@d3');
+  });
+
   it('restarts go one after the other, the leader last, each held until the others can do without it', () => {
     const steps = planZooKeeper(
       three,
@@ -181,6 +226,55 @@ describe('plan', () => {
     for (const n of [1, 2, 3]) expect(preceding(steps, `restart locks@d${n}`)).toContain(`hold locks@d${n}`);
     expect(preceding(steps, 'hold locks@d1')).toContain('ready locks@d3');
     expect(preceding(steps, 'hold locks@d3')).toContain('ready locks@d2');
+  });
+
+  describe('shorter ticks', () => {
+    const fast = service(['d1', 'd2', 'd3'], { timing: 'fast' });
+    const ticking = (tick: number, syncLimit: number): ZooKeeperLive => {
+      const found = live(voters(1, 2, 3), 1);
+      for (const one of Object.values(found.servers)) Object.assign(one, { tick, syncLimit });
+      return found;
+    };
+    const all = base(fast, { restart: ['d1', 'd2', 'd3'] });
+
+    it('a follower waits for a leader of the old tick until none can lead any more, then as the file says', () => {
+      const steps = planZooKeeper(fast, cluster, ticking(2_000, 5), all);
+      for (const n of [2, 3]) {
+        expect(preceding(steps, `restart locks@d${n}`)).toContain(`ease locks@d${n}`);
+        expect(preceding(steps, `ease locks@d${n}`)).toContain(`hold locks@d${n}`);
+        const script = steps.find(({ id }) => id === `ease locks@d${n}`)!.do as { script: string };
+        // 4 s: two ticks of the old leader's.
+        expect(script.script).toContain('syncLimit=20');
+        const tightened = preceding(steps, `tighten locks@d${n}`);
+        for (const id of ['restart locks@d1', 'ready locks@d1', `hold locks@d${n} again`])
+          expect(tightened).toContain(id);
+      }
+      expect(preceding(steps, 'hold locks@d3 again')).toContain('ready locks@d2 again');
+      expect(preceding(steps, 'serve locks')).toContain('ready locks@d3 again');
+      expect(idsOf(steps)).not.toContain('ease locks@d1');
+      expect(new Set(idsOf(steps)).size).toBe(steps.length);
+    });
+
+    it('what an earlier run that was cut short left patient is put right', () => {
+      const found = ticking(200, 4);
+      found.servers['d3']!.syncLimit = 20;
+      expect(idsOf(planZooKeeper(fast, cluster, found, base(fast, {})))).toEqual([
+        'hold locks@d3 again',
+        'tighten locks@d3',
+        'ready locks@d3 again',
+        'serve locks',
+      ]);
+    });
+
+    it('where every leader is heard in time nobody is made to wait, and nobody is restarted twice', () => {
+      const half = service(['d1', 'd2', 'd3'], { timing: { tickTime: '500ms' } });
+      const longer = [
+        planZooKeeper(fast, cluster, ticking(500, 4), all),
+        planZooKeeper(three, cluster, ticking(200, 4), all),
+      ];
+      for (const steps of [...longer, planZooKeeper(half, cluster, ticking(2_000, 5), all)])
+        expect(idsOf(steps).filter((id) => /^(ease|tighten)/.test(id))).toEqual([]);
+    });
   });
 
   it('where nobody serves restarts are held too, and none waits for the one before to serve: that is how a broken change is mended', () => {
@@ -364,10 +458,19 @@ describe('what servers say', () => {
   it('a server without a majority is electing, one with it has a role', () => {
     const none = 'This ZooKeeper instance is not currently serving requests\n';
     expect(fromWords(none, none, none)).toEqual({ state: 'electing' });
+    const conf = 'clientPort=2181\ntickTime=200\ninitLimit=50\nsyncLimit=4\n';
     const srvr = 'Connections: 3\nOutstanding: 0\nZxid: 0x20000000a\nMode: leader\nNode count: 6\n';
+    // Its majority was lost after the first word: an ensemble without members would let every voter go.
+    expect(fromWords(srvr, none, none)).toEqual({ state: 'electing' });
     expect(
-      fromWords(srvr, 'zk_avg_latency\t0.5\nzk_synced_followers\t2\n', serverLine(server(1))),
+      fromWords(
+        srvr,
+        'zk_avg_latency\t0.5\nzk_synced_followers\t2\n',
+        `${conf}membership: \n${serverLine(server(1))}`,
+      ),
     ).toMatchObject({
+      tick: 200,
+      syncLimit: 4,
       role: 'leader',
       zxid: 0x20000000an,
       connections: 2,

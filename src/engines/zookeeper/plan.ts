@@ -1,9 +1,13 @@
 import type { Cluster } from '../../file/cluster.ts';
-import type { BasePlan, Step } from '../engine.ts';
+import { quote } from '../../hosts/shell.ts';
+import { asOwner, memberFolder, restartFragment } from '../../hosts/supervise.ts';
+import type { BasePlan, Member, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
 import { type Ensemble, majority, serverLine, votersOf } from './ensemble.ts';
-import { hasData, type ZooKeeperLive } from './live.ts';
+import { atHome, hasData, longestTick, type ZooKeeperLive } from './live.ts';
 import { hostOf, memberName, type Seat, seatsOf, type ZooKeeperService } from './seats.ts';
+import { easing, tightening } from './start.ts';
+import { silenceOf, timingOf } from './timing.ts';
 
 /** A change of who the members are: one server comes in, changes its vote or ports, or goes. */
 export type Change =
@@ -59,6 +63,37 @@ function lostMajority(
 }
 
 /**
+ * Says so when most voters can never come together at the addresses that the file gives them: each listens at the one that the ensemble knows it
+ * by, which only a majority that serves can change. One that serves is where it is known.
+ */
+export function strandedMajority(
+  service: ZooKeeperService,
+  cluster: Cluster,
+  ensemble: Ensemble,
+  live: ZooKeeperLive,
+): string | undefined {
+  const seats = seatsOf(service, cluster);
+  const voters = votersOf(ensemble.servers);
+  const moved = voters.flatMap((voter) => {
+    const seat = seats.find(({ id }) => id === voter.id);
+    const server = live.servers[seat?.host ?? ''];
+    const empty = server?.disk !== undefined && !hasData(server);
+    return seat && seat.address !== voter.address && server?.state !== 'serving' && !empty
+      ? [{ seat, voter }]
+      : [];
+  });
+  const lost = voters.filter(({ id }) => {
+    const server = live.servers[hostOf(service, cluster, id) ?? ''];
+    return server?.disk !== undefined && !hasData(server);
+  });
+  if (moved.length === 0 || voters.length - moved.length - lost.length >= majority(voters.length))
+    return undefined;
+  const known = moved.map(({ voter }) => voter.address).join(', ');
+  const now = moved.map(({ seat }) => `${seat.host} at ${seat.address}`).join(', ');
+  return `its members know each other as ${known}, and the file has ${now}: most of them would never find each other. Give the hosts back the addresses that they had (\`network\`, \`address\`); then one at a time may change, while the others serve`;
+}
+
+/**
  * What a new ensemble would pass over, where the file's own disks are all seen to be empty: data on hosts that the file no longer
  * has which can never come together again, or disks there that cannot be looked at. Undefined where there is nothing of the kind, and
  * where an ensemble serves or may still be brought up: then there is none to be formed.
@@ -86,6 +121,45 @@ export function anew(service: ZooKeeperService, cluster: Cluster, live: ZooKeepe
       : []),
   ];
   return said.length > 0 ? said.join('; ') : undefined;
+}
+
+/** Makes a member that is about to be restarted patient enough for a leader of that tick. */
+function easeStep(service: ZooKeeperService, cluster: Cluster, member: Member, tick: number): Step {
+  const { tickTime } = timingOf(service);
+  const syncLimit = Math.ceil((2 * tick) / tickTime);
+  const why = `who leads until all are restarted speaks each ${tick / 2} ms: it waits ${(syncLimit * tickTime) / 1000} s`;
+  return inFolder('ease', why, service, cluster, member, easing(syncLimit));
+}
+
+function tightenStep(service: ZooKeeperService, cluster: Cluster, member: Member): Step {
+  const why = `it waited longer than the file says while ticks of before were about: now ${silenceOf(service)} ms`;
+  const step = inFolder('tighten', why, service, cluster, member, tightening);
+  const { root } = cluster.hosts[member.host]!;
+  if (step.do.kind !== 'script') return step;
+  const script = `${step.do.script} || exit 1\n${restartFragment(member, root)}`;
+  return { ...step, do: { ...step.do, script, timeoutMs: member.stop.timeoutMs + 30_000 } };
+}
+
+function inFolder(
+  verb: string,
+  why: string,
+  service: ZooKeeperService,
+  cluster: Cluster,
+  member: Member,
+  script: string,
+): Step {
+  const { root } = cluster.hosts[member.host]!;
+  const work = `cd ${quote(memberFolder(member, root))} || exit 1\n${script}`;
+  return {
+    id: `${verb} ${member.name}`,
+    verb,
+    target: member.name,
+    host: member.host,
+    service: service.name,
+    why,
+    needs: [],
+    do: { kind: 'script', script: asOwner(member, root, work), timeoutMs: 30_000 },
+  };
 }
 
 const memberOf = (service: ZooKeeperService, cluster: Cluster, id: number): string | undefined => {
@@ -129,9 +203,20 @@ export function planZooKeeper(
     engine('ready', seat.name, 'until it serves with a majority', { host: seat.host });
 
   const served = live !== undefined && Object.values(live.servers).some(({ state }) => state === 'serving');
+  const stranded = live && ensemble && strandedMajority(service, cluster, ensemble, live);
+  if (stranded !== undefined) {
+    const refuse = engine('refuse', service.name, stranded, {}, { refuses: true });
+    // Those that leave stay too: what is not given back here is done as it is.
+    const leaving = [...base.leaving.values()].flat();
+    return [refuse, ...leaving.map((step) => ({ ...step, needs: [...step.needs, refuse.id] }))];
+  }
   const hopeless = live && ensemble && lostMajority(service, cluster, ensemble, live);
   const steps: Step[] = [];
-  const turns: { rank: number; steps: Step[]; serves: boolean }[] = [];
+  const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
+  const turns: { rank: number; steps: Step[]; serves: boolean; seat: Seat }[] = [];
+  /** Members that are more patient than the file says, since an earlier run was cut short. */
+  const eased: Seat[] = [];
+  const timing = timingOf(service);
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const server = live?.servers[seat.host];
@@ -142,7 +227,14 @@ export function planZooKeeper(
     // belongs to nobody; then it is told, if need be. A new one is told before.
     const unseen = server?.disk === undefined && (known || !ensemble);
     const seeds: Step[] = [];
-    if (unseen) seeds.push(engine('seed', seat.name, 'should its disk be empty', { host: seat.host }));
+    const strayed = known === true && hasData(server) && server?.state !== 'serving' && !atHome(server, seat);
+    // It can start nowhere but where it is known: so that is changed before, and what it has on its disk, which says otherwise, it copies anew.
+    if (strayed) {
+      const change = planned.find((one) => one.kind === 'change' && one.seat.id === seat.id);
+      if (change?.kind === 'change') seeds.push(engine('change', seat.name, change.why, { host: seat.host }));
+      const why = `its data know it at another address than ${seat.address}: it copies from the others`;
+      seeds.push(engine('seed', seat.name, why, { host: seat.host, force: false }));
+    } else if (unseen) seeds.push(engine('seed', seat.name, 'should its disk be empty', { host: seat.host }));
     else if (ensemble && server?.state !== 'serving' && !(known && hasData(server))) {
       const why = known ? 'its data is lost: it copies from the others' : 'it learns who the others are';
       const force = known === true && hopeless !== undefined;
@@ -158,9 +250,11 @@ export function planZooKeeper(
       const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
       const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
       const turn = chain([...writes, gate, ...before, ...all, ready(seat), ...after]);
-      turns.push({ rank, steps: turn, serves: server?.state === 'serving' });
+      turns.push({ rank, steps: turn, serves: server?.state === 'serving', seat });
       continue;
     }
+    if (server?.state === 'serving' && (server.syncLimit ?? timing.syncLimit) !== timing.syncLimit)
+      eased.push(seat);
     all.unshift(...writes);
     const searching = server?.state === 'electing' || server?.state === 'read-only';
     steps.push(...chain(all.length > 0 || searching ? [...all, ready(seat)] : []));
@@ -197,11 +291,12 @@ export function planZooKeeper(
 
   /** All that was planned so far, as order without dependence. */
   const soFar = (): string[] => steps.map(({ id }) => id);
-  const planned = ensemble ? changes(service, cluster, ensemble, live) : [];
   const coming: Step[] = [];
+  const early = steps.filter(({ verb }) => verb === 'change').map(({ id }) => id);
   for (const change of planned) {
     if (change.kind === 'leave') continue;
     const { seat, kind, why } = change;
+    if (early.includes(`${kind} ${seat.name}`)) continue;
     const needs = steps.filter(({ id }) => id === `ready ${seat.name}`).map(({ id }) => id);
     coming.push(engine(kind, seat.name, why, { host: seat.host }, { needs, after: soFar() }));
   }
@@ -209,6 +304,18 @@ export function planZooKeeper(
 
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
+  // The last is restarted when all others have the new tick; those before may be led by one that has the old.
+  const tick = live ? longestTick(live) : 0;
+  if (silenceOf(service) < tick)
+    for (const turn of turns.slice(0, -1)) {
+      const member = base.members.find(({ name }) => name === turn.seat.name)!;
+      turn.steps = chain(
+        turn.steps.flatMap((step) =>
+          step.verb === 'restart' ? [easeStep(service, cluster, member, tick), step] : [step],
+        ),
+      );
+      eased.push(turn.seat);
+    }
   let needs: string[] = [];
   let after = before;
   for (const turn of turns) {
@@ -221,12 +328,29 @@ export function planZooKeeper(
     after = served ? [...before, end] : before;
   }
 
+  // Then, with nobody left whose tick is long, they take the patience that the file gives them.
+  for (const seat of eased) {
+    const member = base.members.find(({ name }) => name === seat.name)!;
+    const again = (step: Step): Step => ({ ...step, id: `${step.id} again` });
+    const { before, after: back } = base.around(member);
+    const gate = engine('hold', seat.name, 'until the others can do without it', { host: seat.host });
+    const turn = chain([
+      again(gate),
+      ...before.map(again),
+      tightenStep(service, cluster, member),
+      again(ready(seat)),
+      ...back.map(again),
+    ]);
+    steps.push({ ...turn[0]!, needs, after }, ...turn.slice(1));
+    needs = [turn.at(-1)!.id];
+  }
+
   const rolled = soFar();
   const going: Step[] = [];
   for (const change of planned) {
     if (change.kind !== 'leave') continue;
     const name = memberOf(service, cluster, change.id) ?? `${service.name} server ${change.id}`;
-    const needs = coming.map(({ id }) => id);
+    const needs = [...early, ...coming.map(({ id }) => id)];
     going.push(
       engine('leave', name, 'the file no longer has it', { id: change.id }, { needs, after: rolled }),
     );

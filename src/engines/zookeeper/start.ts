@@ -30,6 +30,19 @@ export const classPath = jars.map((jar) => `/usr/share/java/${jar}.jar`).join(':
 const mega = 2 ** 20;
 
 /**
+ * In a member's data: a syncLimit that goes before the file's, while a roll makes ticks shorter. A leader of the old tick speaks to a follower that has
+ * nothing to hear each half of that (Leader.java); one with a shorter patience (tickTime x syncLimit, Learner.java) would leave it each time.
+ */
+const easeFile = 'ease';
+
+/** Sh, in the member's folder: it is patient from its next start, for as many ticks. */
+export const easing = (syncLimit: number): string =>
+  `mkdir -p data && echo syncLimit=${syncLimit} >data/${easeFile}`;
+
+/** Sh, in the member's folder: it is as the file says from its next start. */
+export const tightening = `rm -f data/${easeFile}`;
+
+/**
  * The script that a member is started with. zoo.cfg is put together anew at each start: our part, and the dynamic part that ZooKeeper
  * itself keeps (it rewrites both zoo.cfg and the file with the members, beside it, at every reconfiguration). A member that has
  * no dynamic part yet takes `first.cfg`, which `form` or `join` wrote into its data; without one it does not
@@ -59,7 +72,12 @@ if [ ! -s "$members" ]; then
   echo 'phalanx: it belongs to no ensemble yet: phalanx up'
   exit 1
 fi
-{ cat zoo.static; echo "dynamicConfigFile=$members"; } >data/zoo.cfg.new
+if [ -s data/${easeFile} ]; then
+  { sed '/^syncLimit=/d' zoo.static; cat data/${easeFile}; } >data/zoo.cfg.new
+else
+  cat zoo.static >data/zoo.cfg.new
+fi
+echo "dynamicConfigFile=$members" >>data/zoo.cfg.new
 mv data/zoo.cfg.new data/zoo.cfg
 ${
   heap === undefined

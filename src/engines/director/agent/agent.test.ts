@@ -366,3 +366,52 @@ it('a plane that has not been given its tables yet does not say that nobody is c
   applies[1]!();
   agent.stop();
 });
+
+it('told of a pool that moved, it sends to the old one until the new one answers, and forgets it when it has ended', async () => {
+  const listening = async () => {
+    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    return { server, port: (server.address() as { port: number }).port };
+  };
+  const old = await listening();
+  const free = await listening();
+  await new Promise((resolve) => free.server.close(resolve));
+  const moved = config(free.port);
+  moved.listens[0]!.servers[0]!.name = 'web@b';
+
+  const folder = mkdtempSync(join(tmpdir(), 'agent-'));
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify(config(old.port)));
+  writeFileSync(join(folder, 'sync.secret'), 'secret');
+  const applied: string[] = [];
+  const last = () => applied.at(-1);
+  let active = 1;
+  const plane: Plane = {
+    name: 'nftables',
+    open: async () => {},
+    apply: async ([table]) => {
+      applied.push(
+        table!.servers.map(({ server, up, weight }) => `${server.name} ${up ? weight : 'down'}`).join(),
+      );
+    },
+    connections: async () => [{ listen: 'tcp-80', server: 'web@a', active, inactive: 0 }],
+    reset: async () => 0,
+    close: async () => {},
+  };
+  const agent = new Agent(folder, { nftables: () => plane });
+  await agent.start();
+  expect(last()).toBe('web@a 1');
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify(moved));
+  agent.reload();
+  await vi.waitFor(() => expect(last()).toBe('web@b down,web@a 1'), 3000);
+  // Told again of what it knows: nothing is lost by it.
+  agent.reload();
+  const again = createServer((socket) => socket.destroy()).listen(free.port, '127.0.0.1');
+  await vi.waitFor(() => expect(last()).toBe('web@b 1,web@a 0'), 3000);
+  const status = () => readFileSync(join(folder, 'status.jsonl'), 'utf8');
+  await vi.waitFor(() => expect(status()).toMatch(/"server":"web@a".*"effective":0,.*"active":1,/), 4000);
+  active = 0;
+  await vi.waitFor(() => expect(last()).toBe('web@b 1'), 4000);
+  expect(applied.filter((table) => !/ 1/.test(table))).toEqual([]);
+  agent.stop();
+  for (const server of [old.server, again]) server.close();
+});

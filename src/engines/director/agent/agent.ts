@@ -17,6 +17,7 @@ import {
 } from './desired.ts';
 import { Fit } from './fit.ts';
 import { followed, follows } from './follow.ts';
+import { Leavers } from './leavers.ts';
 import { type Override, type Overrides, overrideText, readOverrides } from './overrides.ts';
 import { Registry } from './registry.ts';
 import { type AgentStatus, lastHealth, type ServerStatus, statusText, writeStatus } from './status.ts';
@@ -48,6 +49,9 @@ export class Agent {
   readonly #registry: Registry;
   readonly #known: Map<string, boolean>;
 
+  readonly #leavers = new Leavers();
+
+  /** As the file has it, and with it the servers that have yet to leave. */
   #config!: AgentConfig;
   #hash = '';
   #overrides: Overrides = { byServer: new Map(), errors: [] };
@@ -173,12 +177,16 @@ export class Agent {
   #read(): void {
     const path = join(this.#folder, 'agent.json');
     const text = readFileSync(path, 'utf8');
+    let read: AgentConfig;
     try {
-      this.#config = JSON.parse(text) as AgentConfig;
+      read = JSON.parse(text) as AgentConfig;
     } catch (error) {
       throw new Error(`${path}: ${(error as Error).message}: run phalanx up to write it again`);
     }
-    this.#hash = createHash('sha256').update(text).digest('hex');
+    const hash = createHash('sha256').update(text).digest('hex');
+    if (hash === this.#hash) return;
+    this.#config = this.#hash === '' ? read : this.#leavers.join(this.#config, read);
+    this.#hash = hash;
   }
 
   #watch(): void {
@@ -384,7 +392,8 @@ export class Agent {
         const override = said.get(server.name);
         this.#live.set(placeKey(listen.name, server.name, sorry), {
           up,
-          effective: effectiveWeight(server, override),
+          effective:
+            this.#leavers.isFree(listen.name, server.name) && !sorry ? 0 : effectiveWeight(server, override),
           ...(override ? { override: overrideText(override) } : {}),
         });
       }
@@ -398,7 +407,9 @@ export class Agent {
       this.#overrides.byServer,
       this.#admits,
     );
-    return tables.map((table) => (this.#follows(table.listen) ? followed(table, this.#connections) : table));
+    return tables
+      .map((table) => this.#leavers.settle(table))
+      .map((table) => (this.#follows(table.listen) ? followed(table, this.#connections) : table));
   }
 
   #follows(listen: Listen): boolean {
@@ -437,14 +448,41 @@ export class Agent {
   /** Reads the connections; gives the time until the next reading. */
   async #count(): Promise<number> {
     const started = performance.now();
-    for (const [name, carrier] of this.#carriers) if (carrier.told) await this.#counted(name, carrier);
+    const leaving = new Set<string>();
+    for (const { listen, server } of placesOf(this.#config))
+      if (this.#leavers.isFree(listen.name, server.name)) leaving.add(`${listen.name} ${server.name}`);
+    const read = new Set<PlaneName | undefined>();
+    for (const [name, carrier] of this.#carriers)
+      if (carrier.told && (await this.#counted(name, carrier))) read.add(name);
     const drift: string[] = [];
     for (const { plane } of this.#carriers.values())
       drift.push(...((await plane.drift?.().catch(() => [])) ?? []));
     this.#drift = drift;
+    // What was counted before they got nothing new says nothing of them.
+    const counts = [...this.#connections].filter(([, { listen }]) => read.has(this.#planeOf(listen)));
+    if (leaving.size > 0) await this.#letGo(leaving, new Map(counts));
     const following = this.#config.listens.some((listen) => this.#follows(listen));
     if (following) this.#change();
     return Math.max(following ? followMs : showMs, (performance.now() - started) * share);
+  }
+
+  /** Forgets servers that leave: of those that got nothing new when `counts` was begun, who has no connection, or is down and its clients have been told. */
+  async #letGo(leaving: Set<string>, counts: Map<string, Connections>): Promise<void> {
+    await this.#resets;
+    const ended = (listen: Listen, name: string): boolean => {
+      const server = listen.servers.find((one) => one.name === name)!;
+      const down = this.#checker.health(targetOf({ listen, server, sorry: false }))?.up === false;
+      const key = `${listen.name} ${name}`;
+      return (
+        leaving.has(key) &&
+        (down ? this.#reset.has(placeKey(listen.name, name, false)) : counts.get(key)?.active === 0)
+      );
+    };
+    const left = this.#leavers.without(this.#config, ended);
+    if (left === this.#config) return;
+    this.#config = left;
+    this.#setTargets();
+    this.#change();
   }
 
   /** Writes the status now, or as soon as its cost allows. */

@@ -198,6 +198,7 @@ export function base(
     byMember: new Map(members.map(({ name }) => [name, verbsOf(name).map((verb) => step(verb, name))])),
     ready: () => undefined,
     around: () => ({ before: [], after: [] }),
+    dismiss: () => [],
     leaving: new Map(),
   };
 }
