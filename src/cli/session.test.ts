@@ -35,7 +35,8 @@ it("the interface that holds a machine's address is the one that it tells now, n
     cluster: { hosts: { p1: { name: 'p1', kind: 'ssh', device: 'eth0' } } },
     kept: { machines: { p1: { ssh: 'root@p1', address: '192.0.2.1', device: 'eth0' } } },
   } as unknown as Session;
-  takeDevices(session, { p1: { device: 'ens18' }, gone: { device: 'eth7' } });
+  expect(takeDevices(session, { p1: { device: 'eth0' } })).toBe(false);
+  expect(takeDevices(session, { p1: { device: 'ens18' }, gone: { device: 'eth7' } })).toBe(true);
   expect(session.cluster.hosts['p1']!.device).toBe('ens18');
   expect(session.kept.machines).toEqual({
     p1: { ssh: 'root@p1', address: '192.0.2.1', device: 'ens18' },

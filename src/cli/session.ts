@@ -184,18 +184,21 @@ async function learnMachines(
   );
 }
 
-/** The interfaces that hold the machines' addresses today: one that was renamed, or put into a bridge, is rendered for as it is now. */
+/** Takes the interfaces that hold the machines' addresses today: one may have been renamed, or put into a bridge. Gives whether any is another one. */
 export function takeDevices(
   { cluster, kept }: Session,
   machines: Record<string, Pick<MachineFacts, 'device'>>,
-): void {
+): boolean {
+  let changed = false;
   for (const [name, { device }] of Object.entries(machines)) {
     const host = cluster.hosts[name];
     const known = kept.machines[name];
     if (host === undefined || known === undefined || device === undefined) continue;
+    changed ||= host.device !== device;
     host.device = device;
     known.device = device;
   }
+  return changed;
 }
 
 async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {

@@ -83,8 +83,10 @@ const noService = ({ cluster }: Session, name: string): UserError =>
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
-  const observed = await observe(session.cluster, engines, session.reach);
-  takeDevices(session, observed.machines);
+  let observed = await observe(session.cluster, engines, session.reach);
+  // It was asked what is set for the interface of before.
+  if (takeDevices(session, observed.machines))
+    observed = await observe(session.cluster, engines, session.reach);
   const made = plan(session.cluster, engines, observed);
   if (made.refusals.length > 0) throw new UserError(made.refusals.join('\n'));
   return made;

@@ -102,6 +102,17 @@ function waits(
   return before.includes(on) || before.some((one) => waits(steps, one, on, order, passed));
 }
 
+it('on a machine that only has another name now, the one of before makes way first: both want the same port', () => {
+  const seen = found(cluster({ web: web(['app1', 'app2']) }));
+  const state = seen.members.get('web@app2')!;
+  // The machine of app3 was called app2.
+  seen.members.set('web@app2', { ...state, host: 'app3' });
+  const { steps } = plan(cluster({ web: web(['app1', 'app3']) }), engines, seen);
+  const of = new Map(steps.map((step) => [step.id, step]));
+  expect(waits(of, 'start web@app3', 'stop web@app2', false)).toBe(true);
+  expect(waits(of, 'stop web@app2', 'start web@app3', true)).toBe(false);
+});
+
 describe('an app that moves to other hosts', () => {
   const moved = change({ web: web(['app1', 'app2']), front }, { web: web(['app3', 'app4']), front });
 

@@ -85,6 +85,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
 
   const renamed = renamedMembers(cluster, engines, membersOf, observed);
   const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed, renamed);
+  // Under their machine's former name: they make way for those of its name today, on the same ports, and wait for nobody.
+  const renamedStops = [...leaving].flatMap(([name, [stop]]) => (hostOf(name) === stop!.host ? [] : [stop!]));
+  const makesWay = new Set(renamedStops.map(({ target }) => target));
   const settings = settingSteps(cluster, wantedSettings(cluster, engines), observed.settings);
   const work: Step[] = [...settings, ...handSteps(cluster, engines, observed.handed)];
 
@@ -107,7 +110,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
         ]),
       ),
       ready: (member) => readyStep(member, cluster),
-      leaving: new Map([...leaving].filter(([name]) => serviceOf(name) === service.name)),
+      leaving: new Map(
+        [...leaving].filter(([name]) => serviceOf(name) === service.name && !makesWay.has(name)),
+      ),
       dismiss: (member) =>
         Object.values(cluster.services)
           .flatMap((other) => engines[other.type]!.dismiss?.(other, cluster, member, service) ?? [])
@@ -149,6 +154,10 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     for (const step of stepsOf.get(service.name)!) {
       const starts = step.verb === 'start' || step.verb === 'restart';
       const settledHere = starts ? (settledOn.get(step.host!) ?? []).map((setting) => setting.id) : [];
+      const stopped = renamedStops.filter(
+        ({ host, target }) =>
+          step.verb === 'start' && host === step.host && serviceOf(target) === service.name,
+      );
       // What a service uses comes first, but a broken Redis does not keep the web from starting.
       const before = [
         ...(starts ? used : step.verb === 'serve' ? [...followed, ...made.map((one) => one.id)] : []),
@@ -158,7 +167,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
       const first = step.verb === 'restart' ? coming : [];
       work.push({
         ...step,
-        needs: starts ? [...step.needs, ...settledHere, ...first] : step.needs,
+        needs: starts
+          ? [...step.needs, ...settledHere, ...first, ...stopped.map(({ id }) => id)]
+          : step.needs,
         ...(before.length > 0 ? { after: [...(step.after ?? []), ...before] } : {}),
       });
     }

@@ -21,9 +21,9 @@ const cluster = (): Cluster =>
   }) as unknown as Cluster;
 
 /** A file that is there while the setting is. */
-const setting = (title: string, path: string, service = 'front'): HostSetting => ({
+const setting = (title: string, path: string): HostSetting => ({
   host: 'h1',
-  service,
+  service: 'front',
   title,
   check: `[ -e '${root}/${path}' ]`,
   apply: `: > '${root}/${path}'`,
@@ -49,9 +49,4 @@ it('a setting that is to be made differently is taken back first, as it was made
   const remembered = { h1: [(JSON.parse(told!) as { remembered: string }).remembered] };
   carryOut(settingSteps(cluster(), [], { ok: {}, remembered }));
   expect(existsSync(join(root, 'table2'))).toBe(false);
-});
-
-it('two services that need the same of a host have one step', () => {
-  const wanted = [setting('forwarding on', 'f'), setting('forwarding on', 'f', 'other')];
-  expect(settingSteps(cluster(), wanted, nothing).map(({ id }) => id)).toEqual(['set h1: forwarding on']);
 });

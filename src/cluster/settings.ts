@@ -18,38 +18,6 @@ export function settingSteps(
   found: { ok: Record<string, Record<string, boolean>>; remembered: Record<string, string[]> },
 ): Step[] {
   const steps: Step[] = [];
-  const made = new Set<string>();
-  for (const setting of wanted) {
-    // Two services may need the same of a host.
-    const id = `set ${setting.host}: ${setting.title}`;
-    if (made.has(id)) continue;
-    if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title))
-      continue;
-    made.add(id);
-    const { kind, root } = cluster.hosts[setting.host]!;
-    const folder = quoted(`${root}/settings`);
-    const file = quoted(`${root}/settings/${nameOf(setting.title)}`);
-    const memo = quoted(`${setting.title}\n${setting.undo}\n`);
-    // A lab host's settings end with it; a real machine has to make them again when it boots.
-    const atBoot = kind === 'ssh' ? `${settingAtBoot(root, nameOf(setting.title), setting.apply)}\n` : '';
-    steps.push({
-      id,
-      verb: 'set',
-      target: setting.host,
-      host: setting.host,
-      service: setting.service,
-      why: `needed by ${setting.service}`,
-      needs: [],
-      do: {
-        kind: 'script',
-        script: `mkdir -p ${folder} || exit 1
-if [ -f ${file} ] && ! printf %s ${memo} | cmp -s - ${file}; then sed 1d ${file} | sh; fi
-printf %s ${memo} > ${file} || exit 1
-${atBoot}${setting.apply}`,
-        timeoutMs: 10_000,
-      },
-    });
-  }
   for (const [host, titles] of Object.entries(found.remembered)) {
     const keep = new Set(wanted.filter((setting) => setting.host === host).map((setting) => setting.title));
     const root = cluster.hosts[host]?.root;
@@ -70,6 +38,33 @@ ${atBoot}${setting.apply}`,
         },
       });
     }
+  }
+  for (const setting of wanted) {
+    if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title))
+      continue;
+    const { kind, root } = cluster.hosts[setting.host]!;
+    const folder = quoted(`${root}/settings`);
+    const file = quoted(`${root}/settings/${nameOf(setting.title)}`);
+    const memo = quoted(`${setting.title}\n${setting.undo}\n`);
+    // A lab host's settings end with it; a real machine has to make them again when it boots.
+    const atBoot = kind === 'ssh' ? `${settingAtBoot(root, nameOf(setting.title), setting.apply)}\n` : '';
+    steps.push({
+      id: `set ${setting.host}: ${setting.title}`,
+      verb: 'set',
+      target: setting.host,
+      host: setting.host,
+      service: setting.service,
+      why: `needed by ${setting.service}`,
+      needs: [],
+      do: {
+        kind: 'script',
+        script: `mkdir -p ${folder} || exit 1
+if [ -f ${file} ] && ! printf %s ${memo} | cmp -s - ${file}; then sed 1d ${file} | sh; fi
+printf %s ${memo} > ${file} || exit 1
+${atBoot}${setting.apply}`,
+        timeoutMs: 10_000,
+      },
+    });
   }
   return steps;
 }

@@ -287,11 +287,13 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     writeFileSync(file, `${hosts.join('\n')}\n`);
     expect(await cluster.must('plan', '--hosts', file)).toContain('nothing to do');
     // Without it this is a lab of the same name, in which all machines would be hosts that left.
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }).replace(/\{ ssh.*\}/g, '{}'));
     for (const command of [['plan'], ['down', '--purge']]) {
       const refused = await cluster.run(command);
       expect(refused.exit).toBe(1);
       expect(refused.out).toContain('cluster sshcluster runs on real machines (lb1, ');
     }
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host: 'hosts: { nowhere: {} }' }));
     writeFileSync(file, `${hosts.join('\n')}\nservices: {}\n`);
     const { exit, out } = await cluster.run(['plan', '--hosts', file]);
     expect(exit).toBe(1);

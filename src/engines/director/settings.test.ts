@@ -8,8 +8,8 @@ import type { Engine, HostSetting, Member } from '../engine.ts';
 import { type DirectorSpec, schema } from './schema.ts';
 import { directorSettings } from './settings.ts';
 
-/** What the host of the only director must have set, for these VIPs and listens. */
-function settings(vip: string[], listen: object): HostSetting[] {
+/** What the host of the only director must have set, for these VIPs and listens; or that of its real server. */
+function settings(vip: string[], listen: object, at = 'h1', name = 'front'): HostSetting[] {
   const host = (n: number) => ({
     name: `h${n}`,
     kind: 'lab',
@@ -18,7 +18,7 @@ function settings(vip: string[], listen: object): HostSetting[] {
     root: '',
   });
   const director: Service<DirectorSpec> = {
-    name: 'front',
+    name,
     type: 'director',
     hosts: ['h1'],
     uses: [],
@@ -26,10 +26,10 @@ function settings(vip: string[], listen: object): HostSetting[] {
   };
   const web: Service = { name: 'web', type: 'app', hosts: ['h2'], uses: [], spec: {} };
   const member = { name: 'web@h2', host: 'h2', ports: [{ proto: 'tcp', port: 80 }] } as Member;
-  const cluster = { name: 'c', hosts: { h1: host(1), h2: host(2) }, services: { front: director, web } };
+  const cluster = { name: 'c', hosts: { h1: host(1), h2: host(2) }, services: { [name]: director, web } };
   const engine = { members: () => [member] } as unknown as Engine;
   return directorSettings(director, cluster as unknown as Cluster, () => engine).filter(
-    (setting) => setting.host === 'h1',
+    (setting) => setting.host === at,
   );
 }
 const six = (vip: string[], listen: object): HostSetting | undefined =>
@@ -43,6 +43,16 @@ test('a director with an IPv6 VIP forwards IPv6 where the kernel is what forward
   }
   for (const listen of [{ forward: 'dr' }, { forward: 'nat', plane: 'nftables' }, { plane: 'haproxy' }])
     expect(six(both, listen), JSON.stringify(listen)).toBeUndefined();
+});
+
+test('a director that has another name now needs the same of its real servers, by the same titles', () => {
+  const of = (name: string) =>
+    settings(['10.0.0.100', 'fd00::100'], { forward: 'nat' }, 'h2', name).map(({ title, undo }) => ({
+      title,
+      undo,
+    }));
+  expect(of('edge')).toEqual(of('front'));
+  expect(of('edge')).toHaveLength(4);
 });
 
 test('a host that begins to forward IPv6 goes on hearing its routers, and is left as it was', () => {

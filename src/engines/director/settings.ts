@@ -242,14 +242,15 @@ function waysBack(host: string, service: Service<DirectorSpec>, cluster: Cluster
 
 /**
  * Replies of a `nat` real server go to the VIP's owner, whoever that is now: a table whose only route is by way of the VIP, and a routing rule for each
- * port of the service (`repliesThroughVip`). One is taken back without the others: the table serves all ports.
+ * port of the service (`repliesThroughVip`). One is taken back without the others: the table serves all ports. They are called by the table and not by the
+ * service: one that has another name today takes nothing back that it still needs.
  */
 function wayThroughVip({ family, host, service, vip, address, table }: WayBack): HostSetting {
   const ip = `ip -${family}`;
   return {
     host,
     service: service.name,
-    title: `replies of ${service.name} by way of VIP ${vip}`,
+    title: `table ${table} by way of VIP ${vip}`,
     check: `${ip} route show table ${table} 2>/dev/null | grep -q '^default via ${vip} '`,
     apply: `dev=$(ip -o -${family} addr show to ${address} | awk '{print $2; exit}')
 [ -n "$dev" ] || { echo "no interface holds ${address}" >&2; exit 1; }
@@ -286,7 +287,7 @@ function repliesThroughVip(
   return {
     host,
     service: service.name,
-    title: `replies from ${proto} port ${ports} through ${service.name}${family === 6 ? ', IPv6' : ''}`,
+    title: `replies from ${proto} port ${ports} by table ${table}${family === 6 ? ', IPv6' : ''}`,
     check: shown.map((rule) => `${ip} rule show | grep -q '${rule}'`).join(' && '),
     apply: `${remove}\n${rules.map((rule) => `${ip} rule add ${rule}`).join(' &&\n')}`,
     undo: `${remove}\ntrue`,
