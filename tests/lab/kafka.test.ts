@@ -4,7 +4,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSession } from '../../src/cli/session.ts';
 import { authority } from '../../src/engines/certificate.ts';
+import { mendNetwork, partition } from '../../src/hosts/lab/faults.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
 import {
   type Access,
@@ -317,6 +319,32 @@ services:
     await apart.must('up');
     await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
     expect(await steps()).toEqual([]);
+  });
+
+  it('a broker that is cut off does not speak for the others, though it stands first in the file', async () => {
+    const { cluster: lab } = await openSession(apart.file);
+    const others = ['d2', 'd3', 'c1', 'c2', 'c3'];
+    await partition(lab, [['d1'], others]);
+    try {
+      const first = async (): Promise<Row> =>
+        (await apart.status()).rows.find(({ name }) => name === 'events@d1')!;
+      await until(
+        'nobody counts on it',
+        async () => (await first()).why?.includes('do not count on it'),
+        60_000,
+      );
+      const seen = await apart.status();
+      expect(seen.health).toBe('degraded');
+      expect(seen.rows.filter(({ name }) => /@(d2|d3)$/.test(name)).map(({ health }) => health)).toEqual([
+        'ok',
+        'ok',
+      ]);
+      // What it knew before lacks nothing.
+      expect(seen.rows.find(({ name }) => name.includes('partitions'))?.why).toContain('events@d1');
+    } finally {
+      await mendNetwork(lab);
+    }
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
   });
 
   it('brokers take the votes over, and lose them again before their role to controllers that are new; nothing is lost', async () => {
