@@ -160,6 +160,42 @@ describe('kafka', patient, () => {
     expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
   });
 
+  it('another timing rolls, from fast to default as well: nobody is fenced and let in again meanwhile, and nothing is lost', async () => {
+    cluster.write(yaml(three, '    timing: fast\n'));
+    await cluster.must('up');
+    await healthy();
+    const access = await accessOf(cluster);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    cluster.write(yaml(three));
+    // Fenced and let in again by one life of its process. Each is fenced while it starts, and as it ends.
+    const fenced: string[] = [];
+    const lives = new Map<string, { pid: string; was: 'new' | 'counted' | 'fenced' }>();
+    let rolling = true;
+    const watch = (async () => {
+      while (rolling) {
+        for (const { host, why, health } of await rows().catch(() => [])) {
+          if (!three.includes(host)) continue;
+          const now = pid(host);
+          const life = lives.get(host);
+          const was = life?.pid === now ? life.was : 'new';
+          const lost = was === 'counted' && why?.includes('do not count on it');
+          if (was === 'fenced' && health === 'ok') fenced.push(host);
+          lives.set(host, { pid: now, was: lost ? 'fenced' : health === 'ok' ? 'counted' : was });
+        }
+      }
+    })();
+    await cluster.must('up');
+    rolling = false;
+    await watch;
+    expect(lives.size).toBe(3);
+    expect(fenced).toEqual([]);
+    await healthy();
+    const written = await load.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
+  });
+
   it('up killed while partitions move: the next one finishes, takes the throttle off, and nothing is lost', async () => {
     const access = await accessOf(cluster);
     // 4 MB, of which a fourth broker gets a quarter of each copy: some ten seconds at this throttle.
