@@ -452,6 +452,21 @@ services:
     expect(said).not.toMatch(/Topic: orders\s.*retention.ms/);
     expect(await lost(now, growing.folder, 'orders', written)).toEqual([]);
   });
+
+  it('from two to three in one up: the one controller restarts when both new ones have their votes', async () => {
+    await growing.run(['down', '--purge']);
+    growing.write(file('d1, d2'));
+    await growing.must('up');
+    growing.write(file('d1, d2, d3'));
+    await growing.must('up');
+    expect(await growing.must('up')).toContain('nothing to do');
+    const { rows: seen } = await growing.status();
+    expect(seen.map(({ role }) => role).sort()).toEqual([
+      'broker, active controller',
+      'broker, controller',
+      'broker, controller',
+    ]);
+  }, 900_000);
 });
 
 describe('kafka that moves to hosts that are all new', patient, () => {

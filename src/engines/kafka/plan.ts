@@ -127,7 +127,8 @@ interface Turn {
 /**
  * First what they run is fetched. Members that do not run are started, side by side: that can only help. New ones, and
  * ones that lost their disk, are told which cluster they belong to. Then, one after the other: controllers get their
- * vote; members restart, each only when no partition and no vote needs it, those first that do not serve as it is, the active controller last;
+ * vote; members restart, each only when no partition and no vote needs it, those first that do not serve as it is, then
+ * brokers, controllers without a vote, which get it with their turn, those that have one, the active controller last;
  * controllers that become mere brokers lose their vote and then restart; partitions move to brokers that came and off brokers that go; those
  * leave. At the end topics and users are as the file says.
  */
@@ -225,7 +226,9 @@ export function planKafka(
         ? live.quorum.voters.some(({ id }) => id === seat.id)
         : isFormed && node?.disk?.started?.controller === true);
     if (restarts || (voted && runs.length > 0)) {
-      const leads = seat.id === live?.quorum?.leader ? 2 : seat.controller ? 1 : 0;
+      // With its vote a controller is one more that the next may be missed beside: who has none yet goes before those that have.
+      const votes = live?.quorum?.voters.some(({ id }) => id === seat.id) ?? true;
+      const leads = seat.id === live?.quorum?.leader ? 3 : !seat.controller ? 0 : votes ? 2 : 1;
       const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
       const gate = engine('hold', seat.name, 'until no partition and no vote needs it', { name: seat.name });
       turns.push({
@@ -290,11 +293,12 @@ export function planKafka(
   });
 
   // A controller is restarted into its role before it can be given a vote.
-  const becomes = (step: Step): boolean => turns.some(({ seat }) => seat.name === step.target);
+  const voteOf = ({ seat }: Turn): Step[] => adding.filter(({ target }) => target === seat.name);
   const began = isFormed ? [] : [`form ${service.name}`];
   // Some of those that are started may wait for those that have a turn.
   const started = steps.filter(({ verb }) => verb !== 'ready').map(({ id }) => id);
-  steps.push(...chain(adding.filter((step) => !becomes(step))));
+  const turned = turns.flatMap(voteOf);
+  steps.push(...chain(adding.filter((step) => !turned.includes(step))));
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
   let last: string[] = began;
@@ -315,12 +319,16 @@ export function planKafka(
   );
   steps.push(...waited.flat());
   if (waited.length > 0) last = waited.map((rest) => rest.at(-1)!.id);
-  for (const turn of turns.filter(({ voted, serves }) => !voted && serves)) {
-    take(turn, last);
-    last = [turn.rest.at(-1)!.id];
-  }
-  const late = adding.filter(becomes).map((step) => ({ ...step, needs: [...step.needs, ...last] }));
+  const late = idle.flatMap((turn) =>
+    voteOf(turn).map((step) => ({ ...step, needs: [...step.needs, turn.rest.at(-1)!.id] })),
+  );
   steps.push(...chain(late));
+  if (late.length > 0) last = [...last, late.at(-1)!.id];
+  for (const turn of turns.filter(({ voted, serves }) => !voted && serves)) {
+    const rest = [...turn.rest, ...voteOf(turn)];
+    take({ ...turn, rest }, last);
+    last = [rest.at(-1)!.id];
+  }
 
   const going = [...base.leaving.keys()];
   const unvote = (voter: Voter, needs: string[]): Step => {
