@@ -461,6 +461,16 @@ describe('the plan of Kafka', () => {
     expect(at('serve events').needs).toContain('form events');
   });
 
+  it('nothing of a member that runs is written either: its supervisor starts what is written', () => {
+    const own = { 'events@d1': [script('write', 'd1'), script('restart', 'd1')] };
+    const steps = planKafka(three, cluster, live({ software: false }), base(three, own));
+    expect(steps.find(({ id }) => id === 'write events@d1')!.needs).toEqual(['fetch events']);
+    const real = structuredClone(cluster);
+    for (const host of Object.values(real.hosts)) host.kind = 'ssh';
+    const sent = planKafka(three, real, live({ lacking: ['d1'] }), base(three, own));
+    expect(sent.find(({ id }) => id === 'write events@d1')!.needs).toEqual(['ship events@d1']);
+  });
+
   it('topics that differ are named, and what is not in the file is not', () => {
     const spec = { topics: { orders: { partitions: 6 } } };
     const wanted = service(['d1', 'd2', 'd3'], spec);

@@ -193,8 +193,16 @@ export function planKafka(
   const keeper = service.spec.metadata;
   // What is to be there before anybody starts.
   const first: Step[] = [...fetch, ...shipped];
-  if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving'))
-    first.push(engine('tree', service.name, `its metadata are in ${keeper}`));
+  const there = first.map(({ id }) => id);
+  if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving')) {
+    // It waits for an ensemble that starts, not for packages that are installed before that: so after what comes directly after those. A host that
+    // is away holds up nobody.
+    const written = [...base.byMember.values()].flatMap((own) =>
+      own.some(({ verb }) => verb === 'restart') ? [] : own.filter(({ verb }) => verb === 'write'),
+    );
+    const after = written.map(({ id }) => id);
+    first.push(engine('tree', service.name, `its metadata are in ${keeper}`, {}, { after }));
+  }
   const fetched = first.map(({ id }) => id);
 
   const isFormed = keeper !== undefined || (live !== undefined && formed(live));
@@ -275,7 +283,13 @@ export function planKafka(
     steps.splice(0, steps.length, ...fetch, ...shipped, ...writes, form, ...after);
   } else if (first.length > 0) {
     steps.splice(0, steps.length, ...first, ...steps.map((step) => needing(step, fetched)));
-    for (const turn of turns) turn.steps = turn.steps.map((step) => needing(step, fetched));
+    // Nothing of a member that runs is written before: should it die, its supervisor starts what is written.
+    for (const turn of turns) {
+      const [head, ...others] = turn.steps;
+      turn.steps = [{ ...head!, needs: [...head!.needs, ...there] }, ...others].map((step) =>
+        needing(step, fetched),
+      );
+    }
   }
 
   /** All that was planned so far, as order without dependence. */
