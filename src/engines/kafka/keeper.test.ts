@@ -111,4 +111,12 @@ describe('kafka with TLS', () => {
     expect(file(service({ tls: true }), 'server.properties')).toContain('user_app="of the app"');
     expect(file(service({}), 'server.properties')).not.toContain('of the app');
   });
+
+  it('no user is called like a secret of the service: its password would be the seed of the private key', () => {
+    for (const name of ['tls', 'cluster', 'phalanx'])
+      expect(said(kafkaCheck(service({ users: ['reports', name] }), cluster))).toEqual([
+        `1: "${name}" is a name of Phalanx's own`,
+      ]);
+    expect(said(kafkaCheck(service({ tls: true, users: ['reports'] }), cluster))).toEqual([]);
+  });
 });
