@@ -4,7 +4,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSession } from '../../src/cli/session.ts';
 import { authority } from '../../src/engines/certificate.ts';
+import { mendNetwork, partition } from '../../src/hosts/lab/faults.ts';
 import { type Row, TestCluster, until } from './cluster.ts';
 import {
   type Access,
@@ -153,6 +155,42 @@ describe('kafka', patient, () => {
     expect(await planned()).toEqual([]);
     for (const host of three)
       expect(readFileSync(`${folder(host)}/data/server.properties`, 'utf8')).toContain('num.io.threads=4');
+    const written = await load.stop();
+    expect(written.acknowledged.length).toBeGreaterThan(100);
+    expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
+  });
+
+  it('another timing rolls, from fast to default as well: nobody is fenced and let in again meanwhile, and nothing is lost', async () => {
+    cluster.write(yaml(three, '    timing: fast\n'));
+    await cluster.must('up');
+    await healthy();
+    const access = await accessOf(cluster);
+    const load = writer(access, 'orders');
+    await until('records', async () => load.sofar() > 100, 60_000);
+    cluster.write(yaml(three));
+    // Fenced and let in again by one life of its process. Each is fenced while it starts, and as it ends.
+    const fenced: string[] = [];
+    const lives = new Map<string, { pid: string; was: 'new' | 'counted' | 'fenced' }>();
+    let rolling = true;
+    const watch = (async () => {
+      while (rolling) {
+        for (const { host, why, health } of await rows().catch(() => [])) {
+          if (!three.includes(host)) continue;
+          const now = pid(host);
+          const life = lives.get(host);
+          const was = life?.pid === now ? life.was : 'new';
+          const lost = was === 'counted' && why?.includes('do not count on it');
+          if (was === 'fenced' && health === 'ok') fenced.push(host);
+          lives.set(host, { pid: now, was: lost ? 'fenced' : health === 'ok' ? 'counted' : was });
+        }
+      }
+    })();
+    await cluster.must('up');
+    rolling = false;
+    await watch;
+    expect(lives.size).toBe(3);
+    expect(fenced).toEqual([]);
+    await healthy();
     const written = await load.stop();
     expect(written.acknowledged.length).toBeGreaterThan(100);
     expect(await lost(access, cluster.folder, 'orders', written)).toEqual([]);
@@ -319,6 +357,32 @@ services:
     expect(await steps()).toEqual([]);
   });
 
+  it('a broker that is cut off does not speak for the others, though it stands first in the file', async () => {
+    const { cluster: lab } = await openSession(apart.file);
+    const others = ['d2', 'd3', 'c1', 'c2', 'c3'];
+    await partition(lab, [['d1'], others]);
+    try {
+      const first = async (): Promise<Row> =>
+        (await apart.status()).rows.find(({ name }) => name === 'events@d1')!;
+      await until(
+        'nobody counts on it',
+        async () => (await first()).why?.includes('do not count on it'),
+        60_000,
+      );
+      const seen = await apart.status();
+      expect(seen.health).toBe('degraded');
+      expect(seen.rows.filter(({ name }) => /@(d2|d3)$/.test(name)).map(({ health }) => health)).toEqual([
+        'ok',
+        'ok',
+      ]);
+      // What it knew before lacks nothing.
+      expect(seen.rows.find(({ name }) => name.includes('partitions'))?.why).toContain('events@d1');
+    } finally {
+      await mendNetwork(lab);
+    }
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
+  });
+
   it('brokers take the votes over, and lose them again before their role to controllers that are new; nothing is lost', async () => {
     const access = await accessOf(apart);
     const load = writer(access, 'orders');
@@ -388,6 +452,21 @@ services:
     expect(said).not.toMatch(/Topic: orders\s.*retention.ms/);
     expect(await lost(now, growing.folder, 'orders', written)).toEqual([]);
   });
+
+  it('from two to three in one up: the one controller restarts when both new ones have their votes', async () => {
+    await growing.run(['down', '--purge']);
+    growing.write(file('d1, d2'));
+    await growing.must('up');
+    growing.write(file('d1, d2, d3'));
+    await growing.must('up');
+    expect(await growing.must('up')).toContain('nothing to do');
+    const { rows: seen } = await growing.status();
+    expect(seen.map(({ role }) => role).sort()).toEqual([
+      'broker, active controller',
+      'broker, controller',
+      'broker, controller',
+    ]);
+  }, 900_000);
 });
 
 describe('kafka that moves to hosts that are all new', patient, () => {

@@ -30,8 +30,8 @@ const known = {
   hosts: {},
 } as Cluster;
 /** Runs sh on a host as it runs there: in its own mounts. Gives what it printed; fails with what it said. */
-async function on(host: string, script: string): Promise<string> {
-  const { exit, text, stderr } = await new LabHost(known, host).run(script, { timeoutMs: 60_000 });
+async function on(host: string, script: string, timeoutMs = 60_000): Promise<string> {
+  const { exit, text, stderr } = await new LabHost(known, host).run(script, { timeoutMs });
   if (exit !== 0) throw new Error(`${host}: exit ${exit}: ${stderr.trim()}`);
   return text.trim();
 }
@@ -221,10 +221,26 @@ describe('storage', () => {
     await on('app1', 'touch /run/enough');
     const last = await writer;
     for (const host of ['data1', 'data2', 'data3']) expect(await copy(host, 'roll')).toBe(last);
+  });
+
+  it('with the default timing up leaves mounts alone that only wait for a silent data host: files stay open in them', async () => {
+    const holder = on(
+      'app1',
+      `exec 3>${at}/held; until [ -e /run/release ]; do sleep 0.2; done; echo kept >&3 && sync ${at}/held`,
+      280_000,
+    );
+    await until('it is open', async () => (await on('app1', `ls ${at}/held`)).length > 0);
+    await cable('data3', 'down');
+    const slow = on('app1', `echo slow >${at}/slow`, 120_000);
+    await cluster.run(['up']);
+    await cable('data3', 'up');
+    await on('app1', 'touch /run/release');
+    await Promise.all([holder, slow]);
+    expect(await on('app2', `cat ${at}/held`)).toBe('kept');
     cluster.write(yaml());
     await cluster.must('up');
     await healthy();
-  });
+  }, 300_000);
 
   it('another host takes a copy in the place of one that leaves; the file has it, status shows it', async () => {
     cluster.write(yaml('data1, data2, data4'));

@@ -2,7 +2,7 @@ import type { Cluster, Problem } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import { owned } from './configuration.ts';
 import { copies, type KafkaService, versionOf } from './seats.ts';
-import { adminUser, appUser } from './users.ts';
+import { adminUser, appUser, ownSecrets } from './users.ts';
 
 const spare = 256 * 2 ** 20;
 const labHeap = 320 * 2 ** 20;
@@ -64,7 +64,7 @@ export function kafkaCheck(service: KafkaService, cluster: Cluster): Problem[] {
       );
   }
   for (const [i, user] of spec.users.entries())
-    if (user === adminUser || user === appUser || user === 'cluster')
+    if (user === adminUser || user === appUser || (ownSecrets as readonly string[]).includes(user))
       problem(
         ['users', i],
         `"${user}" is a name of Phalanx's own`,

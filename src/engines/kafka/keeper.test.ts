@@ -52,19 +52,21 @@ describe('kafka 3.9 on ZooKeeper', () => {
   });
 
   it('has its place made before anybody starts', () => {
-    const start = (host: string): Step => ({
-      id: `start events@${host}`,
-      verb: 'start',
+    const step = (verb: string, host: string): Step => ({
+      id: `${verb} events@${host}`,
+      verb,
       target: `events@${host}`,
       host,
       why: '',
       needs: [],
       do: { kind: 'script', script: '', timeoutMs: 1 },
     });
+    // d3 runs, and does not answer.
+    const own = (host: string) => [step('write', host), step(host === 'd3' ? 'restart' : 'start', host)];
     const steps = planKafka(old, cluster, undefined, {
       members: kafkaMembers(old, cluster),
       observed: new Map(),
-      byMember: new Map(hosts.map((host) => [`events@${host}`, [start(host)]])),
+      byMember: new Map(hosts.map((host) => [`events@${host}`, own(host)])),
       leaving: new Map(),
       ready: () => undefined,
       around: () => ({ before: [], after: [] }),
@@ -73,8 +75,11 @@ describe('kafka 3.9 on ZooKeeper', () => {
     const ids = steps.map(({ id }) => id);
     expect(ids).toContain('tree events');
     expect(ids).not.toContain('form events');
-    for (const step of steps.filter(({ verb }) => verb === 'start'))
-      expect(step.needs).toEqual(expect.arrayContaining(['tree events', 'fetch events']));
+    for (const { needs } of steps.filter(({ verb }) => verb === 'start' || verb === 'restart'))
+      expect(needs).toEqual(expect.arrayContaining(['tree events', 'fetch events']));
+    // Not while packages are installed: its own time would be over. Nobody waits in a circle for it.
+    const tree = steps.find(({ verb }) => verb === 'tree')!;
+    expect([tree.needs, tree.after]).toEqual([[], ['write events@d1', 'write events@d2']]);
   });
 
   it('a version and the place of the metadata that do not fit are told by their key', () => {
@@ -106,5 +111,13 @@ describe('kafka with TLS', () => {
   it('only then takes a password in the open, from applications', () => {
     expect(file(service({ tls: true }), 'server.properties')).toContain('user_app="of the app"');
     expect(file(service({}), 'server.properties')).not.toContain('of the app');
+  });
+
+  it('no user is called like a secret of the service: its password would be the seed of the private key', () => {
+    for (const name of ['tls', 'cluster', 'phalanx'])
+      expect(said(kafkaCheck(service({ users: ['reports', name] }), cluster))).toEqual([
+        `1: "${name}" is a name of Phalanx's own`,
+      ]);
+    expect(said(kafkaCheck(service({ tls: true, users: ['reports'] }), cluster))).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { StepFailed, StepHeld } from '../engine.ts';
 import { asking, errorName, reason } from './client.ts';
 import { type KafkaLive, named, type Partition } from './live.ts';
-import { type Move, nearlyEmpty, planMoves, redirected } from './moves.ts';
+import { awaited, type Move, moveOf, nearlyEmpty, planMoves, redirected } from './moves.ts';
 import { observeKafka, throttleKeys } from './observe.ts';
 import { anyBroker, type Doing, some, untilOpen } from './perform.ts';
 import { nodeOf, seatsOf } from './seats.ts';
@@ -89,13 +89,13 @@ function wantedMoves(doing: Doing, live: Told): Move[] {
     throw new StepFailed(
       `${some(stuck)} would want more copies than the ${stays.length} brokers that stay: lower the topic's replication, or keep more brokers. Nothing was moved`,
     );
-  const unreachable = moves.filter(({ from, to }) =>
-    to.some((id) => !from.includes(id) && !live.brokers.includes(id)),
-  );
-  if (unreachable.length > 0)
+  const unreachable = moves.filter((move) => awaited(move).some((id) => !live.brokers.includes(id)));
+  if (unreachable.length > 0) {
+    const missed = down.filter(({ id }) => unreachable.some((move) => awaited(move).includes(id)));
     throw new StepHeld(
-      `${some(unreachable.map(({ topic, index }) => `${topic}-${index}`))} would move to ${down.map(({ name }) => name).join(', ')}, which does not serve`,
+      `${some(unreachable.map(({ topic, index }) => `${topic}-${index}`))} would have a copy on ${missed.map(({ name }) => name).join(', ')}, which ${missed.length > 1 ? 'do' : 'does'} not serve`,
     );
+  }
   return moves;
 }
 
@@ -121,7 +121,8 @@ async function submit(doing: Doing, live: KafkaLive, moves: Target[]): Promise<v
 
 /**
  * Waits until nothing is on its way. What is on its way to a broker that the file no longer has is sent elsewhere at once; to one that does not
- * serve, when nothing has come any further for `stillMs`. Holds when nothing comes any further otherwise.
+ * serve, when nothing has come any further for `stillMs`; so is then what only loses copies and keeps one there. Holds when nothing comes any
+ * further otherwise.
  */
 async function untilMoved(doing: Doing): Promise<void> {
   let deadline = performance.now() + stillMs;
@@ -143,8 +144,10 @@ async function untilMoved(doing: Doing): Promise<void> {
       const { stays } = brokersOf(doing, live);
       const targets = [...new Set(told.moving.flatMap(({ adding }) => adding))];
       const gone = targets.filter((id) => !stays.includes(id));
-      const dead = targets.filter((id) => !live.brokers.includes(id));
-      const lost = performance.now() > deadline ? [...gone, ...dead] : gone;
+      const dead = told.moving
+        .flatMap((one) => awaited(moveOf(one)))
+        .filter((id) => !live.brokers.includes(id));
+      const lost = performance.now() > deadline ? [...new Set([...gone, ...dead])] : gone;
       if (lost.length > 0) {
         await redirect(doing, told, lost);
         deadline = performance.now() + stillMs;
@@ -178,12 +181,7 @@ async function redirect(doing: Doing, live: Told, lost: number[]): Promise<void>
   );
   const others = live.moving
     .filter((one) => !targets.some(({ topic, index }) => topic === one.topic && index === one.index))
-    .map(({ topic, index, replicas, adding, removing }) => ({
-      topic,
-      index,
-      from: replicas.filter((id) => !adding.includes(id)),
-      to: replicas.filter((id) => !removing.includes(id)),
-    }));
+    .map(moveOf);
   // A topic's list of what is slowed is written whole.
   await throttle(doing, live, [
     ...targets.flatMap(({ to, ...one }) => (to ? [{ ...one, to }] : [])),

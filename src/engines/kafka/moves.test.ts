@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Partition } from './live.ts';
-import { nearlyEmpty, planMoves, redirected } from './moves.ts';
+import { awaited, nearlyEmpty, planMoves, redirected } from './moves.ts';
 
 const partition = (index: number, replicas: number[]): Partition => ({
   topic: 'orders',
@@ -55,6 +55,45 @@ describe('moves of partitions', () => {
   it('new copies go to brokers that serve before any other', () => {
     const grow = { spread: false, copiesOf: () => 2, serving: [1, 3] };
     expect(planMoves([partition(0, [1])], [1, 2, 3], grow).moves[0]!.to).toEqual([1, 3]);
+  });
+
+  it('of copies that are too many those go that are worth least: of a broker that leaves, out of step, of one that is down', () => {
+    const fewer = (brokers: number[], copies: number, isr = [1, 2, 3], serving = brokers) =>
+      planMoves([{ ...partition(0, [1, 2, 3]), isr }], brokers, {
+        spread: false,
+        copiesOf: () => copies,
+        serving,
+      }).moves[0]!.to;
+    expect(fewer([2, 3], 2)).toEqual([2, 3]);
+    expect(fewer([3], 1)).toEqual([3]);
+    expect(fewer([1, 2, 3], 2, [2, 3])).toEqual([2, 3]);
+    expect(fewer([1, 2, 3], 2, [1, 2, 3], [1, 3])).toEqual([1, 3]);
+    // One that is down and has what is written is worth more than one that lacks it.
+    expect(fewer([1, 2, 3], 1, [2], [1, 3])).toEqual([2]);
+    expect(fewer([1, 2, 3], 2)).toEqual([1, 2]);
+    // Too many, and one of them elsewhere than it may be.
+    expect(fewer([2, 4], 2)).toEqual([4, 2]);
+  });
+
+  it('a move that gives copies waits for those, one that only takes them away for all that stay', () => {
+    expect(awaited({ from: [1, 2], to: [2, 3] })).toEqual([3]);
+    expect(awaited({ from: [1, 2, 3], to: [2, 4] })).toEqual([4]);
+    expect(awaited({ from: [1, 2, 3], to: [1, 2] })).toEqual([1, 2]);
+    expect(awaited({ from: [1, 2], to: [2, 1] })).toEqual([]);
+  });
+
+  it('what only loses copies and has one on a broker that is down loses that one instead, or stays as it was', () => {
+    const on = { topic: 'orders', index: 0, replicas: [1, 2, 3], adding: [], removing: [3] };
+    const partitions = [{ ...partition(0, [1, 2, 3]), isr: [1, 3] }];
+    const options = { copiesOf: () => 2 };
+    expect(redirected(partitions, [on], [2], [1, 2, 3], { ...options, serving: [1, 3] })).toEqual([
+      { topic: 'orders', index: 0, from: [1, 2, 3], to: [1, 3] },
+    ]);
+    // 3 leaves: nobody but 2 can keep the other copy.
+    expect(redirected(partitions, [on], [2], [1, 2], { ...options, serving: [1] })).toEqual([
+      { topic: 'orders', index: 0, from: [1, 2, 3], to: null },
+    ]);
+    expect(redirected(partitions, [on], [4], [1, 2, 3], { ...options, serving: [1, 2, 3] })).toEqual([]);
   });
 
   it('what is on its way to a broker that is lost goes elsewhere or back, and the rest is left alone', () => {

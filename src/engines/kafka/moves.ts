@@ -13,7 +13,8 @@ export interface Move {
  * as many as it has), and, when `spread`, level the number of copies and of first leaders between brokers to within one, by
  * as few moves as that takes. Partitions stay where they are otherwise. Deterministic: the same input, the same moves.
  *
- * Copies go to brokers of `serving` (default: all) before any other. `stuck` are partitions that want more copies than there are brokers.
+ * Copies go to brokers of `serving` (default: all) before any other. Of copies that are too many those go first that are not on `brokers`, then
+ * those that are not in step, then those of brokers that do not serve, then the last. `stuck` are partitions that want more copies than there are brokers.
  */
 export function planMoves(
   partitions: Partition[],
@@ -46,10 +47,17 @@ export function planMoves(
       stuck.push(named(partition));
       continue;
     }
+    const worth = (id: number): number =>
+      4 * Number(allowed.has(id)) + 2 * Number(partition.isr.includes(id)) + Number(serving.includes(id));
+    // Before heirs are looked for: where copies lie on all brokers there is none for one that leaves.
+    while (replicas.length > wanted) {
+      const worst = Math.min(...replicas.map(worth));
+      const at = replicas.findLastIndex((id) => worth(id) === worst);
+      count(replicas.splice(at, 1)[0]!, -1);
+    }
     for (const [i, id] of replicas.entries()) {
       if (allowed.has(id)) continue;
-      const heir = least(replicas);
-      if (heir === undefined) continue;
+      const heir = least(replicas)!;
       replicas[i] = heir;
       count(heir, 1);
     }
@@ -58,7 +66,6 @@ export function planMoves(
       replicas.push(next);
       count(next, 1);
     }
-    while (replicas.length > wanted) count(replicas.pop()!, -1);
   }
 
   if (spread && brokers.length > 1) {
@@ -72,8 +79,25 @@ export function planMoves(
 }
 
 /**
- * Where partitions go instead that are on their way to a broker of `lost`, where they never arrive: `to` null takes them back to where they were.
- * The others on their way are left alone.
+ * The brokers that a move waits for: those that get a copy. One that only takes copies away waits for those that keep theirs: Kafka does not end it
+ * before all that stay are in step (PartitionReassignmentReplicas.maybeCompleteReassignment).
+ */
+export function awaited({ from, to }: Pick<Move, 'from' | 'to'>): number[] {
+  const coming = to.filter((id) => !from.includes(id));
+  return coming.length === 0 && to.length < from.length ? to : coming;
+}
+
+/** A partition on its way, as the move that it makes. */
+export const moveOf = ({ topic, index, replicas, adding, removing }: Moving): Move => ({
+  topic,
+  index,
+  from: replicas.filter((id) => !adding.includes(id)),
+  to: replicas.filter((id) => !removing.includes(id)),
+});
+
+/**
+ * Where partitions go instead that are on their way and wait for a broker of `lost`, so that they never arrive: `to` null takes them back to where
+ * they were. The others on their way are left alone.
  */
 export function redirected(
   partitions: Partition[],
@@ -84,7 +108,7 @@ export function redirected(
 ): { topic: string; index: number; from: number[]; to: number[] | null }[] {
   const way = (one: Pick<Moving, 'topic' | 'index'>): Moving | undefined =>
     moving.find(({ topic, index }) => topic === one.topic && index === one.index);
-  const astray = (one: Moving): boolean => one.adding.some((id) => lost.includes(id));
+  const astray = (one: Moving): boolean => awaited(moveOf(one)).some((id) => lost.includes(id));
   // Those astray as they were before they set out, the others as they will be.
   const settled = partitions.map((partition) => {
     const one = way(partition);
@@ -96,7 +120,7 @@ export function redirected(
   return moving.filter(astray).map(({ topic, index, replicas, adding }) => {
     const to = moves.find((move) => move.topic === topic && move.index === index)?.to;
     const from = replicas.filter((id) => !adding.includes(id));
-    const arrives = to?.every((id) => from.includes(id) || options.serving.includes(id));
+    const arrives = to && awaited({ from, to }).every((id) => options.serving.includes(id));
     return { topic, index, from, to: to && arrives ? to : null };
   });
 }

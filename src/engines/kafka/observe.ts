@@ -32,7 +32,8 @@ export interface Work {
 /** Limits on replication while partitions move, as each broker has them. */
 export const throttleKeys = ['leader.replication.throttled.rate', 'follower.replication.throttled.rate'];
 
-interface Found {
+/** A member's own answers. */
+export interface Found {
   node: LiveNode;
   /** Its host has no copy of the software. */
   lacking: boolean;
@@ -90,17 +91,9 @@ export async function observeKafka(
     .reduce<Quorum | undefined>((best, one) => (best && best.epoch >= one.epoch ? best : one), undefined);
   // A controller that does not lead tells nothing of itself: whoever knows the quorum does.
   for (const { node } of found.filter((one) => one.follows))
-    if (
-      [...(quorum?.voters ?? []), ...(quorum?.observers ?? [])].some(
-        (one) => one.id === node.id && one.caughtUp,
-      )
-    )
-      node.state = 'serving';
-  // The broker on the active controller's side of any cut, and the least behind.
-  const teller =
-    found.find(({ node, partitions }) => partitions && node.id === quorum?.leader) ??
-    found.find(({ node, partitions }) => partitions && node.state === 'serving') ??
-    found.find(({ partitions }) => partitions);
+    if (inStep(quorum).has(node.id)) node.state = 'serving';
+  const teller = tellerOf(found, quorum);
+  for (const { node } of disowned(found, teller, quorum)) node.state = 'fenced';
   const more = teller ? await observeAll(work, teller.node).catch(() => undefined) : undefined;
   const sentence = notFetched(service, cluster);
   return {
@@ -118,6 +111,39 @@ export async function observeKafka(
     lacking: [...new Set(found.filter(({ lacking }) => lacking).map(({ node }) => node.host))],
     ...(sentence ? { notFetched: sentence } : {}),
   };
+}
+
+/** Node ids of whoever has fetched from the active controller within its last moments. */
+const inStep = (quorum: Quorum | undefined): Set<number> =>
+  new Set(
+    [...(quorum?.voters ?? []), ...(quorum?.observers ?? [])].flatMap(({ id, caughtUp }) =>
+      caughtUp ? [id] : [],
+    ),
+  );
+
+/**
+ * The broker that speaks for the cluster: on the active controller's side of any cut, and the least behind. With controllers of their own that is none
+ * of them, and what a broker says of itself is no proof: one that is cut off goes on telling what it knew before.
+ */
+export function tellerOf(found: Found[], quorum: Quorum | undefined): Found | undefined {
+  const telling = found.filter(({ partitions }) => partitions);
+  const serving = telling.filter(({ node }) => node.state === 'serving');
+  const near = inStep(quorum);
+  return (
+    telling.find(({ node }) => node.id === quorum?.leader) ??
+    serving.find(({ node }) => near.has(node.id)) ??
+    serving[0] ??
+    telling[0]
+  );
+}
+
+/** Brokers that serve by their own account, and on which the controllers do not count by that of `teller`; nobody where it may be behind itself. */
+export function disowned(found: Found[], teller: Found | undefined, quorum: Quorum | undefined): Found[] {
+  const counted = teller?.brokers;
+  if (!counted || !(teller.node.id === quorum?.leader || inStep(quorum).has(teller.node.id))) return [];
+  return found.filter(
+    ({ node, brokers }) => brokers && node.state === 'serving' && !counted.includes(node.id),
+  );
 }
 
 /** What a member says of itself and of the cluster. */

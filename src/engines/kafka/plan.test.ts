@@ -314,6 +314,40 @@ describe('the plan of Kafka', () => {
     ]);
   });
 
+  it('from two brokers to three: the one controller restarts when the two new ones have their votes, as it could not before', () => {
+    const quorum = { leader: 1, epoch: 3, voters: [voter(1)], observers: [] };
+    const nodes = { ...live().nodes, 'events@d3': { ...node('d3', 'silent'), disk: { told: false } } };
+    const seen = (more: Partial<KafkaLive> = {}) => live({ nodes, quorum, brokers: [1, 2], ...more });
+    const own = { ...restarting('d1', 'd2'), 'events@d3': [script('write', 'd3'), script('start', 'd3')] };
+    const order = (steps: Step[]) => ids(steps).filter((id) => /^(vote|restart)/.test(id));
+    const steps = planKafka(three, cluster, seen(), base(three, own));
+    expect(order(steps)).toEqual([
+      'vote events@d3',
+      'restart events@d2',
+      'vote events@d2',
+      'restart events@d1',
+    ]);
+    expect(steps.find(({ id }) => id === 'hold events@d1')!.needs).toEqual(['vote events@d2']);
+    expect(steps.find(({ id }) => id === 'vote events@d2')!.needs).toEqual(['ready events@d2']);
+    // Whoever leads: those without a vote go first.
+    const two = { leader: 3, epoch: 3, voters: [voter(1), voter(3)], observers: [] };
+    const others = live({ quorum: two });
+    expect(order(planKafka(three, cluster, others, base(three, restarting('d1', 'd2', 'd3'))))).toEqual([
+      'restart events@d2',
+      'vote events@d2',
+      'restart events@d1',
+      'restart events@d3',
+    ]);
+    // One that does not serve as it is gets its vote when it does, and the others wait for that.
+    const down = { ...nodes, 'events@d2': node('d2', 'silent') };
+    const late = planKafka(three, cluster, seen({ nodes: down, brokers: [1] }), base(three, own));
+    expect(late.find(({ id }) => id === 'vote events@d2')!.needs).toEqual(['ready events@d2']);
+    expect(late.find(({ id }) => id === 'hold events@d1')!.needs).toEqual([
+      'ready events@d2',
+      'vote events@d2',
+    ]);
+  });
+
   it('a controller that is down is not started without its role as long as it has a vote', () => {
     const four = service(['d4', 'd1', 'd2', 'd3']);
     const nodes = { ...live().nodes, 'events@d4': node('d4'), 'events@d3': node('d3', 'silent') };
@@ -426,6 +460,16 @@ describe('the plan of Kafka', () => {
     expect(at('form events').needs).toContain('fetch events');
     expect(at('start events@d1').needs).toContain('form events');
     expect(at('serve events').needs).toContain('form events');
+  });
+
+  it('nothing of a member that runs is written either: its supervisor starts what is written', () => {
+    const own = { 'events@d1': [script('write', 'd1'), script('restart', 'd1')] };
+    const steps = planKafka(three, cluster, live({ software: false }), base(three, own));
+    expect(steps.find(({ id }) => id === 'write events@d1')!.needs).toEqual(['fetch events']);
+    const real = structuredClone(cluster);
+    for (const host of Object.values(real.hosts)) host.kind = 'ssh';
+    const sent = planKafka(three, real, live({ lacking: ['d1'] }), base(three, own));
+    expect(sent.find(({ id }) => id === 'write events@d1')!.needs).toEqual(['ship events@d1']);
   });
 
   it('topics that differ are named, and what is not in the file is not', () => {

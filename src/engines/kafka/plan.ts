@@ -127,7 +127,8 @@ interface Turn {
 /**
  * First what they run is fetched. Members that do not run are started, side by side: that can only help. New ones, and
  * ones that lost their disk, are told which cluster they belong to. Then, one after the other: controllers get their
- * vote; members restart, each only when no partition and no vote needs it, those first that do not serve as it is, the active controller last;
+ * vote; members restart, each only when no partition and no vote needs it, those first that do not serve as it is, then
+ * brokers, controllers without a vote, which get it with their turn, those that have one, the active controller last;
  * controllers that become mere brokers lose their vote and then restart; partitions move to brokers that came and off brokers that go; those
  * leave. At the end topics and users are as the file says.
  */
@@ -192,8 +193,16 @@ export function planKafka(
   const keeper = service.spec.metadata;
   // What is to be there before anybody starts.
   const first: Step[] = [...fetch, ...shipped];
-  if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving'))
-    first.push(engine('tree', service.name, `its metadata are in ${keeper}`));
+  const there = first.map(({ id }) => id);
+  if (keeper !== undefined && !Object.values(live?.nodes ?? {}).some(({ state }) => state === 'serving')) {
+    // It waits for an ensemble that starts, not for packages that are installed before that: so after what comes directly after those. A host that
+    // is away holds up nobody.
+    const written = [...base.byMember.values()].flatMap((own) =>
+      own.some(({ verb }) => verb === 'restart') ? [] : own.filter(({ verb }) => verb === 'write'),
+    );
+    const after = written.map(({ id }) => id);
+    first.push(engine('tree', service.name, `its metadata are in ${keeper}`, {}, { after }));
+  }
   const fetched = first.map(({ id }) => id);
 
   const isFormed = keeper !== undefined || (live !== undefined && formed(live));
@@ -225,7 +234,9 @@ export function planKafka(
         ? live.quorum.voters.some(({ id }) => id === seat.id)
         : isFormed && node?.disk?.started?.controller === true);
     if (restarts || (voted && runs.length > 0)) {
-      const leads = seat.id === live?.quorum?.leader ? 2 : seat.controller ? 1 : 0;
+      // With its vote a controller is one more that the next may be missed beside: who has none yet goes before those that have.
+      const votes = live?.quorum?.voters.some(({ id }) => id === seat.id) ?? true;
+      const leads = seat.id === live?.quorum?.leader ? 3 : !seat.controller ? 0 : votes ? 2 : 1;
       const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
       const gate = engine('hold', seat.name, 'until no partition and no vote needs it', { name: seat.name });
       turns.push({
@@ -272,7 +283,13 @@ export function planKafka(
     steps.splice(0, steps.length, ...fetch, ...shipped, ...writes, form, ...after);
   } else if (first.length > 0) {
     steps.splice(0, steps.length, ...first, ...steps.map((step) => needing(step, fetched)));
-    for (const turn of turns) turn.steps = turn.steps.map((step) => needing(step, fetched));
+    // Nothing of a member that runs is written before: should it die, its supervisor starts what is written.
+    for (const turn of turns) {
+      const [head, ...others] = turn.steps;
+      turn.steps = [{ ...head!, needs: [...head!.needs, ...there] }, ...others].map((step) =>
+        needing(step, fetched),
+      );
+    }
   }
 
   /** All that was planned so far, as order without dependence. */
@@ -290,11 +307,12 @@ export function planKafka(
   });
 
   // A controller is restarted into its role before it can be given a vote.
-  const becomes = (step: Step): boolean => turns.some(({ seat }) => seat.name === step.target);
+  const voteOf = ({ seat }: Turn): Step[] => adding.filter(({ target }) => target === seat.name);
   const began = isFormed ? [] : [`form ${service.name}`];
   // Some of those that are started may wait for those that have a turn.
   const started = steps.filter(({ verb }) => verb !== 'ready').map(({ id }) => id);
-  steps.push(...chain(adding.filter((step) => !becomes(step))));
+  const turned = turns.flatMap(voteOf);
+  steps.push(...chain(adding.filter((step) => !turned.includes(step))));
   const before = soFar();
   turns.sort((a, b) => a.rank - b.rank);
   let last: string[] = began;
@@ -315,12 +333,16 @@ export function planKafka(
   );
   steps.push(...waited.flat());
   if (waited.length > 0) last = waited.map((rest) => rest.at(-1)!.id);
-  for (const turn of turns.filter(({ voted, serves }) => !voted && serves)) {
-    take(turn, last);
-    last = [turn.rest.at(-1)!.id];
-  }
-  const late = adding.filter(becomes).map((step) => ({ ...step, needs: [...step.needs, ...last] }));
+  const late = idle.flatMap((turn) =>
+    voteOf(turn).map((step) => ({ ...step, needs: [...step.needs, turn.rest.at(-1)!.id] })),
+  );
   steps.push(...chain(late));
+  if (late.length > 0) last = [...last, late.at(-1)!.id];
+  for (const turn of turns.filter(({ voted, serves }) => !voted && serves)) {
+    const rest = [...turn.rest, ...voteOf(turn)];
+    take({ ...turn, rest }, last);
+    last = [rest.at(-1)!.id];
+  }
 
   const going = [...base.leaving.keys()];
   const unvote = (voter: Voter, needs: string[]): Step => {

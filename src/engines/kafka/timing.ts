@@ -5,14 +5,20 @@ import type { KafkaService } from './seats.ts';
 export interface Timing {
   /** 'default', 'fast', or what the file says exactly: 'session 3s'. */
   name: string;
-  /** Empty: Kafka's own. */
+  /** What is not there is Kafka's own. */
   keys: Record<string, number>;
   /** The same with the metadata in ZooKeeper, which says when a broker is lost: its session there has ended. */
   keeperKeys: Record<string, number>;
 }
 
 /**
- * `default` are Kafka's own values: a broker is fenced 9 s after its last heartbeat, which comes every 2 s; a controller quorum
+ * How often a broker says that it is there: in every timing as often as the shortest session wants. Whether it is lost the active controller decides, by
+ * its own session, and that one restarts last: while another timing rolls, brokers that have the new one are judged by the old.
+ */
+const heartbeat = { 'broker.heartbeat.interval.ms': 200 };
+
+/**
+ * `default` are Kafka's own values, all but the heartbeat (2 s): a broker is fenced 9 s after its last one; a controller quorum
  * elects after 2 s without its leader. A killed broker is noticed no sooner than a frozen one: in KRaft only missing heartbeats
  * count. When the active controller dies, the next one first has to be elected and then gives every broker a whole session.
  * `fast` fences after 1 s, and elects after 0.8 s.
@@ -22,11 +28,11 @@ export interface Timing {
  * So there is something new every 100 ms, a record of a few bytes, and the timeout is well above both.
  */
 const timings: Record<'default' | 'fast', Timing> = {
-  default: { name: 'default', keys: {}, keeperKeys: {} },
+  default: { name: 'default', keys: heartbeat, keeperKeys: {} },
   fast: {
     name: 'fast',
     keys: {
-      'broker.heartbeat.interval.ms': 200,
+      ...heartbeat,
       'broker.session.timeout.ms': 1_000,
       'metadata.max.idle.interval.ms': 100,
       'controller.quorum.fetch.timeout.ms': 800,
@@ -44,8 +50,8 @@ const timings: Record<'default' | 'fast', Timing> = {
 const swift = 5_000;
 
 /**
- * The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. With a session of the file's own five heartbeats
- * fit into it, at most Kafka's own two seconds apart, and the controllers are those of `fast` or of `default`, whichever is like it.
+ * The timing that the file names; without one, `fast` where the promise cannot be kept otherwise. With a session of the file's own the controllers are
+ * those of `fast` or of `default`, whichever is like it.
  */
 export function timingOf({ spec, promise }: KafkaService): Timing {
   if (typeof spec.timing === 'object') {
@@ -54,7 +60,6 @@ export function timingOf({ spec, promise }: KafkaService): Timing {
       name: `session ${durationText(session)}`,
       keys: {
         ...timings[session < swift ? 'fast' : 'default'].keys,
-        'broker.heartbeat.interval.ms': Math.min(2_000, session / 5),
         'broker.session.timeout.ms': session,
       },
       keeperKeys: { 'zookeeper.session.timeout.ms': session },

@@ -12,12 +12,14 @@ export const mechanism = 'SCRAM-SHA-512' as const;
 /** Users that applications can be, with passwords of their own. */
 export const usersOf = ({ spec }: KafkaService): string[] => [...new Set([appUser, ...spec.users])];
 
-/** Secrets of the service: the cluster's id comes from one too. */
+/** Secrets that are nobody's password: the cluster's id and the authority's private key come from them. A user of that name would be given them. */
+export const ownSecrets = ['cluster', 'tls'] as const;
+
+/** Secrets of the service. */
 export const secretNames = (service: KafkaService): string[] => [
-  'cluster',
+  ...ownSecrets.filter((name) => name !== 'tls' || service.spec.tls),
   adminUser,
   ...usersOf(service),
-  ...(service.spec.tls ? ['tls'] : []),
 ];
 
 /** How clients speak to brokers, and members with each other. */

@@ -10,6 +10,7 @@ import {
   uuidOf,
 } from './seats.ts';
 import {
+  answerTest,
   commandScript,
   guardScript,
   mountedTest,
@@ -83,7 +84,7 @@ function mount(service: StorageService, cluster: Cluster, host: string): Member 
     ready: {
       check: {
         kind: 'script',
-        command: `${mountedTest(at)} && ls -A ${at} >/dev/null`,
+        command: `${mountedTest(at)} && ${answerTest(at)}`,
         intervalMs: 50,
         timeoutMs: 5_000,
         rise: 1,

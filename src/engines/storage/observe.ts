@@ -15,7 +15,7 @@ import {
   volumeOf,
 } from './live.ts';
 import { brickFolder, entryOf, memberName, mountHosts, mountPoint, type StorageService } from './seats.ts';
-import { mountedTest } from './start.ts';
+import { answerSeconds, answerTest, mountedTest } from './start.ts';
 
 /** Longest time for one host's answer, milliseconds. */
 const answerMs = 8_000;
@@ -175,7 +175,7 @@ async function observeMount(
 function mountQuestion(at: string, volume: string): string {
   return `${mountedTest(at)} || { echo 'broken not mounted'; exit 0; }
 # Without a brick even the statistics are refused.
-said=$(LC_ALL=C timeout 4 ls -A ${at} 2>&1 >/dev/null) || echo "broken $(echo "$said" | sed 's/.*: //' | head -n 1)"
+said=$({ LC_ALL=C ${answerTest(at)}; } 2>&1) || echo "broken $(echo "$said" | sed 's/.*: //' | head -n 1)"
 for client in ${at}/.meta/graphs/active/${volume}-client-*; do
   connected=$(timeout 2 sed -n 's/^connected = //p' "$client/private" 2>/dev/null) &&
     echo "brick $connected $(timeout 2 cat "$client/options/remote-host" 2>/dev/null)"
@@ -191,7 +191,7 @@ export function parseMount(host: string, text: string): LiveMount {
     address: address!,
     connected: connected === '1',
   }));
-  return { host, ...(broken ? { broken: broken[1] || 'no answer in 4 s' } : {}), bricks };
+  return { host, ...(broken ? { broken: broken[1] || `no answer in ${answerSeconds} s` } : {}), bricks };
 }
 
 async function observeSplitBrain(

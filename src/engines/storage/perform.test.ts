@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Cluster } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
 import { performStorage } from './perform.ts';
@@ -109,4 +109,54 @@ it('a host that left and that the pool still has leaves it, though all copies ar
   await perform('reshape', {}, { calls });
   expect(calls.filter((call) => call.includes('volume set'))).toHaveLength(1);
   expect(calls.filter((call) => call.includes('peer'))).toHaveLength(1);
+});
+
+describe('the step that waits for a mount to follow', { tags: ['long'] }, () => {
+  afterEach(() => void vi.useRealTimers());
+
+  const web = { name: 'web', type: 'app', hosts: ['d1'], uses: ['files'], spec: {} };
+  const used = { ...cluster, services: { files: service, web } } as unknown as Cluster;
+  /** Where nothing is answered for `silentMs`, unless it is mounted anew. Gives after how much of that it was, milliseconds. */
+  async function follow(silentMs: number, pingTimeout: string): Promise<number[]> {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const anew: number[] = [];
+    const began = performance.now();
+    const answer = async (at: string, script: string): Promise<string> => {
+      if (at === 'd4')
+        return `disk 1 0 1000
+[Global]
+[Volumes]
+Volume1.name: files
+Volume1.status: Started
+Volume1.Brick1.path: ${brickName(service, cluster.hosts['d4']!)}
+Volume1.Brick1.status: Started
+Volume1.options.network.ping-timeout: ${pingTimeout}
+`;
+      const past = performance.now() - began;
+      if (!script.includes('.meta')) anew.push(past);
+      else if (anew.length === 0 && past < silentMs) {
+        vi.advanceTimersByTime(4_000);
+        return 'broken \n';
+      }
+      return 'brick 1 10.1.0.4\n';
+    };
+    const reach = {
+      host: (at: string) => ({
+        run: async (script: string) => ({ exit: 0, text: await answer(at, script), stderr: '', lines: [] }),
+      }),
+    } as unknown as Reach;
+    await performStorage({ name: 'follow', args: { host: 'd1' } }, service, used, reach, () => {});
+    return anew;
+  }
+
+  it('leaves one alone that only waits for a silent data host, and makes one anew that answers nothing after that', async () => {
+    expect(await follow(42_000, '42')).toEqual([]);
+    const [after] = await follow(Number.POSITIVE_INFINITY, '42');
+    expect(after).toBeGreaterThan(47_000);
+  });
+
+  it('waits no longer where a silent one is given up sooner', async () => {
+    const [after] = await follow(Number.POSITIVE_INFINITY, '3');
+    expect(after).toBeLessThan(25_000);
+  });
 });

@@ -18,9 +18,12 @@ import {
 } from './pool.ts';
 import { reshape } from './reshape.ts';
 import { brickFolder, brickName, entryOf, memberName, mountName, type StorageService } from './seats.ts';
+import { timingOf } from './timing.ts';
 
-/** How long a mount may take to follow a change of the volume by itself: longer than its client takes to find the next glusterd. */
-const followMs = 15_000;
+/** How long a mount's client may take to find the next glusterd. */
+const findMs = 15_000;
+/** How much longer than the volume's ping timeout a mount may answer nothing: it is held up for so long by a copy that is silent, and is well afterwards. */
+const overPingMs = 5_000;
 
 /** Carries out the engine's own steps; each may be repeated, and does nothing where it is done already. */
 export async function performStorage(
@@ -176,8 +179,11 @@ async function follow(work: Work, host: string): Promise<void> {
   const name = mountName(work.service, host);
   const until = (ms: number): Promise<unknown> =>
     untilOpen(work, `${name} does not follow the volume`, (live) => strayed(live, host), ms);
+  // As its client has it, which may not be what the file says by now.
+  const told = volumeOf(await look(work))?.options['network.ping-timeout'];
+  const pingTimeout = Number(told) || timingOf(work.service).pingTimeout;
   try {
-    await until(followMs);
+    await until(Math.max(findMs, pingTimeout * 1000 + overPingMs));
   } catch (error) {
     if (!(error instanceof StepHeld)) throw error;
     work.say(`${name} is made anew: files that are open in it have to be opened again`);

@@ -92,6 +92,13 @@ export function mountedTest(at: string): string {
   return `awk -v at=${quote(at)} '$2 == at { type = $3 } END { exit (type !~ /^fuse/) }' /proc/mounts`;
 }
 
+/** Sh: succeeds when the mount answers. Of one entry is asked: to list all of a large folder takes longer than a mount may take for an answer. */
+export const answerTest = (at: string): string =>
+  `timeout ${answerSeconds} find ${at} -mindepth 1 -maxdepth 1 -print -quit >/dev/null`;
+
+/** How long a mount may take for an answer. */
+export const answerSeconds = 4;
+
 /** Sh that takes the mount, and the guard below it, away. */
 export function unmountScript(service: StorageService, cluster: Cluster): string {
   const at = mountPoint(service, cluster);
