@@ -14,7 +14,7 @@ import { type Line, linesOf, type measured, table } from './drills/rounds.ts';
  * The table of docs/performance.md: how long clients are away and what is lost, per engine, fault and timing, by `phalanx drill` itself. Each round is a drill
  * of its own, appended to the results as it ends: a run that was interrupted goes on where it stopped, and --table prints what there is.
  */
-const usage = `node bench/drills.ts                            everything: 30 rounds of each kill, 20 of each other fault; many hours
+const usage = `node bench/drills.ts                            everything: 20 rounds of each fault and timing, so 40 of a kill; many hours
 node bench/drills.ts redis-cluster zookeeper    only these engines
   --fault kill-master                           only these faults; may be repeated
   --timing fast                                 only this timing
@@ -115,8 +115,8 @@ mkdirSync(dirname(values.results), { recursive: true });
 
 const linesNow = (): Line[] => linesOf(values.results);
 
-/** How many rounds a fault is to have: that nothing is lost by a kill is claimed of thirty. */
-const wanted = (fault: string): number => rounds ?? (/^kill-/.test(fault) ? 30 : 20);
+/** How many rounds a fault is to have in each timing. */
+const wanted = rounds ?? 20;
 
 let left = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
@@ -140,7 +140,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
     linesNow().filter((line) => same(line) && line.fault === fault).length;
   try {
     // Asked of the file alone where everything is there already: nothing is built for nothing.
-    if (values.fault?.every((fault) => done(fault) >= wanted(fault))) return;
+    if (values.fault?.every((fault) => done(fault) >= wanted)) return;
     await cluster.run(['down', '--purge']);
     await cluster.must('up');
     const session = await openSession(cluster.file);
@@ -154,7 +154,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
     for (;;) {
       const next = faults
         .map((fault) => ({ fault, had: done(fault) }))
-        .filter(({ fault, had }) => had < wanted(fault))
+        .filter(({ had }) => had < wanted)
         .sort((a, b) => a.had - b.had)[0];
       if (next === undefined || left) return;
       const { fault, had } = next;
@@ -188,7 +188,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
       appendFileSync(values.results, `${JSON.stringify(line)}\n`);
       const away = line.awayMs === null ? 'not known' : duration(line.awayMs);
       console.error(
-        `${engine} ${timing ?? ''} ${fault} ${had + 1}/${wanted(fault)}: away ${away}, ${line.acknowledged > 0 ? `lost ${line.lost ?? '?'} of ${line.acknowledged}, ` : ''}${line.seconds} s${line.why ? `: ${line.why}` : ''}`,
+        `${engine} ${timing ?? ''} ${fault} ${had + 1}/${wanted}: away ${away}, ${line.acknowledged > 0 ? `lost ${line.lost ?? '?'} of ${line.acknowledged}, ` : ''}${line.seconds} s${line.why ? `: ${line.why}` : ''}`,
       );
     }
   } finally {
