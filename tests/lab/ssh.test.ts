@@ -205,7 +205,7 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
 
   it('whose connection was killed are reached again, each by one new one', async () => {
     const masters = (): string[] =>
-      execFileSync('sh', ['-c', `pgrep -f 'ControlPath=${home}/sshcluster/' || :`], { encoding: 'utf8' })
+      execFileSync('sh', ['-c', `pgrep -f '${home}/sshcluster/ssh/' || :`], { encoding: 'utf8' })
         .split('\n')
         .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
     expect(masters()).toHaveLength(inCluster.length);
