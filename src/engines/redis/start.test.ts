@@ -316,28 +316,51 @@ describe('starts with what was written last, whatever the file says now', () => 
   }, 30_000);
 });
 
-it('a sentinel remembers its master also where the port changed while all were stopped', () => {
-  const now = sample({ mode: 'sentinel', port: 7000 });
-  const folder = mkdtempSync(join(tmpdir(), 'phalanx-sentinel-'));
-  mkdirSync(join(folder, 'data'));
-  mkdirSync(join(folder, 'bin'));
-  const put = (path: string, text: string): void => writeFileSync(join(folder, path), text, { mode: 0o755 });
-  put('bin/redis-server', '#!/bin/sh\n');
-  put('sentinel.conf', 'port 26379\n');
-  put('data/.said', 'port 26379\n');
+describe('a sentinel', () => {
   const memory = [
-    'sentinel monitor cart 10.1.0.12 6379 2',
+    'sentinel monitor cart 10.1.0.12 6380 2',
     'sentinel known-replica cart 10.1.0.11 6379',
+    'sentinel known-replica cart 10.1.0.11 6380',
     'sentinel known-sentinel cart 10.1.0.11 26379 0123',
     'sentinel down-after-milliseconds cart 5000',
   ];
-  put('data/sentinel.conf', memory.join('\n'));
-  put('start', sentinelStart(now.service, sentinelSeatsOf(now.service, now.cluster)[0]!));
-  execFileSync('./start', { cwd: folder, env: { PATH: `${folder}/bin:${process.env['PATH']}` } });
-  const [monitor, replica, ...rest] = readFileSync(join(folder, 'data/sentinel.conf'), 'utf8').split('\n');
-  expect([monitor, replica]).toEqual([
-    'sentinel monitor cart 10.1.0.12 7000 2',
-    'sentinel known-replica cart 10.1.0.11 7000',
-  ]);
-  expect(rest).toEqual(memory.slice(2));
+
+  /** What it remembers once it is started with another port of the data members than it was, `was` in its folder. */
+  function remembered(port: number, was?: number): string[] {
+    const now = sample({ mode: 'sentinel', port });
+    const folder = mkdtempSync(join(tmpdir(), 'phalanx-sentinel-'));
+    mkdirSync(join(folder, 'data'));
+    mkdirSync(join(folder, 'bin'));
+    const put = (path: string, text: string): void =>
+      writeFileSync(join(folder, path), text, { mode: 0o755 });
+    put('bin/redis-server', '#!/bin/sh\n');
+    put('sentinel.conf', 'port 26379\n');
+    put('data/.said', 'port 26379\n');
+    put('data/sentinel.conf', `${memory.join('\n')}\n`);
+    if (was !== undefined) put('data/.port', `${was}\n`);
+    put('start', sentinelStart(now.service, sentinelSeatsOf(now.service, now.cluster)[0]!));
+    const env = { PATH: `${folder}/bin:${process.env['PATH']}` };
+    // Twice: what was moved once stays where it is.
+    for (let n = 0; n < 2; n++) execFileSync('./start', { cwd: folder, env });
+    const lines = readFileSync(join(folder, 'data/sentinel.conf'), 'utf8').trimEnd().split('\n');
+    rmSync(folder, { recursive: true });
+    return lines;
+  }
+
+  it('remembers its master also where the port changed while all were stopped', () => {
+    const [monitor, first, second, ...rest] = remembered(7000, 6379);
+    expect([monitor, first, second]).toEqual([
+      'sentinel monitor cart 10.1.0.12 7001 2',
+      'sentinel known-replica cart 10.1.0.11 7000',
+      'sentinel known-replica cart 10.1.0.11 7001',
+    ]);
+    expect(rest).toEqual(memory.slice(3));
+  });
+
+  it.each([
+    ['in general', 6379],
+    ['on its first start with a Phalanx that looks at it', undefined],
+  ])('leaves two members of a host where they are when the port is the same, %s', (_, was) => {
+    expect(remembered(6379, was)).toEqual(memory);
+  });
 });
