@@ -270,11 +270,12 @@ describe('starts with what was written last, whatever the file says now', () => 
 
   it.each<[string, string, Given['files'], Given['age'], string | undefined]>([
     ['aof: a snapshot is all there is', 'aof', { 'data/dump.rdb': '' }, {}, none],
-    ['aof: the log', 'aof', both, older, undefined],
+    ['aof: the log', 'aof', { ...both, 'data/.kept': '' }, older, undefined],
     ['aof: a snapshot newer than a log that was no longer written', 'mixed', marked('rdb'), older, none],
     ['aof: a log that was written since', 'aof', marked('rdb'), { 'data/dump.rdb': 100 }, undefined],
     ['rdb: the log', 'rdb', { ...both }, { 'data/dump.rdb': 100 }, '--appendonly yes'],
     ['rdb: a log that was no longer written', 'rdb', marked('rdb'), older, undefined],
+    ['rdb: such a log of a Phalanx that did not mark it', 'rdb', both, older, undefined],
     ['none: the log, once', 'none', log, {}, '--appendonly yes'],
     ['none: no log of former times', 'none', marked('none'), {}, undefined],
   ])(
@@ -303,6 +304,15 @@ describe('starts with what was written last, whatever the file says now', () => 
     await expect.poll(other.asked, waits).toBeGreaterThan(1);
     expect(other.told()).toBe('');
   });
+
+  it.each([
+    ['aof: it logged then as well', 'aof', 'starting without a master: its replicas follow it'],
+    ['rdb: its log may be old', 'rdb', 'its own data is not whole'],
+  ])('killed, and never started by a Phalanx that marks logs, %s', async (_, persistence, said) => {
+    const files = { 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', ...log };
+    const one = start({ 'cart@d2': slaveOf(11) }, { of: sample({ persistence }, 2), files });
+    await expect.poll(one.said, waits).toContain(said);
+  }, 30_000);
 
   it('a master whose log was still being written anew does not lead', async () => {
     const files = {
