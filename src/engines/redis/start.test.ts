@@ -233,6 +233,7 @@ describe('a master whose disk was exchanged', () => {
       100,
     ],
     ['has keys', { of: pair }, { ...empty(50), dbsize: '1\n' }, 100],
+    ['does not say how long it has run', { of: pair }, { ...empty(50), 'info server': '' }, 100],
   ])(
     'one that %s is copied: it was emptied, or never had anything',
     async (_, about, answers, age) => {

@@ -125,7 +125,8 @@ hollow() { # HOST:PORT FILE
   [ "$(ask "$1" role | head -n 1)" = master ] && [ "$(ask "$1" dbsize)" = 0 ] || return 1
   ask "$1" config get syslog-ident | grep -q ${beganEmpty} || return 1
   up=$(ask "$1" info server | awk -F: '/^uptime_in_seconds/ { print $2 + 0 }')
-  [ $(($(date +%s) - \${up:-0} - 1)) -gt "$(stat -c %Y "$2")" ]
+  [ -n "$up" ] || return 1
+  [ $(($(date +%s) - up - 1)) -gt "$(stat -c %Y "$2")" ]
 }
 `.concat(
     spec.mode === 'cluster'
