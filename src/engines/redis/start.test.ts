@@ -309,11 +309,15 @@ describe('starts with what was written last, whatever the file says now', () => 
   it.each([
     ['aof: it logged then as well', 'aof', 'starting without a master: its replicas follow it'],
     ['rdb: its log may be old', 'rdb', 'its own data is not whole'],
-  ])('killed, and never started by a Phalanx that marks logs, %s', async (_, persistence, said) => {
-    const files = { 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', ...log };
-    const one = start({ 'cart@d2': slaveOf(11) }, { of: sample({ persistence }, 2), files });
-    await expect.poll(one.said, waits).toContain(said);
-  }, 30_000);
+  ])(
+    'killed, and never started by a Phalanx that marks logs, %s',
+    async (_, persistence, said) => {
+      const files = { 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', ...log };
+      const one = start({ 'cart@d2': slaveOf(11) }, { of: sample({ persistence }, 2), files });
+      await expect.poll(one.said, waits).toContain(said);
+    },
+    30_000,
+  );
 
   it('a master whose log was still being written anew does not lead', async () => {
     const files = {
