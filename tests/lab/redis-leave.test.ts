@@ -96,6 +96,8 @@ describe.each([
     expect(kept).toMatchObject({ up: true, leaving: true, role: 'replica', linkUp: true });
     expect(kept.keys).toBeGreaterThan(0);
     await cart.on('d5', `kill ${pid}`);
+    // Its supervisor starts it in its own time: one that is down would keep the replica once more.
+    await until('d5 serves', async () => (await cart.live()).members.every((one) => one.up));
     await cluster.must('up');
     const written = await load.stop();
     expect(written.errors).toEqual([]);

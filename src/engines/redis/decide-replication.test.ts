@@ -160,6 +160,11 @@ describe('a member leaves', () => {
     const moves = decideReplication(now.service, now.cluster, live, new Set(['cart@d2']));
     expect(moves.map((one) => one.id)).toEqual(['hand over cart@d3', 'replicate cart@d2']);
     expect(moves[1]!.needs).toEqual(['hand over cart@d3']);
+    // It was started, and has copied nobody: the run before was cut short.
+    const begun = { ...live, members: [heir, up(now, 'cart@d2', { keys: 0 }), master] };
+    const rest = decideReplication(now.service, now.cluster, begun, new Set());
+    expect(rest.map((one) => one.id)).toEqual(['hand over cart@d3', 'replicate cart@d2']);
+    expect(rest[1]!.needs).toEqual(['hand over cart@d3']);
   });
 
   it('what is dead and out of the file as well keeps nobody', () => {

@@ -143,13 +143,15 @@ export function follow(
       (name) => byName.get(name)?.up === true || fresh.has(name),
     );
     for (const [name, parent] of below) {
-      if (!fresh.has(name) || byName.get(name)?.up) continue;
+      const member = byName.get(name);
+      // Replicas are hung up with the hand-over; what holds more than the master has stopped us before (leaderOf).
+      if (member?.up ? member.role === 'replica' : !fresh.has(name)) continue;
       const needs = [handed, ...moves].filter((one) => one === handed || one.target === parent);
       moves.push(
         copies(
           name,
           parent,
-          `new: copies ${parent}`,
+          `${member?.up ? 'copies nobody yet' : 'new'}: copies ${parent}`,
           needs.map((one) => one.id),
         ),
       );

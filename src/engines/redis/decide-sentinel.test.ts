@@ -70,8 +70,14 @@ it('says what a person can do where the master lost its disk, and with it what m
   live.sentinels[1] = forgetful;
   live.sentinels[2] = silent(live.sentinels[2]!);
   expect(decide(live)).toEqual([
-    expect.stringMatching(/Only 1 of 3 .* SENTINEL REMOVE cart on cart\.sentinel@d1 \(redis-cli -p 26379/),
+    expect.stringMatching(
+      /Only 1 of 3 .* SENTINEL REMOVE cart on cart\.sentinel@d1 .*: redis-cli -h 10\.1\.0\.11 -p 26379 --user phalanx,/,
+    ),
   ]);
+  const spec = { ...of.service.spec, tls: true };
+  expect(decideSentinel({ ...of.service, spec }, of.cluster, live, new Set())[0]!.why).toContain(
+    '--user phalanx --tls --cacert ca.crt, its password',
+  );
   // Which leaves the roles to the data.
   const { master: __, ...removed } = live.sentinels[0]!;
   live.sentinels[0] = removed;

@@ -116,8 +116,11 @@ export function decideSentinel(
 function unelectable(service: RedisService, cluster: Cluster, watching: LiveSentinel[]): string {
   const all = sentinelSeatsOf(service, cluster).length;
   if (watching.length > all / 2) return '';
-  const names = watching.map((one) => one.name).join(', ');
-  return `. Only ${watching.length} of ${all} sentinels watch it, too few to elect another: bring the others back. Where what they knew is lost for good: SENTINEL REMOVE ${service.name} on ${names} (redis-cli -p ${service.spec.sentinelPort} --user ${adminUser}, its password is in admin.secret), then phalanx up: the newest data leads`;
+  const { sentinelPort, tls } = service.spec;
+  const names = watching.map((one) => `${one.name} (${one.address})`).join(', ');
+  // By its address: a sentinel listens on no other, not on localhost either.
+  const cli = `redis-cli -h ${watching.length === 1 ? watching[0]!.address : 'ADDRESS'} -p ${sentinelPort} --user ${adminUser}${tls ? ' --tls --cacert ca.crt' : ''}`;
+  return `. Only ${watching.length} of ${all} sentinels watch it, too few to elect another: bring the others back. Where what they knew is lost for good: SENTINEL REMOVE ${service.name} on ${names} (in its folder: ${cli}, its password is in admin.secret), then phalanx up: the newest data leads`;
 }
 
 /** Sentinels that watch nothing yet are told the master of this moment. */

@@ -7,6 +7,9 @@
 /** In `data`, for as long as a member runs without a log, with its persistence: what is there of a log may be old. */
 export const unlogged = 'data/.unlogged';
 
+/** In `data`, from the first start on that writes that mark: without it the mark's absence says nothing, and a log may be what a former Phalanx left behind. */
+const marks = 'data/.kept';
+
 const manifest = 'data/appendonlydir/appendonly.aof.manifest';
 /** In Redis 7.0 (openNewIncrAofForAppend in aof.c): there while the log is written anew after a full copy, or for the first time; named in no list before it is done. */
 const anew = 'data/appendonlydir/temp-appendonly.aof.incr';
@@ -23,15 +26,20 @@ manifest=${manifest}
 anew=${anew}
 kept() {
   if [ -e $manifest ]; then
-    if [ ! -e ${unlogged} ] && [ ! -e $anew ]; then echo log; return; fi
+    if [ -e ${marks} ] && [ ! -e ${unlogged} ] && [ ! -e $anew ]; then echo log; return; fi
     if [ "$(cat ${unlogged} 2>/dev/null)" != none ] &&
       { [ ! -e data/dump.rdb ] || [ -n "$(find data/appendonlydir -type f ! -name 'temp-*' -newer data/dump.rdb)" ]; }; then echo log; return; fi
   fi
   [ ! -e data/dump.rdb ] || echo snapshot
 }
-logging() { [ -e $manifest ] && [ ! -e $anew ] && [ ! -e ${unlogged} ]; }
+# What is to log and never wrote a mark logged before as well: a former Phalanx started it as the file said.
+logging() {
+  [ -e $manifest ] && [ ! -e $anew ] && [ ! -e ${unlogged} ] || return 1
+  case $persistence in aof | mixed) ;; *) [ -e ${marks} ] ;; esac
+}
 keep() {
   from=$(kept) as=
+  : >${marks}
   rm -f $anew
   case $persistence in
     aof | mixed)

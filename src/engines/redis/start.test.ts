@@ -233,6 +233,7 @@ describe('a master whose disk was exchanged', () => {
       100,
     ],
     ['has keys', { of: pair }, { ...empty(50), dbsize: '1\n' }, 100],
+    ['does not say how long it has run', { of: pair }, { ...empty(50), 'info server': '' }, 100],
   ])(
     'one that %s is copied: it was emptied, or never had anything',
     async (_, about, answers, age) => {
@@ -270,11 +271,12 @@ describe('starts with what was written last, whatever the file says now', () => 
 
   it.each<[string, string, Given['files'], Given['age'], string | undefined]>([
     ['aof: a snapshot is all there is', 'aof', { 'data/dump.rdb': '' }, {}, none],
-    ['aof: the log', 'aof', both, older, undefined],
+    ['aof: the log', 'aof', { ...both, 'data/.kept': '' }, older, undefined],
     ['aof: a snapshot newer than a log that was no longer written', 'mixed', marked('rdb'), older, none],
     ['aof: a log that was written since', 'aof', marked('rdb'), { 'data/dump.rdb': 100 }, undefined],
     ['rdb: the log', 'rdb', { ...both }, { 'data/dump.rdb': 100 }, '--appendonly yes'],
     ['rdb: a log that was no longer written', 'rdb', marked('rdb'), older, undefined],
+    ['rdb: such a log of a Phalanx that did not mark it', 'rdb', both, older, undefined],
     ['none: the log, once', 'none', log, {}, '--appendonly yes'],
     ['none: no log of former times', 'none', marked('none'), {}, undefined],
   ])(
@@ -304,6 +306,19 @@ describe('starts with what was written last, whatever the file says now', () => 
     expect(other.told()).toBe('');
   });
 
+  it.each([
+    ['aof: it logged then as well', 'aof', 'starting without a master: its replicas follow it'],
+    ['rdb: its log may be old', 'rdb', 'its own data is not whole'],
+  ])(
+    'killed, and never started by a Phalanx that marks logs, %s',
+    async (_, persistence, said) => {
+      const files = { 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', ...log };
+      const one = start({ 'cart@d2': slaveOf(11) }, { of: sample({ persistence }, 2), files });
+      await expect.poll(one.said, waits).toContain(said);
+    },
+    30_000,
+  );
+
   it('a master whose log was still being written anew does not lead', async () => {
     const files = {
       ...{ 'data/.ran': boot, 'data/redis.pid': '1', 'data/.role': 'master', [list]: '' },
@@ -316,28 +331,51 @@ describe('starts with what was written last, whatever the file says now', () => 
   }, 30_000);
 });
 
-it('a sentinel remembers its master also where the port changed while all were stopped', () => {
-  const now = sample({ mode: 'sentinel', port: 7000 });
-  const folder = mkdtempSync(join(tmpdir(), 'phalanx-sentinel-'));
-  mkdirSync(join(folder, 'data'));
-  mkdirSync(join(folder, 'bin'));
-  const put = (path: string, text: string): void => writeFileSync(join(folder, path), text, { mode: 0o755 });
-  put('bin/redis-server', '#!/bin/sh\n');
-  put('sentinel.conf', 'port 26379\n');
-  put('data/.said', 'port 26379\n');
+describe('a sentinel', () => {
   const memory = [
-    'sentinel monitor cart 10.1.0.12 6379 2',
+    'sentinel monitor cart 10.1.0.12 6380 2',
     'sentinel known-replica cart 10.1.0.11 6379',
+    'sentinel known-replica cart 10.1.0.11 6380',
     'sentinel known-sentinel cart 10.1.0.11 26379 0123',
     'sentinel down-after-milliseconds cart 5000',
   ];
-  put('data/sentinel.conf', memory.join('\n'));
-  put('start', sentinelStart(now.service, sentinelSeatsOf(now.service, now.cluster)[0]!));
-  execFileSync('./start', { cwd: folder, env: { PATH: `${folder}/bin:${process.env['PATH']}` } });
-  const [monitor, replica, ...rest] = readFileSync(join(folder, 'data/sentinel.conf'), 'utf8').split('\n');
-  expect([monitor, replica]).toEqual([
-    'sentinel monitor cart 10.1.0.12 7000 2',
-    'sentinel known-replica cart 10.1.0.11 7000',
-  ]);
-  expect(rest).toEqual(memory.slice(2));
+
+  /** What it remembers once it is started with another port of the data members than it was, `was` in its folder. */
+  function remembered(port: number, was?: number): string[] {
+    const now = sample({ mode: 'sentinel', port });
+    const folder = mkdtempSync(join(tmpdir(), 'phalanx-sentinel-'));
+    mkdirSync(join(folder, 'data'));
+    mkdirSync(join(folder, 'bin'));
+    const put = (path: string, text: string): void =>
+      writeFileSync(join(folder, path), text, { mode: 0o755 });
+    put('bin/redis-server', '#!/bin/sh\n');
+    put('sentinel.conf', 'port 26379\n');
+    put('data/.said', 'port 26379\n');
+    put('data/sentinel.conf', `${memory.join('\n')}\n`);
+    if (was !== undefined) put('data/.port', `${was}\n`);
+    put('start', sentinelStart(now.service, sentinelSeatsOf(now.service, now.cluster)[0]!));
+    const env = { PATH: `${folder}/bin:${process.env['PATH']}` };
+    // Twice: what was moved once stays where it is.
+    for (let n = 0; n < 2; n++) execFileSync('./start', { cwd: folder, env });
+    const lines = readFileSync(join(folder, 'data/sentinel.conf'), 'utf8').trimEnd().split('\n');
+    rmSync(folder, { recursive: true });
+    return lines;
+  }
+
+  it('remembers its master also where the port changed while all were stopped', () => {
+    const [monitor, first, second, ...rest] = remembered(7000, 6379);
+    expect([monitor, first, second]).toEqual([
+      'sentinel monitor cart 10.1.0.12 7001 2',
+      'sentinel known-replica cart 10.1.0.11 7000',
+      'sentinel known-replica cart 10.1.0.11 7001',
+    ]);
+    expect(rest).toEqual(memory.slice(3));
+  });
+
+  it.each([
+    ['in general', 6379],
+    ['on its first start with a Phalanx that looks at it', undefined],
+  ])('leaves two members of a host where they are when the port is the same, %s', (_, was) => {
+    expect(remembered(6379, was)).toEqual(memory);
+  });
 });

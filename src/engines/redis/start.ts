@@ -125,7 +125,8 @@ hollow() { # HOST:PORT FILE
   [ "$(ask "$1" role | head -n 1)" = master ] && [ "$(ask "$1" dbsize)" = 0 ] || return 1
   ask "$1" config get syslog-ident | grep -q ${beganEmpty} || return 1
   up=$(ask "$1" info server | awk -F: '/^uptime_in_seconds/ { print $2 + 0 }')
-  [ $(($(date +%s) - \${up:-0} - 1)) -gt "$(stat -c %Y "$2")" ]
+  [ -n "$up" ] || return 1
+  [ $(($(date +%s) - up - 1)) -gt "$(stat -c %Y "$2")" ]
 }
 `.concat(
     spec.mode === 'cluster'
@@ -213,10 +214,18 @@ export REDISCLI_AUTH
 unset REDISCLI_AUTH
 `;
 
-/** `port`: of every data member; it may have changed while all were stopped. */
+/**
+ * `port`: of the first data member of a host; it may have changed while all were stopped. The second member has the next one (seats.ts), so what is
+ * remembered moves by the difference: with one port for both, Sentinel finds a replica twice and does not start.
+ */
 const sentinelMemory = (port: number): string => `
 mkdir -p data || exit 1
-[ ! -s data/sentinel.conf ] || sed -Ei 's/^(sentinel (monitor|known-replica) [^ ]+ [^ ]+) [0-9]+/\\1 ${port}/' data/sentinel.conf
+was=$(cat data/.port 2>/dev/null)
+if [ -s data/sentinel.conf ] && [ "\${was:-${port}}" != ${port} ]; then
+  awk -v by=$((${port} - was)) '/^sentinel (monitor|known-replica) / { $5 += by } 1' data/sentinel.conf >data/.moved &&
+    chmod 600 data/.moved && mv data/.moved data/sentinel.conf || exit 1
+fi
+echo ${port} >data/.port
 if ! cmp -s sentinel.conf data/.said || ! [ -s data/sentinel.conf ]; then
   touch data/sentinel.conf
   {

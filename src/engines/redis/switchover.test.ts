@@ -8,8 +8,8 @@ describe('mode replication: cart@d1 leads, cart@d2 copies it', () => {
   const of = sample({}, 2);
 
   /** As `INFO replication` of cart@d1 and cart@d2 has it, before and after; `linked` says whether the former master follows. */
-  function pair(options: { refuses?: boolean; linked?: (done: string[]) => boolean }) {
-    const { refuses = false, linked = () => true } = options;
+  function pair(options: { refuses?: boolean; gone?: boolean; linked?: (done: string[]) => boolean }) {
+    const { refuses = false, gone = false, linked = () => true } = options;
     const before = (): LiveMember[] => {
       const master = up(of, 'cart@d1');
       return [master, following(of, 'cart@d2', master)];
@@ -24,6 +24,7 @@ describe('mode replication: cart@d1 leads, cart@d2 copies it', () => {
       if (command.startsWith('FAILOVER')) {
         if (refuses) throw new Error('ERR FAILOVER is not possible');
         changed = true;
+        if (gone) throw new Error('Connection is closed');
       }
       if (command === 'ROLE') return ['slave', '10.1.0.12', 6379, 'connected', 1000];
       if (!command.startsWith('INFO')) return command.startsWith('CONFIG GET') ? [] : 'OK';
@@ -54,6 +55,15 @@ describe('mode replication: cart@d1 leads, cart@d2 copies it', () => {
     expect(world.done.filter((line) => line.includes('.role'))).toEqual([
       'cart@d2 .role master',
       'cart@d2 .role 10.1.0.11:6379',
+    ]);
+  });
+
+  it('one that did, while the old master went without a word, is the one that is followed', async () => {
+    const world = pair({ gone: true });
+    await expect(switchWith(world, { to: 'cart@d2' })).rejects.toThrow('Connection is closed');
+    expect(world.done.filter((line) => line.includes('.role'))).toEqual([
+      'cart@d2 .role master',
+      'cart@d1 .role 10.1.0.12:6379',
     ]);
   });
 });

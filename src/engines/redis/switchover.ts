@@ -171,9 +171,20 @@ async function inReplication(world: World, master: LiveMember, heir: LiveMember)
       return online ? undefined : `${heir.name} does not follow ${master.name} directly yet`;
     }, 60_000);
   }
-  const ms = await toLead(world, heir.name, () => handOver(world, master, heir, failover(heir)));
+  const said = ({ message }: Error): void => world.say(message);
+  const ms = await toLead(world, heir.name, () => handOver(world, master, heir, failover(heir))).catch(
+    async (error: Error) => {
+      // The old master can be gone before it says that it handed over: the others are not to follow it on that account.
+      const now = await seen(world, heir.name).catch(() => undefined);
+      if (now?.role === 'master') {
+        await remember(world, master.name, at(heir)).catch(said);
+        await hang(world, heir.name).catch(said);
+      }
+      throw error;
+    },
+  );
   // It may be shut down this moment, and never be seen to follow: what it starts as is said first.
-  await remember(world, master.name, at(heir)).catch(({ message }: Error) => world.say(message));
+  await remember(world, master.name, at(heir)).catch(said);
   const apart = await follows(world, master.name, heir).catch((error: Error) => error);
   await hang(world, heir.name);
   if (apart) throw apart;

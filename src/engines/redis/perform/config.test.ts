@@ -36,3 +36,19 @@ it('one that is written again counts from then on', async () => {
   ]);
   expect(await changed('aof', 'mixed')).toEqual(['cart@d1 CONFIG SET aof-use-rdb-preamble yes']);
 });
+
+it('without a log as well a start knows by the mark whether anything was saved', async () => {
+  // Not before it is so: a member that holds nothing would be taken for whole.
+  expect(await changed('none', 'rdb')).toEqual([
+    'cart@d1 CONFIG SET save 3600 1 300 100 60 10000',
+    'cd /hosts/d1/members/cart@d1 && echo rdb >data/.unlogged',
+  ]);
+  expect(await changed('rdb', 'none')).toEqual([
+    'cd /hosts/d1/members/cart@d1 && echo none >data/.unlogged',
+    'cart@d1 CONFIG SET save ',
+  ]);
+  expect(await changed('none', 'aof')).toEqual([
+    'cart@d1 CONFIG SET appendonly yes',
+    'cd /hosts/d1/members/cart@d1 && rm -f data/.unlogged',
+  ]);
+});

@@ -20,9 +20,14 @@ export async function applyConfig(world: World, member: string): Promise<void> {
     const differs = drift(wanted, pairs(await redis.config('GET', '*')), version, guarded);
     if (differs.length === 0) return;
     const logs = differs.find(({ name }) => name === 'appendonly')?.to;
-    // Cut short between the two, what a start finds of a log is compared with the snapshot.
-    if (logs === 'no') await inFolder(world, member, `echo ${world.service.spec.persistence} >${unlogged}`);
+    const saves = wanted.live['appendonly'] === 'no' && differs.some(({ name }) => name === 'save');
+    const { persistence } = world.service.spec;
+    const marked = (): Promise<void> => inFolder(world, member, `echo ${persistence} >${unlogged}`);
+    // Cut short between the two, what a start finds of a log is compared with the snapshot, and what holds nothing yet is not taken for whole.
+    const first = logs === 'no' || persistence === 'none';
+    if (first && (logs === 'no' || saves)) await marked();
     await redis.call('CONFIG', 'SET', ...differs.flatMap(({ name, to }) => [name, to]));
+    if (!first && saves) await marked();
     if (logs === 'yes') await inFolder(world, member, `rm -f ${unlogged}`);
   });
 }

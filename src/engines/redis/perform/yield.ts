@@ -36,8 +36,11 @@ export async function synced(world: World, name: string): Promise<void> {
       const found = live.members.find((one) => one.name === name);
       if (!found?.up) return `${name} does not answer (${found?.why ?? 'unknown'})`;
       if (found.loading) return `${name} reads its data: ${found.info?.['loading_loaded_perc'] ?? '?'}%`;
-      if (found.role === 'replica' && !found.linkUp)
-        return `${name}: its link to ${at(found.upstream!)} is down`;
+      if (found.role === 'replica' && !found.linkUp) {
+        // A full copy may take long, but must make progress.
+        const copied = Number(found.info?.['master_sync_read_bytes'] ?? 0);
+        return `${name}: its link to ${at(found.upstream!)} is down${copied > 0 ? `, ${copied} bytes copied` : ''}`;
+      }
       if (found.clusterState !== undefined && found.clusterState !== 'ok')
         return `${name} finds the cluster ${found.clusterState}`;
       if (found.role !== 'replica') return undefined;
