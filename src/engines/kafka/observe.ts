@@ -82,7 +82,13 @@ export async function observeKafka(
   const left = aware
     ? []
     : await Promise.all(formerNodes(service, cluster).map((node) => observeFormer(work, node)));
-  found.push(...left.flatMap((one) => (one === undefined || 'unseen' in one ? [] : [one])));
+  // Beside a disk of the file's own that was not seen, data where nothing runs may be of long ago: only that disk tells.
+  const allSeen = found.every(({ node }) => node.disk);
+  found.push(
+    ...left.flatMap((one) =>
+      one === undefined || 'unseen' in one || (one.node.idle && !allSeen) ? [] : [one],
+    ),
+  );
   const begun = aware || found.some(({ node }) => node.disk?.formatted);
   const unseen = begun ? [] : left.flatMap((one) => (one && 'unseen' in one ? [one.unseen] : []));
 
