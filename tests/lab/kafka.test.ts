@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSession } from '../../src/cli/session.ts';
 import { authority } from '../../src/engines/certificate.ts';
@@ -406,7 +407,34 @@ services:
 
     // To others on hosts of their own, which have data of when they were controllers before.
     apart.write(file(', controllers: [c1, c2, c3]'));
+    const exchange = await steps();
+    for (const host of ['d1', 'd2', 'd3'])
+      expect(exchange.indexOf(`restart events@${host}`)).toBeLessThan(
+        exchange.findIndex((id) => id.startsWith('unvote')),
+      );
+    expect(exchange).toEqual(
+      expect.arrayContaining(['d1', 'd2', 'd3'].map((host) => `restart events@${host}`)),
+    );
     await apart.must('up');
+    expect(await steps()).toEqual([]);
+
+    // Another active controller is found only through those that a broker was started with.
+    const active = await activeOf(apart);
+    const service = `/var/lib/phalanx/kfctl/hosts/${active}/members/events.controller@${active}/service`;
+    shell(`s6-svc -O -k ${service}; s6-svwait -D -t 5000 ${service}`);
+    await until('another', async () => (await activeOf(apart)) !== active, 60_000);
+    // Longer than the controllers count on a broker that they do not hear.
+    await wait(15_000);
+    await until(
+      'all brokers counted on',
+      async () => {
+        const brokers = (await apart.status()).rows.filter(({ name }) => name.startsWith('events@'));
+        return brokers.length === 3 && brokers.every(({ why }) => !why?.includes('do not count on it'));
+      },
+      60_000,
+    );
+    await apart.must('up');
+    await until('healthy', async () => (await apart.status()).health === 'healthy', 90_000);
     expect(await steps()).toEqual([]);
     const written = await load.stop();
     expect(written.acknowledged.length).toBeGreaterThan(100);

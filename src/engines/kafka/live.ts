@@ -44,6 +44,8 @@ export interface Started {
   tls: boolean;
   /** It was a controller. */
   controller: boolean;
+  /** By which controllers it finds the active one, "address:port". Absent with the metadata in ZooKeeper. */
+  controllers?: string[];
 }
 
 /** A partition on its way, as the active controller tells it. */

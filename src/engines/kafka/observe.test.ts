@@ -15,6 +15,9 @@ it('what a member was started with is read from its own configuration', () => {
     tls: true,
     controller: false,
   });
+  expect(
+    startedWith('CLIENT://10.0.0.1:9092', '', 'broker', '10.0.0.4:9093,10.0.0.5:9093').controllers,
+  ).toEqual(['10.0.0.4:9093', '10.0.0.5:9093']);
   // With the metadata in ZooKeeper there are no roles.
   expect(startedWith('CLIENT://10.0.0.1:9092', 'CLIENT:SASL_PLAINTEXT', '').controller).toBe(false);
 });

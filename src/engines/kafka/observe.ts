@@ -82,7 +82,13 @@ export async function observeKafka(
   const left = aware
     ? []
     : await Promise.all(formerNodes(service, cluster).map((node) => observeFormer(work, node)));
-  found.push(...left.flatMap((one) => (one === undefined || 'unseen' in one ? [] : [one])));
+  // Beside a disk of the file's own that was not seen, data where nothing runs may be of long ago: only that disk tells.
+  const allSeen = found.every(({ node }) => node.disk);
+  found.push(
+    ...left.flatMap((one) =>
+      one === undefined || 'unseen' in one || (one.node.idle && !allSeen) ? [] : [one],
+    ),
+  );
   const begun = aware || found.some(({ node }) => node.disk?.formatted);
   const unseen = begun ? [] : left.flatMap((one) => (one && 'unseen' in one ? [one.unseen] : []));
 
@@ -405,7 +411,8 @@ ${entry.kind === 'lab' ? '' : `${hasCopy(entry, service)} || lacking=true`}
 get() { sed -n "s/^$1=//p" '${folder}/data/log/meta.properties' 2>/dev/null; }
 had() { sed -n "s/^$1=//p" '${folder}/data/server.properties' 2>/dev/null; }
 printf '{"told":%s,"lacking":%s,"cluster":"%s","node":"%s","directory":"%s",' $told $lacking "$(get cluster.id)" "$(get node.id)" "$(get directory.id)"
-printf '"listeners":"%s","protocols":"%s","roles":"%s"}\\n' "$(had listeners)" "$(had listener.security.protocol.map)" "$(had process.roles)"
+printf '"listeners":"%s","protocols":"%s","roles":"%s",' "$(had listeners)" "$(had listener.security.protocol.map)" "$(had process.roles)"
+printf '"controllers":"%s"}\\n' "$(had controller.quorum.bootstrap.servers)"
 `,
       { timeoutMs: 5_000 },
     );
@@ -417,7 +424,14 @@ printf '"listeners":"%s","protocols":"%s","roles":"%s"}\\n' "$(had listeners)" "
         told: String(told) === 'true',
         ...(formatted ? { formatted } : {}),
         ...(line['listeners']
-          ? { started: startedWith(line['listeners'], line['protocols'] ?? '', line['roles'] ?? '') }
+          ? {
+              started: startedWith(
+                line['listeners'],
+                line['protocols'] ?? '',
+                line['roles'] ?? '',
+                line['controllers'],
+              ),
+            }
           : {}),
       },
       lacking: String(lacking) === 'true',
@@ -427,8 +441,8 @@ printf '"listeners":"%s","protocols":"%s","roles":"%s"}\\n' "$(had listeners)" "
   }
 }
 
-/** What a member runs with, of the three keys of its configuration that say so. */
-export function startedWith(listeners: string, protocols: string, roles: string): Started {
+/** What a member runs with, of the keys of its configuration that say so. */
+export function startedWith(listeners: string, protocols: string, roles: string, servers = ''): Started {
   const port = (name: string): number | undefined => {
     const found = new RegExp(`(?:^|,)${name}://[^,]*:(\\d+)(?:,|$)`).exec(listeners)?.[1];
     return found === undefined ? undefined : Number(found);
@@ -439,5 +453,6 @@ export function startedWith(listeners: string, protocols: string, roles: string)
     ...(controllers === undefined ? {} : { controllerPort: controllers }),
     tls: protocols.includes('SASL_SSL'),
     controller: roles.split(',').includes('controller'),
+    ...(servers === '' ? {} : { controllers: servers.split(',') }),
   };
 }

@@ -134,6 +134,16 @@ describe('the step that forms a cluster', () => {
       expect(told).toEqual({});
     });
 
+    it('says of data that a host left long ago nothing while a disk of its own was not seen; what still runs there is joined', async () => {
+      const off = { d1: { told: false }, d2: undefined, d3: undefined };
+      await expect(form({ ...off, d9: { told: false, cluster: 'c', idle: true } }, moved)).rejects.toThrow(
+        /the disks of events@d2, events@d3 cannot be looked at/,
+      );
+      const told = await form({ ...off, d9: { told: false, cluster: 'c' } }, moved);
+      expect(Object.keys(told)).toEqual(['d1']);
+      expect(told['d1']).toContain('--no-initial-controllers');
+    });
+
     it('forms where the disks of all that left are empty, or were forgotten', async () => {
       const { former: _, ...forgotten } = moved;
       for (const told of [

@@ -215,6 +215,46 @@ describe('the plan of Kafka', () => {
     expect(steps(service(['d4', 'd1', 'd2', 'd3']), node('d4', 'silent'))).not.toContain('seed events@d4');
   });
 
+  it('a broker that finds the cluster only by controllers that leave is restarted before they do', () => {
+    // d1 was the controller; d2 and d3 are, and d4 was last started when it was not yet so.
+    const wanted = service(['d4'], { controllers: ['d2', 'd3'] });
+    const of = {
+      ...cluster,
+      ids: { ...cluster.ids, 'events/controller.d2': 12, 'events/controller.d3': 13 },
+    } as Cluster;
+    const started = (...controllers: string[]): LiveNode => ({
+      ...node('d4'),
+      disk: { ...node('d4').disk!, started: { tls: false, controller: false, controllers } },
+    });
+    const seen = (d4: LiveNode) =>
+      live({
+        nodes: { 'events@d4': d4, 'events@d1': node('d1') },
+        quorum: { leader: 1, epoch: 3, voters: [voter(1)], observers: [] },
+        partitions: [],
+        brokers: [4],
+      });
+    const leaving = { 'events@d1': [script('stop', 'd1')] };
+    const plan = (d4: LiveNode, own: Record<string, Step[]> = {}) =>
+      planKafka(wanted, of, seen(d4), {
+        ...base(wanted, own, leaving),
+        members: kafkaMembers(wanted, of),
+      });
+    const steps = plan(started('10.0.0.1:9093'), { 'events@d4': [script('write', 'd4')] });
+    const at = (id: string): Step => steps.find((step) => step.id === id)!;
+    expect(at('hold events@d4').needs).toContain('seed events@d4');
+    expect(at('restart events@d4').needs).toEqual(['hold events@d4']);
+    expect(at('write events@d4').after).toContain('vote events.controller@d3');
+    expect(at('unvote events@d1 (dir1)').needs).toContain('ready events@d4');
+    expect(at('stop events@d1').needs.concat(at('empty events@d1').needs)).toContain('ready events@d4');
+    // Also where the `up` that was to do it ended before; not when it has been done, or happens anyway.
+    expect(ids(plan(started('10.0.0.1:9093')))).toContain('restart events@d4');
+    expect(ids(plan(started('10.0.0.1:9093', '10.0.0.3:9093')))).not.toContain('restart events@d4');
+    const restarts = { 'events@d4': [script('restart', 'd4')] };
+    expect(
+      ids(plan(started('10.0.0.1:9093'), restarts)).filter((id) => id === 'restart events@d4'),
+    ).toHaveLength(1);
+  });
+
   it('a member that was told what to begin with keeps to it; one that was told nothing joins', () => {
     for (const told of [true, false]) {
       const nodes = { ...live().nodes, 'events@d3': { ...node('d3', 'silent'), disk: { told } } };

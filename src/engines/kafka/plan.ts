@@ -1,7 +1,8 @@
 import type { Cluster } from '../../file/cluster.ts';
+import { restartFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, Step } from '../engine.ts';
 import { chain } from '../rolling.ts';
-import { formed, type KafkaLive, named } from './live.ts';
+import { formed, type KafkaLive, type LiveNode, named } from './live.ts';
 import { nearlyEmpty, planMoves } from './moves.ts';
 import type { Voter } from './raft.ts';
 import { type KafkaService, nodeOf, type Seat, seatsOf } from './seats.ts';
@@ -79,6 +80,18 @@ export function otherVoters(service: KafkaService, cluster: Cluster, live: Kafka
   const known: { id: number; caughtUp?: boolean }[] = live.quorum?.voters ?? holders;
   if (known.some(({ id, caughtUp }) => caughtUp !== false && listed.includes(id))) return [];
   return [...new Set(known.map(({ id }) => id))].filter((id) => !listed.includes(id));
+}
+
+/**
+ * Whether a member that runs finds the active controller by none of the file's: the voters that it learns of do not count for that (KIP-853), so when
+ * the active one changes and those of before are gone it asks closed ports only, and is lost.
+ */
+function stranded(service: KafkaService, seats: Seat[], node: LiveNode | undefined): boolean {
+  const ran = node?.disk?.started?.controllers ?? [];
+  const listed = seats.flatMap(({ controller, address }) =>
+    controller ? [`${address}:${service.spec.controllerPort}`] : [],
+  );
+  return service.spec.metadata === undefined && ran.length > 0 && !ran.some((one) => listed.includes(one));
 }
 
 /** Why no member can be brought to what the file says as long as they run as they do; undefined when they can. */
@@ -211,11 +224,35 @@ export function planKafka(
   const steps: Step[] = [];
   const turns: Turn[] = [];
   const newcomers: string[] = [];
+  // When these serve again, those by whom they find the cluster until then may go.
+  const introduced: string[] = [];
   for (const seat of seats) {
     const own = base.byMember.get(seat.name) ?? [];
     const node = live?.nodes[seat.name];
     const writes = own.filter((step) => step.verb === 'write');
     const runs = own.filter((step) => step.verb !== 'write');
+    const member = base.members.find(({ name }) => name === seat.name)!;
+    if (
+      isFormed &&
+      stranded(service, seats, node) &&
+      !runs.some(({ verb }) => verb === 'start' || verb === 'restart')
+    ) {
+      runs.push({
+        id: `restart ${seat.name}`,
+        verb: 'restart',
+        target: seat.name,
+        host: seat.host,
+        service: service.name,
+        why: 'it finds the cluster only by controllers that the file no longer has',
+        needs: [],
+        do: {
+          kind: 'script',
+          script: restartFragment(member, cluster.hosts[seat.host]!.root),
+          timeoutMs: member.stop.timeoutMs + 30_000,
+        },
+      });
+      introduced.push(`ready ${seat.name}`);
+    }
     const serving = node?.state === 'serving';
     const blank = !serving && !node?.disk?.formatted && !node?.disk?.told;
     const told = blank
@@ -237,7 +274,7 @@ export function planKafka(
       // With its vote a controller is one more that the next may be missed beside: who has none yet goes before those that have.
       const votes = live?.quorum?.voters.some(({ id }) => id === seat.id) ?? true;
       const leads = seat.id === live?.quorum?.leader ? 3 : !seat.controller ? 0 : votes ? 2 : 1;
-      const { before, after } = base.around(base.members.find(({ name }) => name === seat.name)!);
+      const { before, after } = base.around(member);
       const gate = engine('hold', seat.name, 'until no partition and no vote needs it', { name: seat.name });
       turns.push({
         seat,
@@ -389,11 +426,11 @@ export function planKafka(
     .filter((voter) => !stays.includes(voter))
     .map((voter) => {
       const name = nodeOf(service, cluster, voter.id)?.name;
-      return unvote(voter, name !== undefined && going.includes(name) ? moved : []);
+      return unvote(voter, name !== undefined && going.includes(name) ? [...moved, ...introduced] : []);
     });
   steps.push(...chain(unvoting));
   for (const [name, own] of base.leaving) {
-    const needs = [...moved, ...unvoting.map(({ id }) => id)];
+    const needs = [...moved, ...introduced, ...unvoting.map(({ id }) => id)];
     const left = idOf(service, cluster, name);
     const holds = left !== undefined && !isController(name);
     const empty = holds
