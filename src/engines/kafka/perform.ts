@@ -5,6 +5,7 @@ import type { Reach } from '../../hosts/host.ts';
 import { quote } from '../../hosts/shell.ts';
 import { asOwner, diedFragment, memberFolder } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
+import { forgetHint } from '../forget.ts';
 import { asking, type Kafka, reason } from './client.ts';
 import { blockedBy, refusedMeanwhile } from './gate.ts';
 import { makeRoot } from './keeper.ts';
@@ -146,16 +147,9 @@ async function form(doing: Doing): Promise<void> {
     live = await observeKafka(service, cluster, reach);
   const old = formed(live);
   if (!old && unseen(live).length > 0) {
-    const gone = (live.unseen ?? [])
-      .map((name) => name.slice(name.indexOf('@') + 1))
-      .filter((host) => cluster.former?.[host]?.kind === 'ssh')
-      .map((host) => `phalanx forget ${host}`);
-    const or =
-      gone.length === 0
-        ? ''
-        : `; where one that left the file is gone for good: ${[...new Set(gone)].join(', ')}`;
+    const left = (live.unseen ?? []).map((name) => name.slice(name.indexOf('@') + 1));
     throw new StepFailed(
-      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again${or}`,
+      `the disks of ${unseen(live).join(', ')} cannot be looked at: data may be there, and a new cluster would pass it over. Bring the hosts up and run up again${forgetHint(cluster, left)}`,
     );
   }
   refuseLeftBehind(doing, live);

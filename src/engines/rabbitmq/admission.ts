@@ -1,4 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
+import { forgetHint } from '../forget.ts';
 import type { HostLive } from './live.ts';
 import { entryOf, memberName, type RabbitService } from './names.ts';
 
@@ -58,11 +59,9 @@ export function renamedText(
   return `the data of ${service.name} belongs to nodes with other addresses, and RabbitMQ's nodes are named by theirs: ${found.join('; ')}. Give the hosts back the addresses that they had (\`network\`, and \`address\` of each host) and run up again; or, to begin anew without that data, move these folders away`;
 }
 
-function unknownText({ former = {} }: Cluster, unknown: string[]): string {
+function unknownText(cluster: Cluster, unknown: string[]): string {
   const them = unknown.length === 1 ? 'it' : 'them';
-  const gone = unknown.filter((host) => former[host]?.kind === 'ssh').map((host) => `phalanx forget ${host}`);
-  const or = gone.length === 0 ? '' : `; where one that left the file is gone for good: ${gone.join(', ')}`;
-  return `${unknown.join(', ')} cannot be asked whether the cluster's data is there, and no other host has any: bring ${them} back and run up again${or}`;
+  return `${unknown.join(', ')} cannot be asked whether the cluster's data is there, and no other host has any: bring ${them} back and run up again${forgetHint(cluster, unknown)}`;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Cluster } from '../../file/cluster.ts';
 import type { Reach } from '../../hosts/host.ts';
 import { restartFragment } from '../../hosts/supervise.ts';
 import { type EngineAction, StepFailed, StepHeld } from '../engine.ts';
+import { forgetHint } from '../forget.ts';
 import { lostBricks, notYetTogether, pendingOf, type StorageLive, strayed, volumeOf } from './live.ts';
 import { storageMembers } from './members.ts';
 import { leftBehind } from './observe.ts';
@@ -92,13 +93,8 @@ async function refuseLeftBehind({ service, cluster, reach }: Work): Promise<void
     );
   }
   if (unknown.length === 0) return;
-  const gone = unknown.filter((host) => cluster.former?.[host]?.kind === 'ssh');
-  const or =
-    gone.length === 0
-      ? ''
-      : `; where one that left the file is gone for good: ${gone.map((host) => `phalanx forget ${host}`).join(', ')}`;
   throw new StepFailed(
-    `${unknown.join(', ')} cannot be asked whether the data of ${service.name} is there, and a new volume would pass it over: bring ${unknown.length === 1 ? 'it' : 'them'} up and run up again${or}`,
+    `${unknown.join(', ')} cannot be asked whether the data of ${service.name} is there, and a new volume would pass it over: bring ${unknown.length === 1 ? 'it' : 'them'} up and run up again${forgetHint(cluster, unknown)}`,
   );
 }
 
