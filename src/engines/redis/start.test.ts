@@ -33,7 +33,7 @@ const running: { child: ChildProcess; folder: string }[] = [];
 afterEach(() => {
   for (const { child, folder } of running.splice(0)) {
     process.kill(-child.pid!, 'SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 });
 
