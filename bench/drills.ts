@@ -14,7 +14,7 @@ import { type Line, linesOf, type measured, table } from './drills/rounds.ts';
  * The table of docs/performance.md: how long clients are away and what is lost, per engine, fault and timing, by `phalanx drill` itself. Each round is a drill
  * of its own, appended to the results as it ends: a run that was interrupted goes on where it stopped, and --table prints what there is.
  */
-const usage = `node bench/drills.ts                            everything: 20 rounds of each fault and timing, so 40 of a kill; many hours
+const usage = `node bench/drills.ts                            everything: 20 rounds of each fault in each timing; many hours
 node bench/drills.ts redis-cluster zookeeper    only these engines
   --fault kill-master                           only these faults; may be repeated
   --timing fast                                 only this timing
@@ -92,7 +92,7 @@ const { values, positionals } = parseArgs({
   options: {
     fault: { type: 'string', multiple: true },
     timing: { type: 'string' },
-    rounds: { type: 'string', default: process.env['BENCH_QUICK'] === '1' ? '1' : '' },
+    rounds: { type: 'string', default: process.env['BENCH_QUICK'] === '1' ? '1' : '20' },
     lane: { type: 'string', default: '1' },
     results: { type: 'string', default: join(here, 'results/drills.jsonl') },
     table: { type: 'boolean', default: false },
@@ -100,12 +100,13 @@ const { values, positionals } = parseArgs({
   },
 });
 const strangers = positionals.filter((name) => !(name in setups));
-const rounds = values.rounds === '' ? undefined : Number(values.rounds);
+/** How many rounds a fault is to have in each timing. */
+const rounds = Number(values.rounds);
 const lane = Number(values.lane);
 if (
   values.help ||
   strangers.length > 0 ||
-  (rounds !== undefined && !(rounds > 0)) ||
+  !(rounds > 0) ||
   !(Number.isInteger(lane) && lane >= 1 && lane <= 9)
 ) {
   console.error(strangers.length > 0 ? `no engine ${strangers}: ${Object.keys(setups).join(', ')}` : usage);
@@ -114,9 +115,6 @@ if (
 mkdirSync(dirname(values.results), { recursive: true });
 
 const linesNow = (): Line[] => linesOf(values.results);
-
-/** How many rounds a fault is to have in each timing. */
-const wanted = rounds ?? 20;
 
 let left = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
@@ -140,7 +138,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
     linesNow().filter((line) => same(line) && line.fault === fault).length;
   try {
     // Asked of the file alone where everything is there already: nothing is built for nothing.
-    if (values.fault?.every((fault) => done(fault) >= wanted)) return;
+    if (values.fault?.every((fault) => done(fault) >= rounds)) return;
     await cluster.run(['down', '--purge']);
     await cluster.must('up');
     const session = await openSession(cluster.file);
@@ -154,7 +152,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
     for (;;) {
       const next = faults
         .map((fault) => ({ fault, had: done(fault) }))
-        .filter(({ had }) => had < wanted)
+        .filter(({ had }) => had < rounds)
         .sort((a, b) => a.had - b.had)[0];
       if (next === undefined || left) return;
       const { fault, had } = next;
@@ -188,7 +186,7 @@ async function measure(engine: string, timing: string | undefined, net: number):
       appendFileSync(values.results, `${JSON.stringify(line)}\n`);
       const away = line.awayMs === null ? 'not known' : duration(line.awayMs);
       console.error(
-        `${engine} ${timing ?? ''} ${fault} ${had + 1}/${wanted}: away ${away}, ${line.acknowledged > 0 ? `lost ${line.lost ?? '?'} of ${line.acknowledged}, ` : ''}${line.seconds} s${line.why ? `: ${line.why}` : ''}`,
+        `${engine} ${timing ?? ''} ${fault} ${had + 1}/${rounds}: away ${away}, ${line.acknowledged > 0 ? `lost ${line.lost ?? '?'} of ${line.acknowledged}, ` : ''}${line.seconds} s${line.why ? `: ${line.why}` : ''}`,
       );
     }
   } finally {

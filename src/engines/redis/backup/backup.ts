@@ -58,8 +58,7 @@ export async function backupRedis(
     };
     await writeFile(join(draft, manifestName), sealed(content), { mode: 0o600, flush: true });
     await synced(draft);
-    const path = join(to, name);
-    await rename(draft, path);
+    const path = await named(draft, join(to, name));
     await synced(to);
     return {
       path,
@@ -127,7 +126,21 @@ async function streamTo(world: World, { name, host, port }: { name: string; host
   return ca ? secure({ socket: plain, ca, servername: name.replaceAll('@', '.') }) : plain;
 }
 
-/** 20261123T174604.123Z: two backups of one second are two. */
+/** Gives a whole backup its path, or, where another of the same millisecond has that, the next: PATH-2. Gives what it became. */
+export async function named(draft: string, path: string): Promise<string> {
+  for (let n = 1; ; n++) {
+    const own = n === 1 ? path : `${path}-${n}`;
+    try {
+      await rename(draft, own);
+      return own;
+    } catch (error) {
+      // Never empty: a folder is only replaced by another where there is nothing in it (rename(2)).
+      if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+}
+
+/** 20261123T174604.123Z */
 const stamp = (time: Date): string => time.toISOString().replace(/[-:]/g, '');
 
 /** Removes what a backup left that was killed. */
