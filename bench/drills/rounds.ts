@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { quantile, type Round, repeated, storedOf } from '../../src/drill/repeated.ts';
-import { count, duration } from '../../src/drill/report/run.ts';
+import { quantile, type Round, rankOf, repeated, storedOf } from '../../src/drill/repeated.ts';
+import { count, lostText } from '../../src/drill/report/run.ts';
 
 /** A line of the results, one drill: `service` is the engine's name here. */
 export type Line = Round & { at: string; seconds: number; load: number; seed: number; why?: string };
@@ -44,7 +44,6 @@ const placeOf = ({ service, timing }: Line): number =>
 /** The table for docs/performance.md, and what all rounds come to. */
 export function table(all: Line[]): string[] {
   const lines = [...all].sort((a, b) => placeOf(a) - placeOf(b));
-  const ms = (value: number | null): string => (value === null ? '?' : duration(value));
   const rows = repeated(lines).map((one) =>
     [
       ...[
@@ -52,9 +51,7 @@ export function table(all: Line[]): string[] {
         one.fault,
         one.timing ?? '',
         one.rounds,
-        ms(one.p50Ms),
-        ms(one.p95Ms),
-        ms(one.worstMs),
+        ...[one.p50Ms, one.p95Ms, one.worstMs].map((ms) => rankOf(ms, one)),
       ],
       ...[one.unknown, ...storedOf(one)],
     ].join(' | '),
@@ -73,6 +70,9 @@ export function table(all: Line[]): string[] {
     '',
     circumstances(lines),
     '',
-    `All kills together: ${count(sum(({ acknowledged }) => acknowledged))} acknowledged writes in ${sum(({ rounds }) => rounds)} drills, ${kills.some(({ lost }) => lost === null) ? 'of some it is not known what was' : count(sum(({ lost }) => lost!))} lost.`,
+    `All kills together: ${count(sum(({ acknowledged }) => acknowledged))} acknowledged writes in ${sum(({ rounds }) => rounds)} drills, ${lostText(
+      kills.some(({ lost }) => lost === null) ? null : sum(({ lost }) => lost!),
+      sum(({ lostAtLeast }) => lostAtLeast),
+    )} lost.`,
   ];
 }

@@ -290,6 +290,13 @@ export async function healCommand(file: string | undefined, options: { json?: bo
 
 function chosen({ cluster }: Session, named: string | undefined): Service[] {
   const drillable = Object.values(cluster.services).filter((service) => engines[service.type]!.drills);
+  if (named === undefined && drillable.length === 0)
+    throw new UserError(
+      `${cluster.file}: none of its services can be drilled`,
+      `those can that are of type ${Object.keys(engines)
+        .filter((type) => engines[type]!.drills)
+        .join(', ')}`,
+    );
   if (named === undefined) return drillable;
   const service = cluster.services[named];
   if (service === undefined)

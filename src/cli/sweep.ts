@@ -174,17 +174,40 @@ async function tryValue(
     away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
     lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;
   }
-  const moves = world.signal.aborted ? 0 : await falseMoves(world, aimed.role, watchMs, drillsNow);
+  const moves = world.signal.aborted ? null : await busily(world, aimed.role, watchMs, drillsNow);
   return { away, lost, unsound, moves, watchedMs: watchMs };
 }
 
-/** How often the role changed hands with every core busy and nothing broken. */
-async function falseMoves(
+/** How often the service failed over with every core busy and nothing broken; null: not known. */
+async function busily(
   world: World,
   role: string,
   watchMs: number,
   drillsNow: () => Promise<{ drills: Drills; live: unknown }>,
-): Promise<number> {
+): Promise<number | null> {
+  const { drills } = await drillsNow();
+  const counted = await drills.failovers?.();
+  const busy = keepBusy(watchMs);
+  try {
+    if (counted === undefined) return await falseMoves(role, watchMs, drillsNow, world.signal);
+    await wait(watchMs, undefined, { signal: world.signal });
+  } finally {
+    for (const child of busy) child.kill('SIGKILL');
+  }
+  return counted().catch(() => null);
+}
+
+/** Longer without knowing who plays the role, milliseconds, and what happened meanwhile is not known. */
+const blindMs = 5_000;
+
+/** How often the role changed hands within the time; null: nobody could say for too long. */
+export async function falseMoves(
+  role: string,
+  watchMs: number,
+  drillsNow: () => Promise<{ drills: Pick<Drills, 'aim'>; live: unknown }>,
+  signal: AbortSignal,
+  blind = blindMs,
+): Promise<number | null> {
   const holders = async (): Promise<string | undefined> => {
     try {
       const { drills, live } = await drillsNow();
@@ -196,22 +219,21 @@ async function falseMoves(
       return undefined;
     }
   };
-  const busy = keepBusy(watchMs);
-  try {
-    let moves = 0;
-    let before = await holders();
-    const until = performance.now() + watchMs;
-    while (performance.now() < until) {
-      await wait(200, undefined, { signal: world.signal });
-      const now = await holders();
-      if (now === undefined || now === before) continue;
-      if (before !== undefined) moves++;
+  let moves = 0;
+  let before: string | undefined;
+  let seen = performance.now();
+  const until = seen + watchMs;
+  while (performance.now() < until) {
+    const now = await holders();
+    if (performance.now() - seen > blind) return null;
+    if (now !== undefined) {
+      seen = performance.now();
+      if (before !== undefined && now !== before) moves++;
       before = now;
     }
-    return moves;
-  } finally {
-    for (const child of busy) child.kill('SIGKILL');
+    await wait(200, undefined, { signal });
   }
+  return before === undefined ? null : moves;
 }
 
 /** One loop for each core, as long as its `timeout` lives: that ends even when this process is killed, and a killed one takes nobody along. */

@@ -1,6 +1,6 @@
-import { count, type DrillRun, duration, outcomeOf, writesOf } from './report/run.ts';
+import { count, type DrillRun, duration, lostText, outcomeOf, writesOf } from './report/run.ts';
 import { columns } from './report/terminal.ts';
-import type { Verdict } from './verdict.ts';
+import { countOf, type Verdict } from './verdict.ts';
 
 /** What one drill came to, as far as several of them are put together. */
 export interface Round {
@@ -14,6 +14,10 @@ export interface Round {
   /** Acknowledged writes, and how many of them were lost: null where what is stored was not looked at, or is not known. */
   acknowledged: number;
   lost: number | null;
+  /** Lost for certain, where not all is known. */
+  lostAtLeast?: number;
+  /** Clients were not served again when the drill ended. */
+  notBack?: true;
 }
 
 export function roundOf(verdict: Verdict): Round {
@@ -26,10 +30,15 @@ export function roundOf(verdict: Verdict): Round {
     awayMs: recovery.atLeast ? null : recovery.rtoMs,
     acknowledged: writesOf(verdict),
     lost: verdict.lost,
+    ...(verdict.lost === null ? { lostAtLeast: countOf(verdict.anomalies, 'lost') } : {}),
+    ...(recovery.atLeast && recovery.rtoMs !== null ? { notBack: true } : {}),
   };
 }
 
-/** Rounds of one fault on one service at one timing. Milliseconds; percentiles by nearest rank, of the rounds that are known. */
+/**
+ * Rounds of one fault on one service at one timing. Milliseconds; percentiles by nearest rank, of the rounds that are known: one after which clients were
+ * not served again is longer than all others, and null where the percentile is such a one.
+ */
 export interface Repeated {
   service: string;
   fault: string;
@@ -37,11 +46,15 @@ export interface Repeated {
   rounds: number;
   /** Of these it is not known how long clients were away. */
   unknown: number;
+  /** After these, clients were not served again. */
+  notBack: number;
   p50Ms: number | null;
   p95Ms: number | null;
   worstMs: number | null;
   acknowledged: number;
   lost: number | null;
+  /** Of all rounds, whatever is not known of others. */
+  lostAtLeast: number;
   /** Rounds that broke a promise, or found what a service must not do. */
   broken: number;
 }
@@ -55,18 +68,28 @@ export function repeated(rounds: Round[]): Repeated[] {
   }
   return [...kinds.values()].map((same) => {
     const { service, fault, timing } = same[0]!;
+    const notBack = same.filter((round) => round.notBack).length;
     const known = same.flatMap(({ awayMs }) => (awayMs === null ? [] : [awayMs])).sort((a, b) => a - b);
+    const away = [...known, ...Array<number>(notBack).fill(Number.POSITIVE_INFINITY)];
+    const rank = (q: number): number | null => {
+      const ms = quantile(away, q);
+      return ms === Number.POSITIVE_INFINITY ? null : ms;
+    };
+    const sum = (of: (round: Round) => number): number => same.reduce((total, one) => total + of(one), 0);
+    const lostAtLeast = sum((round) => round.lost ?? round.lostAtLeast ?? 0);
     return {
       service,
       fault,
       ...(timing === undefined ? {} : { timing }),
       rounds: same.length,
-      unknown: same.length - known.length,
-      p50Ms: quantile(known, 0.5),
-      p95Ms: quantile(known, 0.95),
-      worstMs: quantile(known, 1),
-      acknowledged: same.reduce((sum, round) => sum + round.acknowledged, 0),
-      lost: same.some(({ lost }) => lost === null) ? null : same.reduce((sum, { lost }) => sum + lost!, 0),
+      unknown: same.length - away.length,
+      notBack,
+      p50Ms: rank(0.5),
+      p95Ms: rank(0.95),
+      worstMs: rank(1),
+      acknowledged: sum((round) => round.acknowledged),
+      lost: same.some(({ lost }) => lost === null) ? null : lostAtLeast,
+      lostAtLeast,
       broken: same.filter(({ outcome }) => outcome === 'broken' || outcome === 'invalid').length,
     };
   });
@@ -78,19 +101,21 @@ export function quantile(sorted: number[], q: number): number | null {
 }
 
 /** Acknowledged and lost in words; requests store nothing that could be lost. */
-export const storedOf = ({ acknowledged, lost }: Repeated): [string, string] =>
-  acknowledged === 0 && lost === 0
-    ? ['–', '–']
-    : [count(acknowledged), lost === null ? 'not known' : count(lost)];
+export const storedOf = ({ acknowledged, lost, lostAtLeast }: Repeated): [string, string] =>
+  acknowledged === 0 && lost === 0 ? ['–', '–'] : [count(acknowledged), lostText(lost, lostAtLeast)];
+
+/** A percentile in words. */
+export const rankOf = (ms: number | null, { notBack }: Repeated): string =>
+  ms !== null ? duration(ms) : notBack > 0 ? 'not back' : 'not known';
 
 /** A table, a line for each fault: of how many rounds, how long it was away, and what was lost in all of them. */
 export function renderRepeated(runs: Pick<DrillRun, 'verdict'>[]): string {
   const found = repeated(runs.map(({ verdict }) => roundOf(verdict)));
-  const ms = (value: number | null): string => (value === null ? 'not known' : duration(value));
   const rows = [
     ['SERVICE', 'FAULT', 'ROUNDS', 'AWAY P50', 'P95', 'WORST', 'NOT KNOWN', 'ACKNOWLEDGED', 'LOST', 'BROKEN'],
     ...found.map((one) => [
-      ...[one.service, one.fault, String(one.rounds), ms(one.p50Ms), ms(one.p95Ms), ms(one.worstMs)],
+      ...[one.service, one.fault, String(one.rounds)],
+      ...[one.p50Ms, one.p95Ms, one.worstMs].map((ms) => rankOf(ms, one)),
       ...[String(one.unknown), ...storedOf(one), String(one.broken)],
     ]),
   ];

@@ -46,6 +46,8 @@ export interface DrillOrder {
   seed: number;
   /** What was not as it should be before, and is accepted. */
   accepted: string[];
+  /** After this the drill stops waiting for the cluster to be whole, milliseconds; a minute unless it is said. */
+  wholeMs?: number;
 }
 
 /** Traffic before the fault: at least 100 gaps of the slowest group (gaps.ts), with a margin. Milliseconds. */
@@ -56,8 +58,6 @@ const tailMs = 2_000;
 const servedMs = 1_000;
 /** How long somebody is looked for who plays the role. */
 const aimMs = 5_000;
-/** After this the drill stops waiting for the cluster to be whole. */
-const wholeMs = 60_000;
 
 /** One fault under load, from a steady cluster to a whole one, and what it proves. Rejects only when nothing could be recorded at all: StepFailed where its clients cannot connect. */
 export async function runDrill(world: World, order: DrillOrder): Promise<DrillRun & { bundle: Bundle }> {
@@ -127,7 +127,8 @@ async function drilled(
 const labelOf = ({ aimed, target }: DrillOrder): string =>
   target === undefined ? aimed.name : `${target.service.name}.${aimed.name}`;
 
-type Ending = ['complete'] | ['aborted', string];
+/** How it ended, and why: that it was aborted, or, where it came to its end, why the cluster was not whole by then. */
+type Ending = ['complete', string?] | ['aborted', string];
 
 async function recorded(
   world: World,
@@ -146,7 +147,8 @@ async function recorded(
     else await sleep(stretchMs, undefined, { signal: world.signal });
     if (load.acknowledged < load.unanswered)
       throw new Stopped(`clients are not served before any fault: ${load.lastError}`);
-    await strike(world, order, recorder, load);
+    const notWhole = await strike(world, order, recorder, load);
+    if (notWhole !== undefined) ending = ['complete', notWhole];
     await sleep(tailMs, undefined, { signal: world.signal });
   } catch (error) {
     ending = ['aborted', (world.signal.aborted ? (world.signal.reason as Error) : (error as Error)).message];
@@ -193,13 +195,47 @@ async function finals({ models, replicas }: Drills, client: DrillClient): Promis
 /** The drill must not go on; what it made is healed by whoever catches this. */
 class Stopped extends Error {}
 
-/** Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole. */
-async function strike(world: World, order: DrillOrder, recorder: Recorder, load: Load): Promise<void> {
+/**
+ * Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole: the reason where it is not, which is what the drill
+ * has found out. Other services are watched throughout.
+ */
+async function strike(
+  world: World,
+  order: DrillOrder,
+  recorder: Recorder,
+  load: Load,
+): Promise<string | undefined> {
+  const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
+  const over = new AbortController();
+  const broken = new AbortController();
+  const watching = watchOthers(
+    { ...world, signal: AbortSignal.any([world.signal, over.signal]) },
+    order,
+    already,
+  )
+    // That somebody is no longer watched is no finding.
+    .catch((error: Error) => over.signal.aborted || broken.abort(error));
+  const signal = AbortSignal.any([world.signal, broken.signal]);
+  try {
+    return await struck({ ...world, signal }, order, recorder, load);
+  } catch (error) {
+    throw broken.signal.aborted ? broken.signal.reason : error;
+  } finally {
+    over.abort();
+    await watching;
+  }
+}
+
+async function struck(
+  world: World,
+  order: DrillOrder,
+  recorder: Recorder,
+  load: Load,
+): Promise<string | undefined> {
   const { cluster, reach } = world;
   const { aimed, forMs } = order;
   const { service } = order.target ?? order;
   const { fault } = aimed;
-  const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
   const target = await aimedAt(world, order);
   const name = (fault.member && target.member) || target.host;
   if (fault.member && target.member === undefined)
@@ -222,24 +258,26 @@ async function strike(world: World, order: DrillOrder, recorder: Recorder, load:
     recorder.fault(id, 'planned', { target: name });
     const injected = await fault.inject(scene);
     recorder.fault(id, 'injected', { target: name });
-    const struck = performance.now();
-    const standsUntil = fault.everyMs === undefined ? until : Math.min(until, struck + fault.everyMs);
+    const since = performance.now();
+    const standsUntil = fault.everyMs === undefined ? until : Math.min(until, since + fault.everyMs);
     // Who is no longer waited for must not write into a history that is closed.
     const over = new AbortController();
     const signal = AbortSignal.any([world.signal, over.signal]);
     await Promise.all([
-      proof(signal, scene, aimed, injected, Math.max(standsUntil, struck + 3_000)).then((detail) => {
+      proof(signal, scene, aimed, injected, Math.max(standsUntil, since + 3_000)).then((detail) => {
         if (detail !== undefined && !signal.aborted) recorder.fault(id, 'evidence', { target: name, detail });
       }),
-      watchOthers(world, order, already, standsUntil),
+      sleep(Math.max(0, standsUntil - performance.now()), undefined, { signal }),
     ]).finally(() => over.abort());
   } while (performance.now() < until && fault.everyMs !== undefined);
   await fault.heal(scene);
   forget(cluster);
   for (const id of names) recorder.fault(id, 'healed', { target: name });
   world.say(`healed; waiting until the cluster is whole`);
-  await whole(world, order, load);
-  for (const id of names) recorder.fault(id, 'whole', { target: name });
+  const notWhole = await whole(world, order, load);
+  if (notWhole === undefined) for (const id of names) recorder.fault(id, 'whole', { target: name });
+  else world.say(notWhole);
+  return notWhole;
 }
 
 /** Who plays the role now. One that was not heard just now, on a machine that is busy with the drill's own load, may be in a moment. */
@@ -301,22 +339,15 @@ async function unservedOthers(world: World, order: DrillOrder): Promise<Set<stri
 }
 
 /**
- * Lets the fault stand, and looks each second whether services other than the drilled one serve their clients. Shared
+ * Looks each second whether services other than the drilled one serve their clients, until the signal. Shared
  * hosts may make another one fail over; one that is away for longer than it promises (10 s where it promises nothing)
- * does not come back by itself, and ends the drill.
+ * does not come back by itself: rejects, and the drill ends.
  */
-async function watchOthers(
-  world: World,
-  order: DrillOrder,
-  already: Set<string>,
-  until: number,
-): Promise<void> {
+async function watchOthers(world: World, order: DrillOrder, already: Set<string>): Promise<void> {
   const others = othersOf(world, order).filter(({ name }) => !already.has(name));
   const awaySince = new Map<string, number>();
   for (;;) {
-    const left = until - performance.now();
-    if (left <= 0) return;
-    await sleep(Math.min(1_000, left), undefined, { signal: world.signal });
+    await sleep(1_000, undefined, { signal: world.signal });
     await Promise.all(
       others.map(async (other) => {
         const why = await unservedBecause(world, other);
@@ -334,9 +365,10 @@ async function watchOthers(
   }
 }
 
-async function whole(world: World, order: DrillOrder, load: Load): Promise<void> {
+/** Waits until the cluster is whole and clients are served: undefined, or why it is not in time. */
+async function whole(world: World, order: DrillOrder, load: Load): Promise<string | undefined> {
   const { cluster, engines, reach } = world;
-  const { accepted } = order;
+  const { accepted, wholeMs = 60_000 } = order;
   const { service, drills } = order.target ?? order;
   const deadline = performance.now() + wholeMs;
   const unexpected = (reason: string): boolean => !accepted.includes(reason);
@@ -349,9 +381,9 @@ async function whole(world: World, order: DrillOrder, load: Load): Promise<void>
       reasons = (await troublesNow(cluster, engines, reach)).troubles.filter(unexpected);
     if (reasons.length === 0 && accepted.length === 0 && !served(load))
       reasons = [`clients are not served: ${load.lastError}`];
-    if (reasons.length === 0) return;
+    if (reasons.length === 0) return undefined;
   } while (performance.now() < deadline);
-  throw new Stopped(`not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`);
+  return `not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`;
 }
 
 const served = ({ lastAcknowledged, lastUnanswered }: Load): boolean =>

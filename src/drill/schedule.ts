@@ -27,7 +27,7 @@ export interface Scheduled {
 
 /**
  * The operations of one drill, in order. Elements and register values are unique per model, counting up from 0
- * (registers from 1); `has` asks for one that has been scheduled before; `incr` adds 1 to 3.
+ * (registers from 1); `has` asks for one that has been scheduled before; `incr` adds 1, so that what is missing of a counter is a number of writes.
  */
 export function* schedule(options: ScheduleOptions): Generator<Scheduled, void> {
   const random = new Random(options.seed);
@@ -59,7 +59,9 @@ export function* schedule(options: ScheduleOptions): Generator<Scheduled, void> 
         yield { at, p, f, v: random.below(next.add) };
         break;
       case 'incr':
-        yield { at, p, f, k: `c${random.below(keys)}`, v: 1 + random.below(3) };
+        yield { at, p, f, k: `c${random.below(keys)}`, v: 1 };
+        // Was once the amount: a seed gives the same operations as it always did.
+        random.below(3);
         break;
       case 'count':
         yield { at, p, f, k: `c${random.below(keys)}` };

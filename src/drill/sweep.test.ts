@@ -25,6 +25,7 @@ test('the choice is the quickest that never failed over for nothing and lost not
   const slow = tried('5s', { away: [6000] });
   expect(choose(sweep(quick, lossy, doubtful, slow, tried('1s')))?.value).toBe('1s');
   expect(choose(sweep(quick, lossy, doubtful, tried('1s', { unsound: 1 })))).toBeUndefined();
+  expect(choose(sweep(tried('1s', { moves: null })))).toBeUndefined();
 });
 
 test('the table has a line for each value and says the choice, or that there is none', () => {

@@ -12,8 +12,8 @@ export interface Tried {
   lost: number | null;
   /** Runs whose verdict was not valid: something was wrong, or too little was proven. */
   unsound: number;
-  /** How often a role moved although nothing was broken, with every core busy. */
-  moves: number;
+  /** How often a role moved although nothing was broken, with every core busy; null: not known. */
+  moves: number | null;
   /** How long that was watched. */
   watchedMs: number;
 }
@@ -53,6 +53,8 @@ export function choose({ tried }: Sweep): Tried | undefined {
   return sound.sort((a, b) => worst(a) - worst(b))[0];
 }
 
+const movesOf = ({ moves }: Tried): string => (moves === null ? 'not known' : String(moves));
+
 const outOf = (ms: number): string => `in ${duration(ms)} with every core busy`;
 
 /** A line for each value, then the choice; none of a sweep that was interrupted. */
@@ -64,7 +66,7 @@ export function renderSweep(sweep: Sweep, interrupted = false): string {
       median(one) === null ? 'not known' : duration(median(one)!),
       (worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one))) + doubts(one),
       one.lost === null ? 'not known' : count(one.lost),
-      String(one.moves),
+      movesOf(one),
     ]),
   ];
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
@@ -93,7 +95,7 @@ const edge = { left: 72, right: 72, top: 24, bottom: 56 };
 export function renderSweepHtml(sweep: Sweep, interrupted = false): string {
   const { tried, setting, service, fault, cluster } = sweep;
   const most = scale(Math.max(1, ...tried.flatMap(known)));
-  const moves = scale(Math.max(1, ...tried.map((one) => one.moves)), 3);
+  const moves = scale(Math.max(1, ...tried.map((one) => one.moves ?? 0)), 3);
   const floor = height - edge.bottom;
   const column = (width - edge.left - edge.right) / Math.max(1, tried.length);
   const x = (n: number): number => edge.left + column * (n + 0.5);
@@ -117,8 +119,8 @@ export function renderSweepHtml(sweep: Sweep, interrupted = false): string {
         `<text x="${edge.left - 8}" y="${at(y(tick, most.most) + 4)}" text-anchor="end">${duration(tick)}</text>`,
     ),
     ...tried.map((one, n) => {
-      const top = y(one.moves, moves.most);
-      return `<rect class="moves" x="${at(x(n) - 14)}" y="${at(top)}" width="28" height="${at(floor - top)}"><title>${one.moves} false failovers</title></rect>`;
+      const top = y(one.moves ?? 0, moves.most);
+      return `<rect class="moves" x="${at(x(n) - 14)}" y="${at(top)}" width="28" height="${at(floor - top)}"><title>false failovers: ${movesOf(one)}</title></rect>`;
     }),
     ...tried.flatMap((one, n) =>
       known(one).map(
@@ -129,7 +131,7 @@ export function renderSweepHtml(sweep: Sweep, interrupted = false): string {
     ...tried.map(
       (one, n) =>
         `<text x="${at(x(n))}" y="${floor + 20}" text-anchor="middle">${text(one.value)}</text>` +
-        `<text class="moved" x="${at(x(n))}" y="${floor + 38}" text-anchor="middle">${one.moves} false</text>`,
+        `<text class="moved" x="${at(x(n))}" y="${floor + 38}" text-anchor="middle">false: ${movesOf(one)}</text>`,
     ),
   ];
   return `<!doctype html>

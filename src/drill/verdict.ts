@@ -72,8 +72,8 @@ export interface Recovery {
   /**
    * The longest time without an acknowledged write that overlaps the time from `planned` (just before the fault's command)
    * to `whole`, of the group that had the longest, less the 99th percentile of that group's gaps before the fault.
-   * Of requests, a gap that has begun with an error ends with the first of 50 answers in a row (gaps.ts). null: no
-   * fault, or too little traffic before it.
+   * Of requests and transactions, a gap that has begun with an error ends with the first of many answers in a row, and an
+   * answer that hung is a gap by itself (gaps.ts). null: no fault, or too little traffic before it.
    */
   rtoMs: number | null;
   /** The service had not come back when the history ended: it was away for at least this long. */
@@ -187,16 +187,25 @@ export class Analysis {
         notes.push(`${one.model}: ${one.count} ${one.anomaly}, which this service does not promise against`);
 
     const recovery = this.#recovery(header, unproven);
+    const promise = judgePromise(header.promise, {
+      unknown: unknown.length > 0,
+      rtoMs: recovery.rtoMs,
+      atLeast: recovery.atLeast,
+      lost: stores ? lost : null,
+      lostAtLeast: total('lost'),
+    });
+    const gone = neverBack({ recovery, promise });
     const lasting = this.#lasting.build();
     const drill: Partial<Header> = { ...header };
     for (const key of ['history', 'models', 'promise', 'replicas'] as const) delete drill[key];
     const verdict: Verdict = {
       verdict: 1,
-      result: wrong.length > 0 ? 'invalid' : unknown.length > 0 ? 'unknown' : 'valid',
+      result: wrong.length > 0 || gone ? 'invalid' : unknown.length > 0 ? 'unknown' : 'valid',
       why: [
         ...wrong.map(
           (one) => `${one.model}: ${one.count} ${one.anomaly}: ${one.samples.slice(0, 3).join('; ')}`,
         ),
+        ...(gone ? ['clients were not served again'] : []),
         ...unknown,
       ],
       notes,
@@ -210,13 +219,7 @@ export class Analysis {
       models,
       recovery,
       ...(lasting.length === 0 ? {} : { lasting }),
-      promise: judgePromise(header.promise, {
-        unknown: unknown.length > 0,
-        rtoMs: recovery.rtoMs,
-        atLeast: recovery.atLeast,
-        lost: stores ? lost : null,
-        lostAtLeast: total('lost'),
-      }),
+      promise,
       history: {
         lines: this.#line,
         torn: file?.torn ?? false,
@@ -266,7 +269,7 @@ export class Analysis {
     if (line?.by !== undefined && this.#window.since(op.t)) this.#blame.add(op.t, this.#t, line.by);
     this.#checkerOf(op).complete(flight, type, line?.v, this.#line);
     const { kind, model } = operations[op.f];
-    const clean = model === 'request' ? cleanAnswers : 1;
+    const clean = this.#header!.models[model]?.clean ?? (model === 'request' ? cleanAnswers : 1);
     if (type === 'ok') this.#counts.acknowledged++;
     else if (type === 'fail') this.#counts.failed++;
     else this.#counts.unknown++;
@@ -349,11 +352,15 @@ export class Analysis {
     if (this.#end === undefined) reasons.push('the history has no end: the drill was killed');
     else if (this.#end.end !== 'complete')
       reasons.push(`the drill was aborted: ${this.#end.why ?? 'no reason given'}`);
+    // A drill that came to its end says why when that was not a whole cluster.
+    const notWhole = this.#end?.end === 'complete' ? this.#end.why : undefined;
+    if (notWhole !== undefined) reasons.push(notWhole);
     if (header.fault !== null && this.#faults.size === 0)
       reasons.push(`the fault ${header.fault.name} was never injected`);
     for (const { fault, evidence, wholeMs } of this.#faults.values()) {
       if (evidence.length === 0) reasons.push(`no evidence that the fault ${fault} took effect`);
-      if (wholeMs === undefined) reasons.push(`the cluster was not seen whole again after ${fault}`);
+      if (wholeMs === undefined && !notWhole)
+        reasons.push(`the cluster was not seen whole again after ${fault}`);
     }
     if (this.#counts.acknowledged === 0) reasons.push('no operation was ever acknowledged');
     for (const name of header.replicas ?? []) {
@@ -475,8 +482,20 @@ export function verify(path: string): Verdict {
   return analyse(path).verdict;
 }
 
+/** The fault was healed, and clients were not served again for as long as was waited; a promise that allows even that is not known to be broken. */
+const neverBack = ({
+  recovery: { rtoMs, atLeast },
+  promise: { rto },
+}: Pick<Verdict, 'recovery' | 'promise'>): boolean =>
+  rtoMs !== null && atLeast && (rto === undefined || rto.overMs > 0);
+
 /** Whether something was found that neither the service nor its promise allows: a loss within the promise is none of that. */
-export function isWrong({ anomalies, promise }: Pick<Verdict, 'anomalies' | 'promise'>): boolean {
+export function isWrong({
+  anomalies,
+  promise,
+  recovery,
+}: Pick<Verdict, 'anomalies' | 'promise' | 'recovery'>): boolean {
+  if (neverBack({ recovery, promise })) return true;
   const { lostWrites } = promise;
   const allowed = lostWrites !== undefined && lostWrites.measured !== null && lostWrites.over === 0;
   return anomalies.some((one) => !one.tolerated && !(allowed && one.anomaly === 'lost'));

@@ -77,8 +77,10 @@ export interface DrillClient {
 export interface Drills<Live = unknown> {
   /** The client in words: 'ioredis 6.0.0, 8 connections through Sentinel'. */
   client: string;
-  /** Which models its operations are of, their groups, and anomalies that the service never promised against. */
-  models: Partial<Record<DrillModel, { groups?: string[]; tolerates?: ('stale' | 'duplicated')[] }>>;
+  /** Which models its operations are of, their groups, anomalies that the service never promised against, and how many acknowledgements in a row end a gap (drill/history.ts). */
+  models: Partial<
+    Record<DrillModel, { groups?: string[]; tolerates?: ('stale' | 'duplicated')[]; clean?: number }>
+  >;
   /** Every member that must be read in the end. */
   replicas: string[];
   /** Operations a second of all clients together, how many clients, and the shares of operations. */
@@ -101,6 +103,11 @@ export interface Drills<Live = unknown> {
   versions: Record<string, string>;
   /** Who plays the role now; where several do, `pick` says which. Throws StepFailed when nobody does. */
   aim(role: string, live: Live, pick: (below: number) => number): DrillTarget;
+  /**
+   * Begins to count how often the service has failed over; the function that it gives says how often since. Rejects where that is not known. Absent: whoever
+   * looks at who plays a role sees every failover.
+   */
+  failovers?(): Promise<() => Promise<number>>;
   /** Why clients are not served now, a sentence each. Empty: they are. */
   unserved(live: Live | undefined): string[];
   /** Why the service is not whole again, beyond what `status` says: a replica that lags. */

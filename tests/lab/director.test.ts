@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSession } from '../../src/cli/session.ts';
+import { directorDrills } from '../../src/engines/director/drill.ts';
+import type { DirectorSpec } from '../../src/engines/director/schema.ts';
+import type { Service } from '../../src/file/cluster.ts';
 import { powerOff, powerOn } from '../../src/hosts/lab/faults.ts';
 import { get, load, TestCluster, until } from './cluster.ts';
 
@@ -365,7 +368,11 @@ describe('failure', () => {
     await settled('natted');
   });
 
-  it('two owners at once are shown for what they are', async () => {
+  it('two owners at once are shown for what they are, and a sweep counts the takeover', async () => {
+    const { cluster: dirs, reach } = await openSession(cluster.file);
+    const { failovers } = await directorDrills(dirs.services['natted'] as Service<DirectorSpec>, dirs, reach);
+    const counted = await failovers!();
+    expect(await counted()).toBe(0);
     // The directors cannot hear each other, and both can be reached: each believes that it is alone.
     shell(`ip netns exec phalanx.dirs nft -f - <<'E'
 table bridge split {
@@ -380,6 +387,7 @@ E`);
       return rows.find((one) => one.role === 'VIP' && one.why?.includes('two owners'));
     });
     expect(row.health).toBe('degraded');
+    expect(await counted()).toBe(1);
     shell('ip netns exec phalanx.dirs nft delete table bridge split');
     await until('one again', async () =>
       (await cluster.status()).rows.every((one) => !one.why?.includes('two owners')),

@@ -44,6 +44,18 @@ describe('another tier than the drilled one', () => {
     await until('healthy', async () => (await cluster.status()).health === 'healthy', 60_000);
   });
 
+  it('that breaks only after the healing is told as well', async () => {
+    const drilled = drill(cluster, 'cart', 'freeze-master', '--for', '2s');
+    await until('the fault stands', async () => standingFault(home) !== undefined, 60_000);
+    await until('it is healed', async () => standingFault(home) === undefined, 60_000);
+    execFileSync('s6-svc', ['-d', other]);
+    const { exit, out } = await drilled;
+    execFileSync('s6-svc', ['-u', other]);
+    expect(out).toMatch(/sessions, which was not the target, is broken: /);
+    expect(exit, out).toBe(5);
+    await until('healthy', async () => (await cluster.status()).health === 'healthy', 60_000);
+  });
+
   it('that is well leaves the fault standing for as long as it is to stand', async () => {
     const { out, verdict } = await drill(cluster, 'cart', 'freeze-master', '--for', '4s');
     expect(out).not.toContain('not the target');

@@ -7,12 +7,14 @@ interface Counter {
   acknowledged: number;
   /** Acknowledged and unknown: a read may show anything up to this. */
   attempted: number;
+  /** Of one increment. */
+  most: number;
   final: number | null | undefined;
 }
 
 /**
  * Counters that only grow. In the end the authority must show at least what was acknowledged (less is lost) and at
- * most what may have happened (more is duplicated). A read in between must lie between the acknowledged sum at its
+ * most what may have happened (more is duplicated): both are told as the least number of increments that explains it. A read in between must lie between the acknowledged sum at its
  * start (below: stale) and the attempted sum at its end (above: miscounted).
  */
 export class CounterChecker implements Checker {
@@ -34,7 +36,9 @@ export class CounterChecker implements Checker {
       flight.seen = counter.acknowledged;
       return;
     }
-    counter.attempted += amountOf(flight);
+    const amount = amountOf(flight);
+    counter.attempted += amount;
+    counter.most = Math.max(counter.most, amount);
     this.#operations.attempted++;
   }
 
@@ -82,11 +86,11 @@ export class CounterChecker implements Checker {
       const { acknowledged, attempted } = counter;
       if (judges(counter.group) && final < acknowledged) {
         lost.add(() => `${key} ends at ${final}, ${acknowledged} were acknowledged`);
-        lost.count += acknowledged - final - 1;
+        lost.count += Math.ceil((acknowledged - final) / counter.most) - 1;
       }
       if (final > attempted) {
         duplicated.add(() => `${key} ends at ${final}, only ${attempted} were attempted`);
-        duplicated.count += final - attempted - 1;
+        duplicated.count += Math.ceil((final - attempted) / counter.most) - 1;
       }
     }
     for (const [replica, shown] of [...this.#replicas].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -120,7 +124,7 @@ export class CounterChecker implements Checker {
   #counter(key: string): Counter {
     let counter = this.#counters.get(key);
     if (counter === undefined) {
-      counter = { group: 0, acknowledged: 0, attempted: 0, final: undefined };
+      counter = { group: 0, acknowledged: 0, attempted: 0, most: 1, final: undefined };
       this.#counters.set(key, counter);
     }
     return counter;

@@ -63,9 +63,12 @@ export function lastingOf({ verdict }: DrillRun): string[] {
 }
 
 /** How many acknowledged writes were lost; a doubt is not a zero, and hides nothing that was found. */
-export function lostOf({ verdict }: DrillRun): string {
-  if (verdict.lost !== null) return count(verdict.lost);
-  const found = countOf(verdict.anomalies, 'lost');
+export const lostOf = ({ verdict: { lost, anomalies } }: DrillRun): string =>
+  lostText(lost, countOf(anomalies, 'lost'));
+
+/** `found` of what is known, where not all is (`lost` is null). */
+export function lostText(lost: number | null, found: number): string {
+  if (lost !== null) return count(lost);
   return found === 0 ? 'not known' : `${count(found)} or more`;
 }
 

@@ -98,7 +98,8 @@ export function transactionDrills(service: Service<AppSpec>, cluster: Cluster): 
   const { method, path } = request;
   return {
     client: `node:http, ${transactionRate} × ${method} ${path} a second, at ${door!.host}:${door!.port}`,
-    models: { set: {} },
+    // A part of the customers that is turned away is an outage: it is over when all of a second's are served.
+    models: { set: { clean: transactionRate } },
     replicas: [service.name],
     load: { rate: transactionRate, clients: 32, mix: { add: 1 } },
     roles: [],

@@ -1,6 +1,8 @@
 import type { Check } from '../../check/check.ts';
 import type { Cluster, Service } from '../../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../../hosts/host.ts';
+import { quote } from '../../hosts/shell.ts';
+import { logFolder } from '../../hosts/supervise.ts';
 import { doorAt, openWeb, webClientOf, webLoad } from '../app/drill.ts';
 import type { AppSpec } from '../app/schema.ts';
 import type { Drills, DrillTarget } from '../drill.ts';
@@ -34,6 +36,10 @@ export async function directorDrills(
     forMs: 4_000,
     versions: await versionsOf(service, reach),
     aim: (role, live, pick) => aim(service, role, live, pick, listenName(listen)),
+    async failovers() {
+      const before = await takeovers(service, cluster, reach);
+      return async () => (await takeovers(service, cluster, reach)) - before;
+    },
     unserved: (live) => unserved(service, live),
     unfinished: (live) => (live ? notServing(service, live) : ['no director answers']),
     open: () => openWeb([door]),
@@ -67,6 +73,22 @@ function aim(
 
 const ownerOf = (live: DirectorsLive): string | undefined =>
   Object.keys(live).find((host) => live[host]!.holds.length > 0);
+
+/** How often a director has become the master, by all their logs: one that does beside a master that lives changes no holder that anybody sees. */
+async function takeovers(service: Service, cluster: Cluster, reach: Reach): Promise<number> {
+  const each = await Promise.all(
+    service.hosts.map(async (host) => {
+      const log = logFolder({ name: `${service.name}.vrrp@${host}` }, cluster.hosts[host]!.root);
+      const { text } = await reach
+        .host(host)
+        .run(
+          `cat ${quote(log)}/current ${quote(log)}/@* 2>/dev/null | grep -c 'Entering MASTER STATE' || true`,
+        );
+      return Number(text.trim());
+    }),
+  );
+  return each.reduce((sum, one) => sum + one, 0);
+}
 
 /** The VIP is held, and its holder finds a real server for every port. What the standby is fit for does not matter to clients. */
 function unserved(service: Service<DirectorSpec>, live: DirectorsLive | undefined): string[] {

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { falseMoves } from './sweep.ts';
+
+/** The holders of the role at one look after the other, the last for ever; undefined: nobody can say. */
+function watched(looks: (string[] | undefined)[], blind?: number): Promise<number | null> {
+  let n = 0;
+  return falseMoves(
+    'master',
+    200 * looks.length - 100,
+    async () => {
+      const holders = looks[Math.min(n++, looks.length - 1)];
+      if (holders === undefined) throw new Error('nobody answers');
+      return {
+        drills: { aim: (_role, _live, pick) => ({ host: holders[pick(holders.length)]! }) },
+        live: {},
+      };
+    },
+    new AbortController().signal,
+    blind,
+  );
+}
+
+test('a role that changes hands has moved, one that another plays beside its holder too', async () => {
+  const [quiet, moved, beside] = await Promise.all([
+    watched([['a'], ['a'], ['a']]),
+    watched([['a'], undefined, ['b'], ['a']]),
+    watched([['a'], ['a', 'b'], ['a']]),
+  ]);
+  expect([quiet, moved, beside]).toEqual([0, 2, 2]);
+});
+
+test('what nobody saw is not known, and never none', async () => {
+  expect(await watched([undefined, undefined])).toBeNull();
+  expect(await watched([['a'], undefined, undefined, undefined, ['a']], 300)).toBeNull();
+});
