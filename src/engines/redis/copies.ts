@@ -1,5 +1,5 @@
 import type { Damage } from './damage.ts';
-import { at, type LiveMember, mastersOf, namedMaster, type RedisLive } from './live.ts';
+import { at, isReplicaOf, type LiveMember, mastersOf, namedMaster, type RedisLive } from './live.ts';
 import { distrusted, newest } from './newest.ts';
 import type { RedisService } from './seats.ts';
 import { topology } from './topology.ts';
@@ -46,7 +46,7 @@ export function copyOf(
       one.role === 'replica' &&
       (one.keys ?? 0) > 0 &&
       !distrusted(one) &&
-      (service.spec.mode !== 'cluster' || (address && at(one.upstream!) === at(address))),
+      (service.spec.mode !== 'cluster' || (address && isReplicaOf(one, address))),
   );
   const found = newest(followed);
   if (!found) return undefined;

@@ -1,5 +1,5 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { at, type LiveMember, type RedisLive } from './live.ts';
+import { at, isReplicaOf, type LiveMember, type RedisLive } from './live.ts';
 import { copied, hold, type Move, move, stays, wait } from './move.ts';
 import { distrusted, newest } from './newest.ts';
 import { type RedisService, type Seat, seatsOf } from './seats.ts';
@@ -45,8 +45,7 @@ export function leaderOf(
 
   if (real.length === 0) {
     const linked = ups.find(
-      (member) =>
-        member.role === 'replica' && member.linkUp && !ups.some((one) => at(one) === at(member.upstream!)),
+      (member) => member.role === 'replica' && member.linkUp && !ups.some((one) => isReplicaOf(member, one)),
     );
     if (linked)
       return {
@@ -59,9 +58,7 @@ export function leaderOf(
       };
     if (withData.length > 0) {
       // Its master may be cut off from us and alive: two masters would each take writes.
-      const lost = silent.find((member) =>
-        ups.some((one) => one.role === 'replica' && at(one.upstream!) === at(member)),
-      );
+      const lost = silent.find((member) => ups.some((one) => isReplicaOf(one, member)));
       if (lost)
         return {
           moves: [

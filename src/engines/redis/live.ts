@@ -71,6 +71,10 @@ export interface RedisLive {
 
 export const at = (one: { address: string; port: number }): string => `${one.address}:${one.port}`;
 
+/** Whether it is a replica of exactly that one, whatever the state of its link. */
+export const isReplicaOf = (one: LiveMember, upstream: { address: string; port: number }): boolean =>
+  one.role === 'replica' && at(one.upstream!) === at(upstream);
+
 /** Whom the sentinels name, by the newest configuration that any of them has; undefined where none watches anybody. */
 export function namedMaster(live: RedisLive): string | undefined {
   const watched = live.sentinels.flatMap(({ up, master }) => (up && master ? [master] : []));

@@ -3,7 +3,7 @@ import type { Reach } from '../../hosts/host.ts';
 import { StepFailed, StepHeld, type Switchover, type SwitchoverOptions } from '../engine.ts';
 import { isGuarded } from './guard.ts';
 import { parseInfo } from './info.ts';
-import { at, type LiveMember, type RedisLive } from './live.ts';
+import { at, isReplicaOf, type LiveMember, type RedisLive } from './live.ts';
 import { contains, newest } from './newest.ts';
 import { applyConfig } from './perform/config.ts';
 import { promote, remember, toLead } from './perform/follow.ts';
@@ -94,10 +94,7 @@ function chosen(world: World, live: RedisLive, options: RedisSwitchover): LiveMe
   const old = live.members.find((one) => one.name === from);
   const heirs = live.members.filter(
     (one) =>
-      one.up &&
-      !one.leaving &&
-      one.role === 'replica' &&
-      (!old || (at(one.upstream!) === at(old) && one.linkUp)),
+      one.up && !one.leaving && one.role === 'replica' && (!old || (isReplicaOf(one, old) && one.linkUp)),
   );
   const best = heirs.sort((a, b) => (b.offset ?? 0) - (a.offset ?? 0))[0];
   if (!best) throw new StepHeld(`${from ?? service.name} has no replica in sync that could take over`);
@@ -198,7 +195,7 @@ async function hang(world: World, master: string): Promise<void> {
   for (const [name, parent] of upstreams(world.service, world.cluster, master, (one) => ups.has(one))) {
     const member = ups.get(name);
     const seat = seatNamed(world, parent);
-    if (!member || (member.role === 'replica' && at(member.upstream!) === at(seat))) continue;
+    if (!member || isReplicaOf(member, seat)) continue;
     await on(world, name, (redis) => redis.call('REPLICAOF', seat.address, String(seat.port)));
     await remember(world, name, at(seat));
   }
@@ -215,7 +212,7 @@ function rivalsOf(
   { allowDataLoss }: RedisSwitchover,
 ): LiveMember[] {
   if (service.spec.mode !== 'replication' || (heir.role === 'replica' && heir.linkUp)) return [];
-  const follows = (one: LiveMember): boolean => heir.role === 'replica' && at(heir.upstream!) === at(one);
+  const follows = (one: LiveMember): boolean => isReplicaOf(heir, one);
   return members.filter(
     (one) =>
       one.up &&
@@ -297,8 +294,7 @@ function staysBehind({ service }: World, { members }: RedisLive, heir: LiveMembe
     (one) =>
       one.up &&
       one.name !== heir.name &&
-      one.role === 'replica' &&
-      at(one.upstream!) === at(heir.upstream!) &&
+      isReplicaOf(one, heir.upstream!) &&
       !isGuarded(service.spec, one.config) &&
       (isGuarded(service.spec, heir.config) || !contains(heir, one)),
   );

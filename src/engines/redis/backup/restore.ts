@@ -6,7 +6,7 @@ import type { Reach } from '../../../hosts/host.ts';
 import { type RestoreDone, type RestoreOptions, StepFailed, StepHeld } from '../../engine.ts';
 import { hashSlot } from '../hash-slot.ts';
 import { parseInfo } from '../info.ts';
-import type { LiveMember, RedisLive } from '../live.ts';
+import { isReplicaOf, type LiveMember, type RedisLive } from '../live.ts';
 import { gate, type World, worldOf } from '../perform/world.ts';
 import type { RedisService } from '../seats.ts';
 import { slotsIn } from '../slots.ts';
@@ -219,11 +219,7 @@ async function allThere(world: World, targets: Source[], total: Copied, before: 
     for (const { master } of targets) {
       const head = live.members.find((one) => one.name === master.name);
       const late = live.members.find(
-        (one) =>
-          one.role === 'replica' &&
-          one.upstream?.address === master.address &&
-          one.upstream.port === master.port &&
-          (!one.linkUp || (one.offset ?? 0) + 1024 < (head?.offset ?? 0)),
+        (one) => isReplicaOf(one, master) && (!one.linkUp || (one.offset ?? 0) + 1024 < (head?.offset ?? 0)),
       );
       if (late) return `${late.name} does not have all of it yet: offset ${late.offset} of ${head?.offset}`;
     }

@@ -1,4 +1,4 @@
-import { at, type LiveMember } from '../live.ts';
+import { at, isReplicaOf, type LiveMember } from '../live.ts';
 import { minReplicasOf, quorumOf, replicasOf, shardsOf } from '../seats.ts';
 import { timingOf } from '../timing.ts';
 import { type Facts, number } from './facts.ts';
@@ -17,7 +17,7 @@ function below({ live }: Facts, master: LiveMember): LiveMember[] {
   const found: LiveMember[] = [];
   const collect = (up: LiveMember): void => {
     for (const one of live.members)
-      if (one.up && one.role === 'replica' && at(one.upstream!) === at(up) && !found.includes(one)) {
+      if (one.up && isReplicaOf(one, up) && !found.includes(one)) {
         found.push(one);
         collect(one);
       }

@@ -3,7 +3,7 @@ import { HostUnreachable, type Reach } from '../../../hosts/host.ts';
 import { quote } from '../../../hosts/shell.ts';
 import { StepFailed } from '../../engine.ts';
 import { parseInfo } from '../info.ts';
-import { at, type LiveMember, type RedisLive } from '../live.ts';
+import { isReplicaOf, type LiveMember, type RedisLive } from '../live.ts';
 import { on, type World, worldOf } from '../perform/world.ts';
 import { entryOf, type RedisService } from '../seats.ts';
 import type { Facts, HostFacts, ProcessFacts, SlowCommand } from './facts.ts';
@@ -76,13 +76,11 @@ function shardsOf({ members }: RedisLive): Shard[] {
   const ups = members.filter((one) => one.up && !one.loading);
   const masters = ups.filter((one) => one.role === 'master' && (one.keys ?? 0) > 0);
   const orphans = ups.filter(
-    (one) => one.role === 'replica' && !ups.some((other) => at(other) === at(one.upstream!)),
+    (one) => one.role === 'replica' && !ups.some((other) => isReplicaOf(one, other)),
   );
   return [
     ...masters.map((master): Shard => {
-      const replica = ups.find(
-        (one) => one.role === 'replica' && one.linkUp && at(one.upstream!) === at(master),
-      );
+      const replica = ups.find((one) => isReplicaOf(one, master) && one.linkUp);
       return replica ? { master, replica } : { master };
     }),
     ...orphans.slice(0, 1).map((replica): Shard => ({ replica })),
