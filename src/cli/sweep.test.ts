@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { falseMoves } from './sweep.ts';
+import { busily, falseMoves } from './sweep.ts';
 
 /** The holders of the role at one look after the other, the last for ever; undefined: nobody can say. */
 function watched(looks: (string[] | undefined)[], blind?: number): Promise<number | null> {
@@ -32,4 +32,13 @@ test('a role that changes hands has moved, one that another plays beside its hol
 test('what nobody saw is not known, and never none', async () => {
   expect(await watched([undefined, undefined])).toBeNull();
   expect(await watched([['a'], undefined, undefined, undefined, ['a']], 300)).toBeNull();
+});
+
+test('a count that cannot be begun is not known, and takes nothing of the sweep with it', async () => {
+  const { signal } = new AbortController();
+  const failovers = () => Promise.reject(new Error('lb2 does not answer'));
+  const one = { drills: { aim: () => ({ host: 'a' }), failovers }, live: {} };
+  expect(await busily({ signal }, 'owner', 10, async () => one)).toBeNull();
+  const over = busily({ signal: AbortSignal.abort(new Error('interrupted')) }, 'owner', 10, async () => one);
+  await expect(over).rejects.toThrow('interrupted');
 });

@@ -8,6 +8,7 @@ import type { Aimed } from '../drill/faults.ts';
 import { runDrill, type World } from '../drill/run.ts';
 import { steady } from '../drill/steady.ts';
 import { choose, renderSweep, renderSweepHtml, type Sweep, type Tried } from '../drill/sweep.ts';
+import { countOf } from '../drill/verdict.ts';
 import type { Drills } from '../engines/drill.ts';
 import { engines } from '../engines/index.ts';
 import type { Service } from '../file/cluster.ts';
@@ -159,6 +160,7 @@ async function tryValue(
   await carriedOut(session);
   const away: (number | null)[] = [];
   let lost: number | null = 0;
+  let lostAtLeast = 0;
   let unsound = 0;
   for (let run = 0; run < repeat && !world.signal.aborted; run++) {
     const drills = await steadily(service, world);
@@ -173,24 +175,29 @@ async function tryValue(
     if (verdict.result !== 'valid') unsound++;
     away.push(verdict.recovery.atLeast ? null : verdict.recovery.rtoMs);
     lost = lost === null || verdict.lost === null ? null : lost + verdict.lost;
+    lostAtLeast += countOf(verdict.anomalies, 'lost');
   }
   const moves = world.signal.aborted ? null : await busily(world, aimed.role, watchMs, drillsNow);
-  return { away, lost, unsound, moves, watchedMs: watchMs };
+  return { away, lost, lostAtLeast, unsound, moves, watchedMs: watchMs };
 }
 
-/** How often the service failed over with every core busy and nothing broken; null: not known. */
-async function busily(
-  world: World,
+/** How often the service failed over with every core busy and nothing broken; null: not known. Rejects once the signal is given. */
+export async function busily(
+  { signal }: Pick<World, 'signal'>,
   role: string,
   watchMs: number,
-  drillsNow: () => Promise<{ drills: Drills; live: unknown }>,
+  drillsNow: () => Promise<{ drills: Pick<Drills, 'aim' | 'failovers'>; live: unknown }>,
 ): Promise<number | null> {
-  const { drills } = await drillsNow();
-  const counted = await drills.failovers?.();
   const busy = keepBusy(watchMs);
+  let counted: (() => Promise<number>) | undefined;
   try {
-    if (counted === undefined) return await falseMoves(role, watchMs, drillsNow, world.signal);
-    await wait(watchMs, undefined, { signal: world.signal });
+    const { drills } = await drillsNow();
+    counted = await drills.failovers?.();
+    if (counted === undefined) return await falseMoves(role, watchMs, drillsNow, signal);
+    await wait(watchMs, undefined, { signal });
+  } catch {
+    signal.throwIfAborted();
+    return null;
   } finally {
     for (const child of busy) child.kill('SIGKILL');
   }

@@ -67,7 +67,8 @@ ${until(overrideShown(server, line), takenInMs)} || { echo 'the agent did not ta
   if (json)
     console.log(JSON.stringify({ cluster: cluster.name, server, weight: line ?? 'file', directors: tried }));
   else {
-    for (const { host, why } of failed) console.error(`${red('not changed')} at ${host}: ${why}`);
+    for (const { director, host, why } of failed)
+      console.error(`${red('not changed')} by ${director} at ${host}: ${why}`);
     if (live > 0)
       console.log(
         `${bold(server)}: ${line ?? 'weight as in the file'}, live at ${live} of ${tried.length} directors`,

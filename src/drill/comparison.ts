@@ -15,7 +15,7 @@ export interface Comparison {
 /** Below a tenth, or below what both runs could resolve, a change of the recovery time is noise. */
 const noise = 0.1;
 
-/** Compares two verdicts. A loss outweighs any time. */
+/** Compares two verdicts. A service that is gone outweighs a loss, a loss outweighs any time. */
 export function compare(now: Verdict, before: Verdict): Comparison {
   const differs: string[] = [];
   for (const key of ['engine', 'seed', 'file', 'client', 'timing'] as const)
@@ -40,6 +40,7 @@ export function compare(now: Verdict, before: Verdict): Comparison {
     before.recovery.baselineGapMs ?? 0,
   );
   if (!sameDrill || now.result === 'unknown' || before.result === 'unknown') outcome = 'not comparable';
+  else if (isGone(now) !== isGone(before)) outcome = isGone(now) ? 'worse' : 'better';
   else if (lost !== null && lost !== 0) outcome = lost > 0 ? 'worse' : 'better';
   else if (steps !== 0) outcome = steps > 0 ? 'worse' : 'better';
   else if (rto === null) outcome = 'not comparable';
@@ -53,6 +54,9 @@ export function compare(now: Verdict, before: Verdict): Comparison {
     lost: { before: before.lost, now: now.lost, change: lost },
   };
 }
+
+/** A service that did not come back is worse than any that did. */
+const isGone = ({ recovery: { atLeast, rtoMs } }: Verdict): boolean => atLeast && rtoMs !== null;
 
 function rank(verdict: Verdict): number {
   return verdict.result === 'invalid' ? 1 : 0;

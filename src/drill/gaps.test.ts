@@ -81,60 +81,23 @@ test('a load said to be steady only after a fault would hide its gap: that is no
   expect(() => judged(() => false, 4_000)).toThrow('steady only after a fault');
 });
 
-/**
- * A transaction each 50 ms for 20 s, acknowledged after 5 ms, or after `takes` (milliseconds; 'fail' ones fail then). Fault: second 8 to 16.
- * What is judged is what its customers see who are told apart from one another: a part of them may be served.
- */
-function transactions(takes: (n: number, ms: number) => { ms: number; type?: 'info' } | undefined): Verdict {
+test('requests are timed by when they fail: what a client is patient for is not the service being away', () => {
   const analysis = new Analysis();
-  analysis.feed({ ...header, engine: 'app', models: { set: { clean: 20 } }, promise: { rtoMs: 1_000 } });
-  const lines: { t: number; line: Line }[] = [];
-  for (const [phase, t] of [
-    ['planned', 8],
-    ['evidence', 8.001],
-    ['whole', 16],
-  ] as const)
-    lines.push({ t: t * 1e6, line: { fault: 'freeze-app', phase, t: t * 1e6 } });
-  const values: number[] = [];
-  for (let i = 0; i < 400; i++) {
-    const t = i * 50_000;
-    const { ms, type = 'ok' } = takes(i, t / 1_000) ?? { ms: 5 };
-    if (type === 'ok') values.push(i);
-    lines.push({ t, line: { i, type: 'invoke', t, p: 0, f: 'add', v: i } });
-    lines.push({ t: t + ms * 1_000, line: { i, type, t: t + ms * 1_000 } });
+  const lines: Line[] = [header];
+  for (const phase of ['planned', 'evidence'] as const)
+    lines.push({ fault: 'freeze-app', phase, t: 3_000_000 });
+  lines.push({ fault: 'freeze-app', phase: 'whole', t: 7_000_000 });
+  for (let i = 0; i < 5_000; i++) {
+    const t = i * 2_000;
+    // A VIP that is away for 120 ms; what was sent to it meanwhile is given up a second later.
+    const lost = t > 3_000_000 && t < 3_120_000;
+    lines.push({ i, type: 'invoke', t, p: 0, f: 'request' });
+    lines.push({ i, type: lost ? 'info' : 'ok', t: t + (lost ? 1_001_000 : 1_000) });
   }
-  for (const { line } of lines.sort((a, b) => a.t - b.t)) analysis.feed(line);
-  const t = 30_000_000;
-  analysis.feed({ final: 'one', model: 'set', role: 'authority', group: '', t, values, done: true });
-  analysis.feed({ end: 'complete', t });
-  return analysis.finish().verdict;
-}
-
-test('a third of the customers turned away is being away, however many are served beside them', () => {
-  const within = (n: number, ms: number): boolean => ms >= 9_000 && ms < 11_000 && n % 3 === 0;
-  const quick = transactions((n, ms) => (within(n, ms) ? { ms: 5, type: 'info' } : undefined));
-  expect(quick.recovery.rtoMs).toBeGreaterThan(1_850);
-  expect(quick.recovery.rtoMs).toBeLessThan(2_050);
-  expect(quick.promise.result).toBe('broken');
-  // Given up only after three seconds: away from when the first of them was sent until the last had its answer.
-  const slow = transactions((n, ms) => (within(n, ms) ? { ms: 3_000, type: 'info' } : undefined));
-  expect(slow.recovery.gap).toMatchObject({ fromMs: 9_000 });
-  expect(slow.recovery.rtoMs).toBeGreaterThan(4_800);
-  expect(slow.recovery.atLeast).toBe(false);
-});
-
-test('a third of them waiting for the whole fault is being away, although none was turned away', () => {
-  const verdict = transactions((n, ms) =>
-    ms >= 9_000 && ms < 12_000 && n % 3 === 0 ? { ms: 12_000 - ms + 1 } : undefined,
-  );
-  expect(verdict.recovery.gap).toMatchObject({ fromMs: 9_000, toMs: 12_001 });
-  expect(verdict.promise.result).toBe('broken');
-  expect(verdict.result).toBe('valid');
-  // Their waiting is within the gap: what is outside it was as quick as ever.
-  expect(verdict.recovery.p99OutsideGapMs).toBeLessThan(10);
-});
-
-test('an answer that takes as long as answers do is none that hung', () => {
-  const verdict = transactions((n) => (n % 10 === 0 ? { ms: 1_200 } : undefined));
-  expect(verdict.recovery.rtoMs).toBeLessThan(100);
+  const at = (line: Line): number => ('t' in line ? line.t! : -1);
+  for (const line of lines.sort((a, b) => at(a) - at(b))) analysis.feed(line);
+  analysis.feed({ end: 'complete', t: 20_000_000 });
+  const { recovery } = analysis.finish().verdict;
+  expect(recovery.rtoMs).toBeGreaterThan(100);
+  expect(recovery.rtoMs).toBeLessThan(200);
 });

@@ -71,8 +71,8 @@ export interface Header {
   /** The fault that is planned; null: a run without one, for comparison. */
   fault: { name: string; target?: string; forMs?: number } | null;
   /**
-   * Which models the operations are of. `groups`: shards, partitions or queues whose authority must be read in the end (default: one, without a name). `clean`: how
-   * many acknowledgements in a row end a gap in which operations failed (gaps.ts; default: 50 of requests, else 1).
+   * Which models the operations are of. `groups`: shards, partitions or queues whose authority must be read in the end (default: one, without a name). `clean`: the operations are
+   * of customers of whom a part can be turned away, and so many in a row that are acknowledged end that (customers.ts).
    */
   models: Partial<Record<Model, { groups?: string[]; tolerates?: Anomaly[]; clean?: number }>>;
   /** Every member that must have been read in the end, as named in final reads. */

@@ -197,7 +197,7 @@ class Stopped extends Error {}
 
 /**
  * Injects, shows the evidence, lets it stand, heals, and waits until the cluster is whole: the reason where it is not, which is what the drill
- * has found out. Other services are watched throughout.
+ * has found out. Other services are watched throughout: one that breaks while the fault stands ends the drill, one that does after it is the reason.
  */
 async function strike(
   world: World,
@@ -206,32 +206,37 @@ async function strike(
   load: Load,
 ): Promise<string | undefined> {
   const already = order.accepted.length === 0 ? new Set<string>() : await unservedOthers(world, order);
+  // Who was turned away before any fault cannot be waited for.
+  const toServe = order.accepted.length === 0 || load.unanswered === 0;
   const over = new AbortController();
   const broken = new AbortController();
-  const watching = watchOthers(
-    { ...world, signal: AbortSignal.any([world.signal, over.signal]) },
-    order,
-    already,
-  )
+  const watched = AbortSignal.any([world.signal, over.signal]);
+  const watching = watchOthers({ ...world, signal: watched }, order, already)
     // That somebody is no longer watched is no finding.
-    .catch((error: Error) => over.signal.aborted || broken.abort(error));
-  const signal = AbortSignal.any([world.signal, broken.signal]);
+    .catch((error: Error) => watched.aborted || broken.abort(error));
+  const watchful = { ...world, signal: AbortSignal.any([world.signal, broken.signal]) };
+  let healed = false;
   try {
-    return await struck({ ...world, signal }, order, recorder, load);
+    const names = await struck(watchful, order, recorder);
+    healed = true;
+    const notWhole = await whole(watchful, order, toServe ? load : undefined);
+    if (notWhole === undefined) for (const [id, target] of names) recorder.fault(id, 'whole', { target });
+    else world.say(notWhole);
+    return notWhole;
   } catch (error) {
-    throw broken.signal.aborted ? broken.signal.reason : error;
+    if (!broken.signal.aborted) throw error;
+    const reason = broken.signal.reason as Error;
+    if (!healed) throw reason;
+    world.say(reason.message);
+    return reason.message;
   } finally {
     over.abort();
     await watching;
   }
 }
 
-async function struck(
-  world: World,
-  order: DrillOrder,
-  recorder: Recorder,
-  load: Load,
-): Promise<string | undefined> {
+/** Until it is healed; gives the names under which it was recorded, and whom it struck. */
+async function struck(world: World, order: DrillOrder, recorder: Recorder): Promise<[string, string][]> {
   const { cluster, reach } = world;
   const { aimed, forMs } = order;
   const { service } = order.target ?? order;
@@ -274,10 +279,7 @@ async function struck(
   forget(cluster);
   for (const id of names) recorder.fault(id, 'healed', { target: name });
   world.say(`healed; waiting until the cluster is whole`);
-  const notWhole = await whole(world, order, load);
-  if (notWhole === undefined) for (const id of names) recorder.fault(id, 'whole', { target: name });
-  else world.say(notWhole);
-  return notWhole;
+  return names.map((id) => [id, name]);
 }
 
 /** Who plays the role now. One that was not heard just now, on a machine that is busy with the drill's own load, may be in a moment. */
@@ -365,12 +367,12 @@ async function watchOthers(world: World, order: DrillOrder, already: Set<string>
   }
 }
 
-/** Waits until the cluster is whole and clients are served: undefined, or why it is not in time. */
-async function whole(world: World, order: DrillOrder, load: Load): Promise<string | undefined> {
+/** Waits until the cluster is whole and clients of the load, where there is one, are served: undefined, or why it is not in time. */
+async function whole(world: World, order: DrillOrder, load: Load | undefined): Promise<string | undefined> {
   const { cluster, engines, reach } = world;
   const { accepted, wholeMs = 60_000 } = order;
   const { service, drills } = order.target ?? order;
-  const deadline = performance.now() + wholeMs;
+  const began = performance.now();
   const unexpected = (reason: string): boolean => !accepted.includes(reason);
   let reasons: string[] = [];
   do {
@@ -379,15 +381,16 @@ async function whole(world: World, order: DrillOrder, load: Load): Promise<strin
     reasons = unwhole(drills, live).filter(unexpected);
     if (reasons.length === 0)
       reasons = (await troublesNow(cluster, engines, reach)).troubles.filter(unexpected);
-    if (reasons.length === 0 && accepted.length === 0 && !served(load))
-      reasons = [`clients are not served: ${load.lastError}`];
+    if (reasons.length === 0 && load !== undefined && !served(load, began))
+      reasons = [`clients are not served: ${load.lastError ?? 'no answer'}`];
     if (reasons.length === 0) return undefined;
-  } while (performance.now() < deadline);
+  } while (performance.now() < began + wholeMs);
   return `not whole again within ${wholeMs / 1000} s of healing: ${reasons.join('; ')}`;
 }
 
-const served = ({ lastAcknowledged, lastUnanswered }: Load): boolean =>
-  performance.now() - lastUnanswered > servedMs && lastAcknowledged > lastUnanswered;
+/** Nobody has been turned away of late, and somebody was served since: who waits for an answer is neither yet. */
+const served = ({ lastAcknowledged, lastUnanswered }: Load, since: number): boolean =>
+  performance.now() - lastUnanswered > servedMs && lastAcknowledged > Math.max(lastUnanswered, since);
 
 const liveOf = async ({ cluster, engines, reach }: World, service: Service): Promise<unknown> =>
   engines[service.type]!.observe?.(service, cluster, reach);

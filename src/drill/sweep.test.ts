@@ -5,6 +5,7 @@ const tried = (value: string, more: Partial<Tried> = {}): Tried => ({
   value,
   away: [100, 300, 200],
   lost: 0,
+  lostAtLeast: 0,
   unsound: 0,
   moves: 0,
   watchedMs: 20_000,
@@ -38,6 +39,7 @@ test('the table has a line for each value and says the choice, or that there is 
 test('a run that is not known is not hidden behind those that are', () => {
   const table = renderSweep(sweep(tried('1s', { away: [100, null, 300] }), tried('2s', { away: [null] })));
   expect(table).toMatch(/1s +100 ms +300 ms, 1 not known +0 +0\n2s +not known +not known +0 +0\n/);
+  expect(renderSweep(sweep(tried('1s', { lost: null, lostAtLeast: 3 })))).toMatch(/ 3 or more +0\n/);
   expect(renderSweep(sweep(tried('1s', { unsound: 2 })))).toMatch(/1s +200 ms +300 ms, 2 not valid +0 +0\n/);
 });
 

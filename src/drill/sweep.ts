@@ -1,7 +1,7 @@
 import { quantile } from './repeated.ts';
 import { scale } from './report/chart.ts';
 import { text } from './report/escape.ts';
-import { count, duration } from './report/run.ts';
+import { duration, lostText } from './report/run.ts';
 
 /** What one value of a setting came to. Milliseconds. */
 export interface Tried {
@@ -10,6 +10,8 @@ export interface Tried {
   away: (number | null)[];
   /** Acknowledged writes that were lost, of all runs; null: not known. */
   lost: number | null;
+  /** Of these, lost for certain. */
+  lostAtLeast: number;
   /** Runs whose verdict was not valid: something was wrong, or too little was proven. */
   unsound: number;
   /** How often a role moved although nothing was broken, with every core busy; null: not known. */
@@ -65,7 +67,7 @@ export function renderSweep(sweep: Sweep, interrupted = false): string {
       one.value,
       median(one) === null ? 'not known' : duration(median(one)!),
       (worst(one) === Number.POSITIVE_INFINITY ? 'not known' : duration(worst(one))) + doubts(one),
-      one.lost === null ? 'not known' : count(one.lost),
+      lostText(one.lost, one.lostAtLeast),
       movesOf(one),
     ]),
   ];

@@ -17,6 +17,7 @@ import {
 } from './history.ts';
 import { type Defect, planted } from './planted.ts';
 import { repeated, roundOf } from './repeated.ts';
+import { renderJunit } from './report/junit.ts';
 import { type DrillRun, lostOf, outcomeOf } from './report/run.ts';
 import { Analysis, exitOf, type Verdict, verify } from './verdict.ts';
 
@@ -263,6 +264,7 @@ test('what a shard lost is told, also where another could not be read', () => {
     ['counter', 'lost', 1],
   ]);
   expect(lostOf({ verdict } as DrillRun)).toBe('2 or more');
+  expect(renderJunit([{ verdict, timeline: { endUs: 0 } } as DrillRun])).toContain('lost: 2 or more');
   // What went nobody knows where may be with the one that could not be read.
   expect(judge(lines(false))).toMatchObject({ result: 'unknown', anomalies: [] });
 });
@@ -451,6 +453,10 @@ test('against the last run: a loss outweighs any time, noise is no change, anoth
   expect(compare(like(run(502)), before)).toMatchObject({ sameDrill: true, outcome: 'same' });
   expect(compare(like(run(800)), before).outcome).toBe('worse');
   expect(compare(like(run(200)), before).outcome).toBe('better');
+  const lossy = like(run(500, 'set loses'));
+  const gone = { ...before, recovery: { ...before.recovery, rtoMs: 65_000, atLeast: true } };
+  expect(compare(gone, lossy).outcome).toBe('worse');
+  expect(compare(lossy, gone).outcome).toBe('better');
   expect(compare(like(run(200, 'set loses')), before)).toMatchObject({
     outcome: 'worse',
     lost: { change: 1 },

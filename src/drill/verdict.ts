@@ -1,7 +1,8 @@
 import { Blame } from './blame.ts';
 import type { Checker, Flight, Report } from './checkers/checker.ts';
 import { checkers } from './checkers/index.ts';
-import { cleanAnswers, FaultWindow, Lane, leastBaseline } from './gaps.ts';
+import { Customers } from './customers.ts';
+import { cleanAnswers, FaultWindow, Lane, leastBaseline, type Timed } from './gaps.ts';
 import { Histogram } from './histogram.ts';
 import {
   type Anomaly,
@@ -72,8 +73,8 @@ export interface Recovery {
   /**
    * The longest time without an acknowledged write that overlaps the time from `planned` (just before the fault's command)
    * to `whole`, of the group that had the longest, less the 99th percentile of that group's gaps before the fault.
-   * Of requests and transactions, a gap that has begun with an error ends with the first of many answers in a row, and an
-   * answer that hung is a gap by itself (gaps.ts). null: no fault, or too little traffic before it.
+   * Of requests, a gap that has begun with an error ends with the first of 50 answers in a row (gaps.ts); of transactions an outage
+   * of a part of the customers is one (customers.ts). null: no fault, or too little traffic before it.
    */
   rtoMs: number | null;
   /** The service had not come back when the history ended: it was away for at least this long. */
@@ -109,10 +110,11 @@ export class Analysis {
   #t = 0;
   #i = -1;
   #lastOperation = 0;
+  #lastInvoked = 0;
   #counts = { attempted: 0, acknowledged: 0, failed: 0, unknown: 0 };
   #window = new FaultWindow();
   #steadyFrom = Number.NEGATIVE_INFINITY;
-  #lanes = new Map<string, Lane>();
+  #lanes = new Map<string, Timed>();
   #lasting = new LastingBuilder(this.#window);
   #clients = new Map<number, number>();
   #stall: number | null = null;
@@ -155,7 +157,7 @@ export class Analysis {
     if (header === undefined) throw new HistoryBroken(1, 'is empty; the drill was ended before it began');
     for (const flight of this.#flights.values()) this.#settle(flight, 'info', undefined);
     this.#flights.clear();
-    for (const lane of this.#lanes.values()) lane.end(this.#lastOperation);
+    for (const lane of this.#lanes.values()) lane.end(this.#lastInvoked);
     for (const last of this.#clients.values()) this.#stalled(last, this.#lastOperation);
 
     const unproven = this.#unstruck();
@@ -252,6 +254,7 @@ export class Analysis {
     this.#checkerOf(op).invoke(flight);
     this.#flights.set(op.i, flight);
     this.#counts.attempted++;
+    this.#lastInvoked = op.t;
     if (!this.#clients.has(op.p)) this.#clients.set(op.p, op.t);
   }
 
@@ -269,7 +272,6 @@ export class Analysis {
     if (line?.by !== undefined && this.#window.since(op.t)) this.#blame.add(op.t, this.#t, line.by);
     this.#checkerOf(op).complete(flight, type, line?.v, this.#line);
     const { kind, model } = operations[op.f];
-    const clean = this.#header!.models[model]?.clean ?? (model === 'request' ? cleanAnswers : 1);
     if (type === 'ok') this.#counts.acknowledged++;
     else if (type === 'fail') this.#counts.failed++;
     else this.#counts.unknown++;
@@ -279,7 +281,7 @@ export class Analysis {
     }
     // Given nothing: a client knows that by itself, of a queue that is away too.
     if (op.f === 'dequeue' && type === 'ok' && line?.v === null) return;
-    const lane = this.#lane(kind, op.g ?? '', clean);
+    const lane = this.#lane(kind, op.g ?? '', model);
     if (type === 'ok') {
       lane.acknowledged(op.t, this.#t);
       this.#timeline.acknowledged(op.t, this.#t);
@@ -452,11 +454,15 @@ export class Analysis {
     return checker;
   }
 
-  #lane(kind: 'write' | 'read', group: string, clean: number): Lane {
+  #lane(kind: 'write' | 'read', group: string, model: Model): Timed {
     const key = `${kind} ${group}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(group, kind, this.#window, clean, this.#steadyFrom);
+      const clean = this.#header!.models[model]!.clean;
+      lane =
+        clean === undefined
+          ? new Lane(group, kind, this.#window, model === 'request' ? cleanAnswers : 1, this.#steadyFrom)
+          : new Customers(group, kind, this.#window, clean, this.#steadyFrom);
       this.#lanes.set(key, lane);
     }
     return lane;
@@ -482,12 +488,15 @@ export function verify(path: string): Verdict {
   return analyse(path).verdict;
 }
 
+/** An error in a drill's last moments is not yet a service that is gone. Milliseconds. */
+const goneMs = 5_000;
+
 /** The fault was healed, and clients were not served again for as long as was waited; a promise that allows even that is not known to be broken. */
 const neverBack = ({
   recovery: { rtoMs, atLeast },
   promise: { rto },
 }: Pick<Verdict, 'recovery' | 'promise'>): boolean =>
-  rtoMs !== null && atLeast && (rto === undefined || rto.overMs > 0);
+  atLeast && rtoMs !== null && rtoMs >= goneMs && (rto === undefined || rto.overMs > 0);
 
 /** Whether something was found that neither the service nor its promise allows: a loss within the promise is none of that. */
 export function isWrong({
@@ -515,8 +524,8 @@ export function exitOf(verdict: Verdict): 0 | 4 | 5 {
   return 0;
 }
 
-function longestAway(lanes: Lane[]): Lane | undefined {
-  let worst: Lane | undefined;
+function longestAway(lanes: Timed[]): Timed | undefined {
+  let worst: Timed | undefined;
   for (const lane of lanes) {
     if (lane.longest === undefined) continue;
     const recovery = lane.recovery() ?? lane.longest.to - lane.longest.from;
@@ -526,7 +535,7 @@ function longestAway(lanes: Lane[]): Lane | undefined {
   return worst;
 }
 
-function sum(lanes: Lane[], of: (lane: Lane) => number): number {
+function sum(lanes: Timed[], of: (lane: Timed) => number): number {
   return lanes.reduce((total, lane) => total + of(lane), 0);
 }
 

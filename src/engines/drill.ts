@@ -77,7 +77,7 @@ export interface DrillClient {
 export interface Drills<Live = unknown> {
   /** The client in words: 'ioredis 6.0.0, 8 connections through Sentinel'. */
   client: string;
-  /** Which models its operations are of, their groups, anomalies that the service never promised against, and how many acknowledgements in a row end a gap (drill/history.ts). */
+  /** Which models its operations are of, their groups, anomalies that the service never promised against, and `clean` where a part of the clients can be turned away (drill/history.ts). */
   models: Partial<
     Record<DrillModel, { groups?: string[]; tolerates?: ('stale' | 'duplicated')[]; clean?: number }>
   >;

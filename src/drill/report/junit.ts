@@ -1,6 +1,6 @@
 import { exitOf } from '../verdict.ts';
 import { text } from './escape.ts';
-import { count, type DrillRun, duration, faultOf, headline } from './run.ts';
+import { count, type DrillRun, duration, faultOf, headline, lostOf } from './run.ts';
 
 /** JUnit XML for CI: a suite per drill; a test case for the verdict and for each promise. What is unknown is an error, never a pass. */
 export function renderJunit(runs: DrillRun[]): string {
@@ -29,7 +29,7 @@ export function renderJunit(runs: DrillRun[]): string {
               service,
               `${faultOf(run)}: at most ${count(lostWrites.promised)} acknowledged writes lost`,
               lostWrites.result,
-              lostWrites.measured === null ? 'not known' : `${count(lostWrites.measured)} lost`,
+              `lost: ${lostOf(run)}`,
             ),
           ]),
     ];
