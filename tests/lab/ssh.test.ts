@@ -208,6 +208,8 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
       execFileSync('sh', ['-c', `pgrep -f '${home}/sshcluster/ssh/' || :`], { encoding: 'utf8' })
         .split('\n')
         .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
+    // Not every command asks every machine; this one does.
+    await cluster.status();
     expect(masters()).toHaveLength(inCluster.length);
     for (const pid of masters()) process.kill(Number(pid), 'SIGKILL');
     await until('they are gone', async () => masters().length === 0);
