@@ -55,7 +55,7 @@ describe('an app changes its hosts', () => {
     expect(out.indexOf('done ready web@app4')).toBeLessThan(out.indexOf('done stop web@app1'));
     expect(await served()).toEqual(['web@app3', 'web@app4']);
     expect(await cluster.must('up')).toContain('nothing to do');
-    expect((await cluster.status()).health).toBe('healthy');
+    expect((await cluster.status()).rows.filter((row) => row.health !== 'ok')).toEqual([]);
   });
 
   it('to hosts on which it does not come up: those that are to leave go on, run after run, until it does', async () => {
@@ -79,6 +79,6 @@ describe('an app changes its hosts', () => {
     await cluster.must('up');
     expect((await clients.stop()).failures).toEqual([]);
     expect(await served()).toEqual(['web@app1']);
-    expect((await cluster.status()).health).toBe('healthy');
+    expect((await cluster.status()).rows.filter((row) => row.health !== 'ok')).toEqual([]);
   });
 });

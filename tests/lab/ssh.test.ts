@@ -205,7 +205,8 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
 
   it('whose connection was killed are reached again, each by one new one', async () => {
     const masters = (): string[] =>
-      execFileSync('sh', ['-c', `pgrep -f '${home}/sshcluster/ssh/' || :`], { encoding: 'utf8' })
+      // What a master in the background calls itself; whoever uses it has the path among its arguments.
+      execFileSync('sh', ['-c', `pgrep -f '^ssh: ${home}/sshcluster/ssh/.*mux' || :`], { encoding: 'utf8' })
         .split('\n')
         .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
     // Not every command asks every machine; this one does.

@@ -40,6 +40,7 @@ export class NftablesPlane implements Plane {
   private owed = false;
   private released = false;
   private timer: NodeJS.Timeout | undefined;
+  private looking = false;
   private turn: Promise<unknown> = Promise.resolve();
 
   /** `say` is told what the plane notices by itself: a route or a director's address that changed. */
@@ -55,8 +56,17 @@ export class NftablesPlane implements Plane {
     this.around = await look(this.config);
     await probe(this.around.device, this.config.host);
     await this.readBack();
-    this.timer = setInterval(() => {
-      this.lookAgain().catch((error: Error) => this.say(error.message));
+    this.looking = true;
+    this.lookSoon();
+  }
+
+  /** Only when the last look is over: on a host that takes longer than that for one, those to come would keep everything else waiting. */
+  private lookSoon(): void {
+    if (!this.looking) return;
+    this.timer = setTimeout(() => {
+      this.lookAgain()
+        .catch((error: Error) => this.say(error.message))
+        .finally(() => this.lookSoon());
     }, lookEveryMs);
     this.timer.unref();
   }
@@ -189,7 +199,7 @@ export class NftablesPlane implements Plane {
   /** Removes both tables, and with them every connection. */
   close(): Promise<void> {
     return this.inTurn(async () => {
-      clearInterval(this.timer);
+      this.lookNoMore();
       // Deleting what is not there is an error to nft 1.0.6; adding what is there is not.
       await transact(
         families.flatMap((family) => [
@@ -207,7 +217,7 @@ export class NftablesPlane implements Plane {
   /** Stops looking, and leaves the tables as they are: for an agent that ends. */
   async release(): Promise<void> {
     this.released = true;
-    clearInterval(this.timer);
+    this.lookNoMore();
     await this.turn;
   }
 
@@ -266,6 +276,11 @@ export class NftablesPlane implements Plane {
           tables.map(({ listen }) => listen),
           this.config.vips,
         );
+  }
+
+  private lookNoMore(): void {
+    this.looking = false;
+    clearTimeout(this.timer);
   }
 
   private async lookAgain(): Promise<void> {
@@ -512,31 +527,31 @@ function difference(before: Surroundings | undefined, now: Surroundings): string
 }
 
 const entry =
-  /^(tcp|udp)\s+\d+\s+\d+\s+(?:([A-Z_0-9]+)\s+)?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+).* mark=(\d+)/;
+  /^(tcp|udp)\s+\d+\s+\d+\s+(?:([A-Z_0-9]+)\s+)?src=(\S+) dst=\S+ sport=(\d+) dport=(\d+).* mark=(\d+)/;
 
 interface Tracked {
   proto: string;
   state: string | undefined;
   client: string;
-  vip: string;
   clientPort: number;
   port: number;
   mark: number;
 }
 
-async function conntrack(family: 4 | 6): Promise<Tracked[]> {
-  const { exit, stdout, stderr } = await run('conntrack', ['-L', '-f', family === 6 ? 'ipv6' : 'ipv4']);
+/** Connections to the VIP. A director's own probes are soon ten thousand more, which nobody wants to read. */
+async function conntrack(family: 4 | 6, vip: string): Promise<Tracked[]> {
+  const of = ['-f', family === 6 ? 'ipv6' : 'ipv4', '-d', vip];
+  const { exit, stdout, stderr } = await run('conntrack', ['-L', ...of]);
   if (exit !== 0) throw new Error(`conntrack -L failed: ${stderr.trim()}`);
   return stdout.split('\n').flatMap((line) => {
     const match = entry.exec(line);
     if (!match) return [];
-    const [, proto, state, client, vip, clientPort, port, mark] = match as unknown as string[];
+    const [, proto, state, client, clientPort, port, mark] = match as unknown as string[];
     return [
       {
         proto: proto!,
         state,
         client: client!,
-        vip: vip!,
         clientPort: Number(clientPort),
         port: Number(port),
         mark: Number(mark),
@@ -548,23 +563,20 @@ async function conntrack(family: 4 | 6): Promise<Tracked[]> {
 async function countTracked(who: Roster, counts: Map<string, Connections>): Promise<void> {
   for (const family of [4, 6] as const) {
     const vips = new Set(who.instances.filter((each) => each.family === family).map((each) => each.vip));
-    if (vips.size === 0) continue;
-    for (const flow of await conntrack(family)) {
-      const server = vips.has(flow.vip) ? who.byMark.get(flow.mark) : undefined;
-      const count = server && counts.get(serverKey(server.listen, server.server));
-      if (count) count[flow.proto === 'udp' || flow.state === 'ESTABLISHED' ? 'active' : 'inactive']++;
-    }
+    for (const vip of vips)
+      for (const flow of await conntrack(family, vip)) {
+        const server = who.byMark.get(flow.mark);
+        const count = server && counts.get(serverKey(server.listen, server.server));
+        if (count) count[flow.proto === 'udp' || flow.state === 'ESTABLISHED' ? 'active' : 'inactive']++;
+      }
   }
 }
 
 async function trackedFlows(instance: Instance, mark: number, dead: () => boolean): Promise<Waiting> {
   const { listen, family, vip } = instance;
-  const mine = (await conntrack(family)).filter(
+  const mine = (await conntrack(family, vip)).filter(
     (flow) =>
-      flow.mark === mark &&
-      flow.vip === vip &&
-      flow.proto === listen.proto &&
-      (flow.state ?? 'ESTABLISHED') === 'ESTABLISHED',
+      flow.mark === mark && flow.proto === listen.proto && (flow.state ?? 'ESTABLISHED') === 'ESTABLISHED',
   );
   return {
     ends: mine.map(({ client, clientPort, port }) => ({ client, clientPort, port })),

@@ -347,6 +347,30 @@ test('tables that somebody else has removed are made again, and it is said', { t
   }
 });
 
+test('a look at the host that takes longer than the time between two keeps no others waiting', {
+  tags: ['long'],
+  timeout: 30_000,
+}, async () => {
+  const folder = fakeNft(`'-f -') cat >/dev/null ;;
+'list tables') echo begun >>looks; sleep 2; cat tables; echo ended >>looks ;;`);
+  writeFileSync(join(folder, 'tables'), 'table netdev phalanx_c_front\n');
+  writeFileSync(join(folder, 'looks'), '');
+  const looked = (what: string) => readFileSync(join(folder, 'looks'), 'utf8').split(what).length - 1;
+  const plane = new NftablesPlane(config([listen()]));
+  try {
+    await plane.open();
+    await plane.apply([table(listen())]);
+    await vi.waitFor(() => expect(looked('ended')).toBe(2), { timeout: 20_000, interval: 50 });
+    // Whoever comes now waits for one look at most.
+    const before = looked('ended');
+    await plane.connections();
+    expect(looked('ended') - before).toBeLessThanOrEqual(1);
+  } finally {
+    await plane.release();
+    vi.unstubAllEnvs();
+  }
+});
+
 test('a server that comes back while its connections are being ended keeps the rest of them', async () => {
   const of = listen({ name: 'udp-53', proto: 'udp', ports: [53, 53] });
   const mark = marks([of]).get('udp-53 web@app1');
