@@ -49,7 +49,7 @@ export const director = (engineOf: EngineOf): Engine<DirectorSpec, DirectorsLive
     const host = vip!.includes(':') ? `[${vip}]` : vip;
     return { URL: `http://${host}${first!.port[0] === 80 ? '' : `:${first!.port[0]}`}/`, VIP: vip! };
   },
-  status: (service, _cluster, live) => directorStatus(service, live),
+  status: (service, cluster, live) => directorStatus(service, cluster, live),
   drills: directorDrills,
   doctor: async (service, cluster) => directorDoctor(service, cluster),
   around: (service, cluster, member) => {

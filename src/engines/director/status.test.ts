@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Service } from '../../file/cluster.ts';
+import type { Cluster, Service } from '../../file/cluster.ts';
 import type { AgentStatus, ServerStatus } from './agent/status.ts';
 import type { DirectorLive } from './observe.ts';
 import { type DirectorSpec, schema } from './schema.ts';
@@ -10,6 +10,8 @@ const service = {
   hosts: ['lb1', 'lb2'],
   spec: schema.parse({ vip: '10.77.0.100', listen: [{ port: 80, to: 'web' }] }),
 } as unknown as Service<DirectorSpec>;
+
+const cluster = { services: { web: { name: 'web', hosts: ['app1', 'app2'] } } } as unknown as Cluster;
 
 const server = (name: string, more: Partial<ServerStatus> = {}): ServerStatus => ({
   listen: 'tcp-80',
@@ -31,7 +33,7 @@ const director = (holds: string[], servers: ServerStatus[]): DirectorLive => ({
   servers,
 });
 const agents = (standby: ServerStatus[]): unknown[] =>
-  directorStatus(service, {
+  directorStatus(service, cluster, {
     lb1: director(['10.77.0.100'], [server('web@app1'), server('web@app2')]),
     lb2: director([], standby),
   })
@@ -54,5 +56,17 @@ it('a standby that would serve nobody is not ok: the VIP may move to it in the n
     'standby',
     'degraded',
     'tcp-80: no real server is healthy (those that are have weight 0)',
+  ]);
+});
+
+it('a server that has left the file is on its way out, and no trouble of the service', () => {
+  const left = { effective: 0, up: false, why: 'refused' };
+  const rows = directorStatus(service, cluster, {
+    lb1: director(['10.77.0.100'], [server('web@app1'), server('web@app2', left), server('web@app3', left)]),
+  }).filter(({ role }) => role === 'real server');
+  expect(rows.map(({ health, why }) => [health, why])).toEqual([
+    ['ok', undefined],
+    ['down', 'refused'],
+    ['ok', 'not in the file any more: it goes when its connections have ended'],
   ]);
 });

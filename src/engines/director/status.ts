@@ -1,4 +1,4 @@
-import type { Service } from '../../file/cluster.ts';
+import type { Cluster, Service } from '../../file/cluster.ts';
 import type { StatusRow } from '../engine.ts';
 import type { ServerStatus } from './agent/status.ts';
 import { unfitListens } from './fitness.ts';
@@ -8,9 +8,13 @@ import { type DirectorSpec, listenName } from './schema.ts';
 import { inTurn } from './turn.ts';
 
 /** The VIPs and who holds them, then each virtual service's real servers as the owner's agent has them. */
-export function directorStatus(service: Service<DirectorSpec>, live: DirectorsLive | undefined): StatusRow[] {
+export function directorStatus(
+  service: Service<DirectorSpec>,
+  cluster: Pick<Cluster, 'services'>,
+  live: DirectorsLive | undefined,
+): StatusRow[] {
   if (!live) return [];
-  return [...vipRows(service, live), ...agentRows(service, live), ...serverRows(service, live)];
+  return [...vipRows(service, live), ...agentRows(service, live), ...serverRows(service, cluster, live)];
 }
 
 function vipRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusRow[] {
@@ -52,16 +56,31 @@ function agentRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusR
   });
 }
 
-function serverRows(service: Service<DirectorSpec>, live: DirectorsLive): StatusRow[] {
+function serverRows(
+  service: Service<DirectorSpec>,
+  { services }: Pick<Cluster, 'services'>,
+  live: DirectorsLive,
+): StatusRow[] {
   const owner =
     Object.values(live).find((found) => found.holds.length > 0 && found.agent) ??
     Object.values(live).find((found) => found.agent);
   if (!owner) return [];
   return service.spec.listen.flatMap((listen) => {
     const name = listenName(listen);
+    const inFile = new Set(services[listen.to]?.hosts.map((host) => `${listen.to}@${host}`));
     return owner.servers
       .filter((server) => server.listen === name)
-      .map((server) => serverRow(service, server, owner, listen));
+      .map((server) => {
+        const row = serverRow(service, server, owner, listen);
+        // Down or not, it is to go: nobody is without it.
+        return server.sorry || inFile.has(server.server)
+          ? row
+          : {
+              ...row,
+              health: 'ok',
+              why: 'not in the file any more: it goes when its connections have ended',
+            };
+      });
   });
 }
 
