@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { openSession, type Session, takeDevices } from './session.ts';
+import { needReleases, openSession, packReleases, type Session, takeDevices } from './session.ts';
 
 /** A file whose cluster is kept in a folder of the test, with these machines. */
 function known(yaml: string, machines: object): string {
@@ -43,4 +43,18 @@ it("the interface that holds a machine's address is the one that it tells now, n
   });
   takeDevices(session, { p1: {} });
   expect(session.cluster.hosts['p1']!.device).toBe('ens18');
+});
+
+it('a release folder that is not there stops what ships it, and nothing else', async () => {
+  const file = known(
+    `cluster: prod
+hosts: { p1: { ssh: root@192.0.2.1 } }
+services: { web: { type: app, hosts: [p1], release: gone, command: ./web, port: 8080 } }
+`,
+    { p1: { ssh: 'root@192.0.2.1', address: '192.0.2.1', device: 'eth0' } },
+  );
+  const session = await openSession(file);
+  expect(session.cluster.releases).toEqual({});
+  for (const ships of [packReleases, needReleases])
+    expect(() => ships(session)).toThrow(/service web: the release folder .*\/gone does not exist/);
 });

@@ -217,20 +217,32 @@ function sourceOf(service: Service, folder: string): Source | undefined {
   return { folder: resolve(folder, release), ...(typeof build === 'string' ? { build } : {}) };
 }
 
+/** Releases of the folders that are there: without one only what begins or ships members cannot be done, see `needReleases`. */
 function releasesOf(cluster: Cluster): Cluster['releases'] {
   const releases: Cluster['releases'] = {};
   for (const service of Object.values(cluster.services)) {
     const source = sourceOf(service, cluster.folder);
-    if (source === undefined) continue;
-    const { folder } = source;
-    if (!existsSync(folder) || !statSync(folder).isDirectory())
-      throw new UserError(
-        `${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`,
-        'a release is a folder beside the file; its content is shipped to each host',
-      );
-    releases[service.name] = releaseOf(cluster.home, service.name, source);
+    if (source !== undefined && isFolder(source.folder))
+      releases[service.name] = releaseOf(cluster.home, service.name, source);
   }
   return releases;
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** Throws UserError where a service's release folder is not there: nobody can say what its members are to run. */
+export function needReleases({ cluster }: Pick<Session, 'cluster'>): void {
+  const missing = Object.values(cluster.services).flatMap((service) => {
+    const folder = sourceOf(service, cluster.folder)?.folder;
+    return folder === undefined || service.name in cluster.releases
+      ? []
+      : [`${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`];
+  });
+  if (missing.length > 0)
+    throw new UserError(
+      missing.join('\n'),
+      'a release is a folder beside the file; its content is shipped to each host',
+    );
 }
 
 /** From now on nothing is known of these machines, which left the file. */
@@ -253,7 +265,8 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
 }
 
 /** Builds and packs what `up` is about to ship. Nothing else waits for a build, or is refused because of one: a switchover has no time for it. */
-export function packReleases(session: Session): void {
+export function packReleases(session: Pick<Session, 'cluster'>): void {
+  needReleases(session);
   for (const service of Object.values(session.cluster.services)) {
     const source = sourceOf(service, session.cluster.folder);
     const release = session.cluster.releases[service.name];

@@ -13,7 +13,15 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
-import { forget, lockAndKeep, openSession, packReleases, type Session, takeDevices } from './session.ts';
+import {
+  forget,
+  lockAndKeep,
+  needReleases,
+  openSession,
+  packReleases,
+  type Session,
+  takeDevices,
+} from './session.ts';
 
 export interface UpOptions {
   yes?: boolean;
@@ -83,6 +91,7 @@ const noService = ({ cluster }: Session, name: string): UserError =>
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
+  needReleases(session);
   let observed = await observe(session.cluster, engines, session.reach);
   // It was asked what is set for the interface of before.
   if (takeDevices(session, observed.machines))
