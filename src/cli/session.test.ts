@@ -1,8 +1,18 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { needReleases, openSession, packReleases, type Session, takeDevices } from './session.ts';
+import type { Cluster } from '../file/cluster.ts';
+import { HostUnreachable, type Reach } from '../hosts/host.ts';
+import {
+  lockAndKeep,
+  needReleases,
+  openSession,
+  packReleases,
+  type Session,
+  strangeState,
+  takeDevices,
+} from './session.ts';
 
 /** A file whose cluster is kept in a folder of the test, with these machines. */
 function known(yaml: string, machines: object): string {
@@ -20,6 +30,32 @@ function known(yaml: string, machines: object): string {
   writeFileSync(file, yaml);
   return file;
 }
+
+/** What a machine at each address says when it is asked; one that is not named does not answer. */
+const ways =
+  (answers: Record<string, object[]>) =>
+  (cluster: Cluster): Reach => {
+    const host = (name: string) => ({
+      name,
+      run: async () => {
+        const { address } = cluster.hosts[name]!;
+        if (!(address in answers)) throw new HostUnreachable(name, 'no answer');
+        const machine = { machine: { os: 'debian', version: '12', supervisor: 'systemd' } };
+        const lines = [machine, { device: 'eth0' }, ...answers[address]!] as Record<string, unknown>[];
+        return { exit: 0, lines, text: '', stderr: '' };
+      },
+    });
+    return { host } as unknown as Reach;
+  };
+const handed = (secrets: object, ids = {}, cluster = 'prod') => [
+  { at: 1, handed: { cluster, secrets, ids, machines: {} } },
+];
+const keptIn = (file: string, name: string): string => join(file, '../prod', name);
+const onMachines = (...hosts: string[]): string => `cluster: prod
+hosts: { ${hosts.join(', ')} }
+services: { cart: { type: redis, hosts: [p1], replicas: 0 } }
+`;
+const [p1, p2] = ['p1: { ssh: root@192.0.2.1 }', 'p2: { ssh: root@192.0.2.2 }'];
 
 const services = 'services: { web: { type: app, hosts: [d1], command: sleep infinity, port: 8080 } }';
 
@@ -57,4 +93,53 @@ services: { web: { type: app, hosts: [p1], release: gone, command: ./web, port: 
   expect(session.cluster.releases).toEqual({});
   for (const ships of [packReleases, needReleases])
     expect(() => ships(session)).toThrow(/service web: the release folder .*\/gone does not exist/);
+});
+
+it('the state that machines hold of a cluster which is not known here is not written over: it is to be adopted', async () => {
+  const file = known(onMachines(p1, p2), {});
+  const session = await openSession(file, {
+    ways: ways({ '192.0.2.1': handed({ 'cart/admin': 'theirs' }), '192.0.2.2': [] }),
+  });
+  await expect(lockAndKeep(session)).rejects.toThrow(
+    /^p1 holds the state of a cluster prod that is not known/,
+  );
+  expect(strangeState(session)!.next).toContain(`phalanx adopt ${file}`);
+  expect(existsSync(keptIn(file, 'secrets.json'))).toBe(false);
+  const adopted = { addresses: {}, secrets: { 'cart/admin': 'theirs' }, ids: {}, machines: {} };
+  const taken = await openSession(file, {
+    adopted,
+    ways: ways({ '192.0.2.1': handed({ 'cart/admin': 'theirs' }) }),
+  });
+  await (await lockAndKeep(taken)).release();
+  expect(JSON.parse(readFileSync(keptIn(file, 'secrets.json'), 'utf8'))).toMatchObject({
+    'cart/admin': 'theirs',
+  });
+});
+
+it('nor is that of another cluster of its name, when its machines are put into the file of one that is known', async () => {
+  const file = known(onMachines(p1, p2), {
+    p1: { ssh: 'root@192.0.2.1', address: '192.0.2.1', device: 'eth0' },
+  });
+  writeFileSync(keptIn(file, 'secrets.json'), '{"cart/admin":"ours"}');
+  const opened = (answer: object[]) => openSession(file, { ways: ways({ '192.0.2.2': answer }) });
+  expect(strangeState(await opened(handed({ 'cart/admin': 'theirs' })))!.message).toMatch(
+    /^p2 holds secrets or numbers of a cluster prod that are not those kept here/,
+  );
+  expect(strangeState(await opened(handed({}, { 'locks/p2': 3 })))!.next).toContain('PHALANX_HOME=DIR');
+  // One that was here before holds what is kept; another cluster's state is nobody's business.
+  for (const answer of [[], handed({ 'cart/admin': 'ours' }), handed({ 'cart/admin': 'x' }, {}, 'shop')])
+    expect(strangeState(await opened(answer))).toBeUndefined();
+});
+
+it('a machine that never answered is not kept: its place may be a mistake, and it may hold a state', async () => {
+  const file = known(onMachines(p1, p2), {});
+  const session = await openSession(file, { ways: ways({ '192.0.2.1': [] }) });
+  expect(Object.keys(session.kept.machines)).toEqual(['p1']);
+  expect(session.learnt.silent).toEqual(['p2']);
+  takeDevices(session, { p2: { device: 'eth1' } });
+  expect(session.kept.machines['p2']).toEqual({
+    ssh: 'root@192.0.2.2',
+    address: '192.0.2.2',
+    device: 'eth1',
+  });
 });

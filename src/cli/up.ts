@@ -20,6 +20,7 @@ import {
   openSession,
   packReleases,
   type Session,
+  strangeState,
   takeDevices,
 } from './session.ts';
 
@@ -91,8 +92,16 @@ const noService = ({ cluster }: Session, name: string): UserError =>
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
+  const strange = strangeState(session);
+  if (strange) throw strange;
   needReleases(session);
   let observed = await observe(session.cluster, engines, session.reach);
+  const late = session.learnt.silent.find((name) => name in observed.handed);
+  if (late !== undefined)
+    throw new UserError(
+      `${late} did not answer at first, and holds the state of a cluster ${session.cluster.name}`,
+      'once more, now that it does',
+    );
   // It was asked what is set for the interface of before.
   if (takeDevices(session, observed.machines))
     observed = await observe(session.cluster, engines, session.reach);

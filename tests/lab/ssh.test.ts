@@ -261,6 +261,19 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
   it('are adopted by another control machine with the same file, which finds nothing to do', async () => {
     const other = mkdtempSync(join(tmpdir(), 'phalanx-control-'));
     process.env['PHALANX_HOME'] = other;
+    // Before it has adopted them it changes nothing, there or here, and looks at nothing without a word.
+    const held = (): string =>
+      machines.inside(data1, 'cd /var/lib/phalanx/sshcluster; sha256sum kept.json; stat -c %Y kept.json');
+    const before = held();
+    for (const command of [['up'], ['plan'], ['heal'], ['down', '--purge']]) {
+      const { exit, out } = await cluster.run(command);
+      expect(exit).toBe(1);
+      expect(out).toContain('hold the state of a cluster sshcluster that is not known here');
+      expect(out).toContain(`phalanx adopt ${cluster.file}`);
+    }
+    expect((await cluster.run(['status'])).out).toContain('is not known here');
+    expect(held()).toBe(before);
+    expect(existsSync(join(other, 'sshcluster/secrets.json'))).toBe(false);
     const shown = await cluster.run(['adopt']);
     expect(shown.exit).toBe(2);
     expect(shown.out).toContain('up would have nothing to do');
