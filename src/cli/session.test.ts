@@ -5,6 +5,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable, type Reach } from '../hosts/host.ts';
 import {
+  doubts,
   lockAndKeep,
   needReleases,
   openSession,
@@ -13,6 +14,7 @@ import {
   strangeState,
   takeDevices,
 } from './session.ts';
+import { planNow } from './up.ts';
 
 /** A file whose cluster is kept in a folder of the test, with these machines. */
 function known(yaml: string, machines: object): string {
@@ -143,3 +145,61 @@ it('a machine that never answered is not kept: its place may be a mistake, and i
     device: 'eth1',
   });
 });
+
+const place = (used: boolean, named: boolean, mark: string) => [{ place: { used, named, mark } }];
+const [empty, ours] = [place(false, false, 'new'), place(true, true, 'old')];
+
+it.each([
+  ['the old one has what it had', { '192.0.2.1': ours, '192.0.2.2': empty }, /would go on there/],
+  [
+    'both have members of its name',
+    { '192.0.2.1': ours, '192.0.2.2': place(true, true, 'b') },
+    /go on there/,
+  ],
+  ['the old one is silent and the new one empty', { '192.0.2.2': empty }, /the old one does not answer/],
+  ['the new one has members of other hosts', { '192.0.2.2': place(true, false, 'b') }, /does not answer/],
+  ['nobody answers', {}, /cannot be asked whether it is the same machine \(no answer\)/],
+])(
+  'a host that is another machine in the file is refused, and the old one stays known: %s',
+  async (_, answers, said) => {
+    const was = { ssh: 'root@192.0.2.1', address: '192.0.2.1', device: 'eth0' };
+    const file = known(onMachines('p1: { ssh: root@192.0.2.2 }'), { p1: was });
+    const session = await openSession(file, { ways: ways(answers) });
+    expect(session.kept.machines).toEqual({ p1: was });
+    const [doubt] = doubts(session);
+    expect(doubt!.message).toContain('p1 was root@192.0.2.1 and is root@192.0.2.2 in ');
+    expect(doubt!.message).toMatch(said);
+    expect(doubt!.next).toContain('phalanx forget p1');
+    await expect(planNow(session)).rejects.toThrow(doubt!.message);
+    // What is done in a hurry goes on, and what is kept stays.
+    await (await lockAndKeep(session)).release();
+    expect(JSON.parse(readFileSync(keptIn(file, 'machines.json'), 'utf8'))).toEqual({ p1: was });
+  },
+);
+
+it.each([
+  ['the new address has its members, the old one is silent', { '192.0.2.2': ours }],
+  ['it answers at both addresses', { '192.0.2.1': ours, '192.0.2.2': ours }],
+  ['the old one has nothing of the cluster', { '192.0.2.1': empty, '192.0.2.2': empty }],
+])('a machine with another address goes on under it: %s', async (_, answers) => {
+  const file = known(onMachines('p1: { ssh: new, address: 192.0.2.2 }'), {
+    p1: { ssh: 'root@192.0.2.1', address: '192.0.2.1', device: 'eth0' },
+  });
+  const session = await openSession(file, { ways: ways(answers) });
+  expect(doubts(session)).toEqual([]);
+  expect(session.kept.machines).toEqual({ p1: { ssh: 'new', address: '192.0.2.2', device: 'eth0' } });
+});
+
+it.each([
+  'p1: { ssh: deploy@192.0.2.1 }',
+  'p1: { ssh: alias, address: 192.0.2.1 }',
+  'p1: { ssh: root@192.0.2.1, address: 192.0.2.9 }',
+])(
+  'one that is reached by another user or name, or has one of its two addresses still, is the same: %s',
+  async (host) => {
+    const file = known(onMachines(host), {
+      p1: { ssh: 'root@192.0.2.1', address: '192.0.2.1', device: 'eth0' },
+    });
+    expect(doubts(await openSession(file, { ways: ways({}) }))).toEqual([]);
+  },
+);

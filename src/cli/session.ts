@@ -106,7 +106,7 @@ export async function openSession(
       ]),
   );
   const reach = ways(cluster);
-  const { machines, ...learnt } = await learnMachines(cluster, kept, reach);
+  const { machines, ...learnt } = await learnMachines(cluster, kept, reach, ways);
   // Machines that differ among themselves are told of by `adopt`.
   if (adopted !== undefined) Object.assign(learnt, { strangers: [], silent: [] });
   return {
@@ -238,9 +238,38 @@ export function strangeState({
   );
 }
 
-/** What stands against changing the cluster from here, for commands that only look at it. */
+/**
+ * Hosts for which the file has another machine than the one that is known: nothing would ever reach that one again, and what it has
+ * (a VIP, a broker of the same number) would go on. Undefined where there are none.
+ */
+export function exchangedMachines({
+  cluster,
+  learnt,
+}: Pick<Session, 'cluster' | 'learnt'>): UserError | undefined {
+  const names = Object.keys(learnt.exchanged);
+  if (names.length === 0) return undefined;
+  const lines = Object.entries(learnt.exchanged).map(([name, { was, silent, runs }]) => {
+    const { ssh, address } = cluster.hosts[name]!;
+    const now = ssh === undefined ? 'a host of the lab' : placeText({ ssh, address });
+    const which =
+      silent !== undefined
+        ? `which cannot be asked whether it is the same machine (${silent})`
+        : 'another machine';
+    return `${name} was ${placeText(was)} and is ${now} in ${cluster.file}, ${which}; ${runs ? 'what the old one has would go on there' : 'the old one does not answer'}`;
+  });
+  const [first] = names;
+  return new UserError(
+    lines.join('\n'),
+    `give ${first} its old place back; or take it out of the file, phalanx up, and put it in again; when the old machine is gone for good: phalanx forget ${first}. Another cluster of the same name keeps its own state: PHALANX_HOME=DIR`,
+  );
+}
+
+const placeText = ({ ssh, address }: { ssh: string; address: string }): string =>
+  ssh.includes(address) ? ssh : `${ssh} (${address})`;
+
+/** What stands against changing the cluster from here. */
 export const doubts = (session: Session): UserError[] =>
-  [strangeState(session)].filter((one) => one !== undefined);
+  [strangeState(session), exchangedMachines(session)].filter((one) => one !== undefined);
 
 /** Keeps addresses and secrets; from here on the cluster is ours to change. Throws UserError where it is another's, before anything is written. */
 export async function lockAndKeep(session: Session): Promise<Lock> {

@@ -14,13 +14,13 @@ import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
 import {
+  doubts,
   forget,
   lockAndKeep,
   needReleases,
   openSession,
   packReleases,
   type Session,
-  strangeState,
   takeDevices,
 } from './session.ts';
 
@@ -92,8 +92,8 @@ const noService = ({ cluster }: Session, name: string): UserError =>
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
-  const strange = strangeState(session);
-  if (strange) throw strange;
+  const [doubt] = doubts(session);
+  if (doubt) throw doubt;
   needReleases(session);
   let observed = await observe(session.cluster, engines, session.reach);
   const late = session.learnt.silent.find((name) => name in observed.handed);
