@@ -1,10 +1,10 @@
-import { createInterface } from 'node:readline/promises';
 import { type Found, handedScript, parseHanded, together } from '../cluster/handed.ts';
 import { type Kept, readKept } from '../cluster/state.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { UserError } from './error.ts';
 import { bold, columns, green, yellow } from './paint.ts';
 import { planLines } from './plan.ts';
+import { saysYes } from './question.ts';
 import { lockAndKeep, openSession, type Session, strangeState } from './session.ts';
 import { planNow } from './up.ts';
 
@@ -120,8 +120,5 @@ function tell(
 async function agreed(options: { yes?: boolean; json?: boolean }): Promise<boolean> {
   if (options.yes) return true;
   if (options.json || !process.stdin.isTTY) return false;
-  const question = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await question.question('Keep it on this machine? [y/N] ');
-  question.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return saysYes('Keep it on this machine?');
 }

@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { apply, type Outcome } from '../cluster/apply.ts';
 import { interrupted, Journal } from '../cluster/journal.ts';
 import { observe } from '../cluster/observe.ts';
@@ -13,6 +12,7 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
+import { saysYes } from './question.ts';
 import {
   doubts,
   forget,
@@ -154,12 +154,7 @@ function permitted(made: Plan, allowed: string[]): Step[] {
 async function agreed(steps: Step[], options: UpOptions): Promise<boolean> {
   const grave = steps.filter((step) => step.verb === 'install' || step.destroys !== undefined);
   if (grave.length === 0 || options.yes || options.json || !process.stdin.isTTY) return true;
-  const ask = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await ask.question(
-    `${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on? [y/N] `,
-  );
-  ask.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return saysYes(`${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on?`);
 }
 
 /**
