@@ -1,11 +1,11 @@
-import { createInterface } from 'node:readline/promises';
-import { type Found, type Handed, handedScript, together } from '../cluster/handed.ts';
+import { type Found, handedScript, parseHanded, together } from '../cluster/handed.ts';
 import { type Kept, readKept } from '../cluster/state.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { UserError } from './error.ts';
 import { bold, columns, green, yellow } from './paint.ts';
 import { planLines } from './plan.ts';
-import { lockAndKeep, openSession, type Session } from './session.ts';
+import { saysYes } from './question.ts';
+import { lockAndKeep, openSession, type Session, strangeState } from './session.ts';
 import { planNow } from './up.ts';
 
 /**
@@ -17,12 +17,14 @@ export async function adopt(
   options: { yes?: boolean; json?: boolean },
 ): Promise<number> {
   const asked = await openSession(file);
-  const { cluster } = asked;
-  if (Object.keys(readKept(cluster.home).secrets).length > 0)
+  const { cluster, learnt } = asked;
+  const { secrets, ids, machines } = readKept(cluster.home);
+  if (learnt.strangers.length === 0 && Object.keys({ ...secrets, ...ids, ...machines }).length > 0)
     throw new UserError(
       `this machine keeps the state of cluster ${cluster.name} already, in ${cluster.home}`,
       'phalanx up works from here; move that folder away if it is not to be believed',
     );
+  if (learnt.strangers.length > 0 && !learnt.adoptable) throw strangeState(asked);
   const { found, silent } = await ask(asked);
   if (found.length === 0)
     throw new UserError(
@@ -31,7 +33,12 @@ export async function adopt(
     );
   const { kept, differ } = together(found);
   const session = await openSession(file, { adopted: kept });
-  const made = await planNow(session);
+  // Whatever keeps `up` from its work is no reason to leave the state where it is.
+  const made = await planNow(session).catch((error: Error) => {
+    if (error instanceof UserError) return error;
+    throw error;
+  });
+  const steps = made instanceof UserError ? [] : made.steps;
   if (options.json)
     console.log(
       JSON.stringify({
@@ -41,11 +48,15 @@ export async function adopt(
         differ,
         secrets: Object.keys(kept.secrets),
         ids: kept.ids,
-        steps: made.steps.map((step) => step.id),
+        steps: steps.map((step) => step.id),
+        ...(made instanceof UserError ? { refused: made.message.split('\n') } : {}),
       }),
     );
-  else tell(session, kept, found, silent, differ, made.steps.length);
-  if (!options.json && made.steps.length > 0) console.log(planLines(session.cluster, made.steps).join('\n'));
+  else {
+    tell(session, kept, found, silent, differ, made instanceof UserError ? 'refuse' : steps.length);
+    if (made instanceof UserError) console.log(yellow(made.message));
+    if (steps.length > 0) console.log(planLines(session.cluster, steps).join('\n'));
+  }
   if (!(await agreed(options))) {
     if (!options.json) console.log('nothing was written: phalanx adopt --yes keeps it here');
     return 2;
@@ -64,10 +75,9 @@ async function ask({ cluster, reach }: Session): Promise<{ found: Found[]; silen
   await Promise.all(
     real.map(async (host) => {
       try {
-        const { lines } = await reach.host(host.name).run(handedScript(host.root));
-        const line = lines.find((one) => 'handed' in one) as { at: number; handed: Handed } | undefined;
-        if (line === undefined) silent[host.name] = `${host.name} holds nothing of it`;
-        else if (line.handed.cluster === cluster.name) found.push({ host: host.name, ...line });
+        const held = parseHanded(await reach.host(host.name).run(handedScript(host.root)));
+        if (held === undefined) silent[host.name] = `${host.name} holds nothing of it`;
+        else if (held.handed.cluster === cluster.name) found.push({ host: host.name, ...held });
       } catch (error) {
         if (!(error instanceof HostUnreachable)) throw error;
         silent[host.name] = error.message;
@@ -83,7 +93,7 @@ function tell(
   found: Found[],
   silent: Record<string, string>,
   differ: string[],
-  steps: number,
+  steps: number | 'refuse',
 ): void {
   console.log(`cluster ${bold(cluster.name)} as its machines know it`);
   const rows = found.map(({ host, handed }) => [
@@ -100,16 +110,15 @@ function tell(
   const unknown = Object.keys(cluster.secrets).filter((name) => !(name in kept.secrets));
   if (unknown.length > 0)
     console.log(`  ${yellow('nobody holds')} the secrets ${unknown.join(', ')}: up would give new ones`);
+  const would =
+    steps === 0 ? 'have nothing to do' : steps === 'refuse' ? 'be refused' : `have ${steps} steps`;
   console.log(
-    `  together ${Object.keys(kept.secrets).length} secrets and ${Object.keys(kept.ids).length} numbers; up would have ${steps === 0 ? 'nothing to do' : `${steps} steps`}`,
+    `  together ${Object.keys(kept.secrets).length} secrets and ${Object.keys(kept.ids).length} numbers; up would ${would}`,
   );
 }
 
 async function agreed(options: { yes?: boolean; json?: boolean }): Promise<boolean> {
   if (options.yes) return true;
   if (options.json || !process.stdin.isTTY) return false;
-  const question = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await question.question('Keep it on this machine? [y/N] ');
-  question.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return saysYes('Keep it on this machine?');
 }

@@ -6,7 +6,7 @@ import { HostUnreachable } from '../hosts/host.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
 import { parsePreflight, preflightScript } from '../hosts/ssh/preflight.ts';
 import { bold, green, red } from './paint.ts';
-import { openSession, type Session } from './session.ts';
+import { doubts, openSession, type Session } from './session.ts';
 
 /**
  * `phalanx check`: everything that would keep real machines from being the cluster, all of it at once, before anything is
@@ -23,7 +23,8 @@ export async function check(file: string | undefined, options: { json?: boolean 
   const unfit = Object.entries(observed.machines).flatMap(([name, facts]) =>
     name in cluster.hosts ? unfitMachine(name, cluster.hosts[name]!.address, facts) : [],
   );
-  const problems = [...silent, ...unfit, ...judge(cluster, engines, observed, answers)];
+  const doubted = doubts(session).map(({ message, next }) => `${message}: ${next}`);
+  const problems = [...doubted, ...silent, ...unfit, ...judge(cluster, engines, observed, answers)];
   const count = Object.keys(asked).length;
   if (options.json) console.log(JSON.stringify({ cluster: cluster.name, machines: count, problems }));
   else if (count === 0)

@@ -14,7 +14,7 @@ import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
 import { backupsOf } from './backup.ts';
 import { bold, green, tookText, yellow } from './paint.ts';
-import { lockAndKeep, openSession, type Session } from './session.ts';
+import { doubts, lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
 
 /**
@@ -28,6 +28,9 @@ export async function down(
   const began = performance.now();
   const session = await openSession(file);
   const { cluster } = session;
+  // It would say that the cluster is gone.
+  const [doubt] = doubts(session);
+  if (doubt) throw doubt;
   const lock = await lockAndKeep(session);
   let machines: Machines;
   try {

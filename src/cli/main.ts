@@ -86,7 +86,7 @@ command(
 
 command(
   'forget <host>',
-  'a real machine that left the file, does not answer and is gone for good is not asked any more',
+  'a real machine that left the file, or has another in its place there, and is gone for good is not asked any more',
 ).action(async (host: string, options: Common) => {
   const { forgetCommand } = await import('./forget.ts');
   exit(await forgetCommand(host, options));

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { Journal } from '../cluster/journal.ts';
 import type { Remedy } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import { UserError } from './error.ts';
 import { bold, green, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
+import { saysYes } from './question.ts';
 import { namedService, refused } from './service.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
@@ -74,10 +74,7 @@ function show(session: Session, member: string, { found, steps }: Remedy, option
 async function told(options: RepairOptions): Promise<boolean> {
   if (options.yes) return true;
   if (options.json || !process.stdin.isTTY) return false;
-  const ask = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await ask.question('Do it? [y/N] ');
-  ask.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return saysYes('Do it?');
 }
 
 async function mend(session: Session, member: string, { steps }: Remedy, json: boolean): Promise<number> {

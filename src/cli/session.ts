@@ -1,33 +1,29 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { handedFile } from '../cluster/handed.ts';
 import { BuildFailed, packRelease, releaseOf, type Source } from '../cluster/release.ts';
-import {
-  type Kept,
-  type KnownMachine,
-  readKept,
-  stateHome,
-  withIds,
-  withSecrets,
-  writeKept,
-} from '../cluster/state.ts';
+import { type Kept, readKept, stateHome, withIds, withSecrets, writeKept } from '../cluster/state.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster, HostEntry, Service } from '../file/cluster.ts';
 import { machineRoot } from '../file/places.ts';
 import { type FileState, readClusterFile } from '../file/read.ts';
 import { bundle, type Program } from '../hosts/bundle.ts';
-import { HostUnreachable, type Reach } from '../hosts/host.ts';
+import type { Reach } from '../hosts/host.ts';
 import { hostRoot } from '../hosts/lab/names.ts';
 import { needRoot } from '../hosts/lab/root.ts';
 import { type Lock, lockFile } from '../hosts/lock.ts';
 import { reachOf } from '../hosts/reach.ts';
-import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
+import type { MachineFacts } from '../hosts/ssh/facts.ts';
 import { UserError } from './error.ts';
+import { type Learnt, learnMachines, stillThere } from './machines.ts';
 
 /** What every command works with: the cluster as the file and its kept state make it, and the way to its hosts. */
 export interface Session {
   cluster: Cluster;
   reach: Reach;
   kept: Kept;
+  /** Of its real machines: what they say that stands against what is known here. */
+  learnt: Omit<Learnt, 'machines'>;
 }
 
 const checkout = resolve(import.meta.dirname, '../..');
@@ -53,6 +49,8 @@ interface Opening {
   edit?: (text: string) => string;
   /** Machines may all have left the file. */
   forgetting?: boolean;
+  /** The way to the hosts, where it is another one. */
+  ways?: (cluster: Cluster) => Reach;
 }
 
 /**
@@ -61,7 +59,7 @@ interface Opening {
  */
 export async function openSession(
   named: string | undefined,
-  { adopted, edit, forgetting }: Opening = {},
+  { adopted, edit, forgetting, ways = reachOf }: Opening = {},
 ): Promise<Session> {
   const path = whichFile(named);
   const read = (state: FileState): Cluster => readClusterFile(path, engines, state, edit);
@@ -107,9 +105,16 @@ export async function openSession(
         { address: host.address, ...(host.address6 ? { address6: host.address6 } : {}) },
       ]),
   );
-  const reach = reachOf(cluster);
-  const machines = await learnMachines(cluster, kept.machines, reach);
-  return { cluster, reach, kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids, machines } };
+  const reach = ways(cluster);
+  const { machines, ...learnt } = await learnMachines(cluster, kept, reach, ways);
+  // Machines that differ among themselves are told of by `adopt`.
+  if (adopted !== undefined) Object.assign(learnt, { strangers: [], silent: [] });
+  return {
+    cluster,
+    reach,
+    kept: { addresses: { ...kept.addresses, ...addresses }, secrets, ids, machines },
+    learnt,
+  };
 }
 
 function refuseLabOf({ name, file, hosts }: Cluster, machines: string[]): void {
@@ -144,46 +149,6 @@ function formerHosts(cluster: Cluster, { addresses, machines }: Kept): Record<st
   return Object.fromEntries([...lab, ...ssh].map((host) => [host.name, host]));
 }
 
-/** The file has the machine under another name: nothing is taken off it for the old one. */
-const stillThere = (cluster: Cluster, { ssh, address }: KnownMachine): boolean =>
-  Object.values(cluster.hosts).some(
-    (host) => host.kind === 'ssh' && (host.ssh === ssh || host.address === address),
-  );
-
-/**
- * Gives each real machine the interface that holds its address, without which a director cannot be rendered: as it is kept, or,
- * for one that is new, as the machine itself says. One that does not answer stays without; nothing is done on it anyway.
- */
-async function learnMachines(
-  cluster: Cluster,
-  kept: Kept['machines'],
-  reach: Reach,
-): Promise<Kept['machines']> {
-  const machines: Kept['machines'] = {};
-  const real = Object.values(cluster.hosts).filter((host) => host.kind === 'ssh');
-  await Promise.all(
-    real.map(async (host) => {
-      const { address, address6 } = host;
-      const ssh = host.ssh!;
-      const before = kept[host.name];
-      const same = before?.ssh === ssh && before.address === address;
-      const facts = same && before.device !== undefined ? before : await factsOf(host, reach);
-      machines[host.name] = {
-        ssh,
-        address,
-        ...(address6 === undefined ? {} : { address6 }),
-        ...(facts?.device === undefined ? {} : { device: facts.device }),
-      };
-      if (facts?.device !== undefined) host.device = facts.device;
-    }),
-  );
-  // In the order of the file, not of the answers; then those that left it.
-  const left = Object.keys(kept).filter((name) => !stillThere(cluster, kept[name]!));
-  return Object.fromEntries(
-    [...real.map(({ name }) => name), ...left].map((name) => [name, (machines[name] ?? kept[name])!]),
-  );
-}
-
 /** Takes the interfaces that hold the machines' addresses today: one may have been renamed, or put into a bridge. Gives whether any is another one. */
 export function takeDevices(
   { cluster, kept }: Session,
@@ -192,23 +157,18 @@ export function takeDevices(
   let changed = false;
   for (const [name, { device }] of Object.entries(machines)) {
     const host = cluster.hosts[name];
-    const known = kept.machines[name];
-    if (host === undefined || known === undefined || device === undefined) continue;
+    if (host === undefined || device === undefined) continue;
     changed ||= host.device !== device;
     host.device = device;
-    known.device = device;
+    const { ssh, address, address6 } = host;
+    const known = kept.machines[name] ?? {
+      ssh: ssh!,
+      address,
+      ...(address6 === undefined ? {} : { address6 }),
+    };
+    kept.machines[name] = { ...known, device };
   }
   return changed;
-}
-
-async function factsOf(host: HostEntry, reach: Reach): Promise<MachineFacts | undefined> {
-  try {
-    const script = factsScript(host.address, []);
-    return parseFacts(await reach.host(host.name).run(script, { timeoutMs: 10_000 }), []);
-  } catch (error) {
-    if (error instanceof HostUnreachable) return undefined;
-    throw error;
-  }
 }
 
 function sourceOf(service: Service, folder: string): Source | undefined {
@@ -217,20 +177,32 @@ function sourceOf(service: Service, folder: string): Source | undefined {
   return { folder: resolve(folder, release), ...(typeof build === 'string' ? { build } : {}) };
 }
 
+/** Releases of the folders that are there: without one only what begins or ships members cannot be done, see `needReleases`. */
 function releasesOf(cluster: Cluster): Cluster['releases'] {
   const releases: Cluster['releases'] = {};
   for (const service of Object.values(cluster.services)) {
     const source = sourceOf(service, cluster.folder);
-    if (source === undefined) continue;
-    const { folder } = source;
-    if (!existsSync(folder) || !statSync(folder).isDirectory())
-      throw new UserError(
-        `${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`,
-        'a release is a folder beside the file; its content is shipped to each host',
-      );
-    releases[service.name] = releaseOf(cluster.home, service.name, source);
+    if (source !== undefined && isFolder(source.folder))
+      releases[service.name] = releaseOf(cluster.home, service.name, source);
   }
   return releases;
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** Throws UserError where a service's release folder is not there: nobody can say what its members are to run. */
+export function needReleases({ cluster }: Pick<Session, 'cluster'>): void {
+  const missing = Object.values(cluster.services).flatMap((service) => {
+    const folder = sourceOf(service, cluster.folder)?.folder;
+    return folder === undefined || service.name in cluster.releases
+      ? []
+      : [`${cluster.file}: service ${service.name}: the release folder ${folder} does not exist`];
+  });
+  if (missing.length > 0)
+    throw new UserError(
+      missing.join('\n'),
+      'a release is a folder beside the file; its content is shipped to each host',
+    );
 }
 
 /** From now on nothing is known of these machines, which left the file. */
@@ -240,8 +212,69 @@ export function forget(session: Session, names: string[]): void {
   writeKept(session.cluster.home, session.kept);
 }
 
-/** Keeps addresses and secrets; from here on the cluster is ours to change. */
+/**
+ * Machines that were not known here and hold another state of the cluster: new secrets and numbers would take the place of the only copy of
+ * those that their members run with. Undefined where there are none.
+ */
+export function strangeState({
+  cluster,
+  learnt,
+}: Pick<Session, 'cluster' | 'learnt'>): UserError | undefined {
+  const { name, file, home } = cluster;
+  const { strangers } = learnt;
+  if (strangers.length === 0) return undefined;
+  const [first] = strangers;
+  const they = strangers.length === 1 ? `${first} holds` : `${strangers.join(', ')} hold`;
+  const command = `phalanx adopt ${file}${hostsFile === undefined ? '' : ` --hosts ${hostsFile}`}`;
+  const remove = `where nothing of it is needed, remove ${handedFile(cluster.hosts[first!]!.root)} there`;
+  if (learnt.adoptable)
+    return new UserError(
+      `${they} the state of a cluster ${name} that is not known here: it would get new secrets and numbers, and its own would be lost`,
+      `go on where it was made (each user of a machine has a state of his own), or take it over: ${command}; ${remove}`,
+    );
+  return new UserError(
+    `${they} secrets or numbers of a cluster ${name} that are not those kept here, in ${home}`,
+    `another cluster of that name keeps its own state: PHALANX_HOME=DIR ${command}; ${remove}`,
+  );
+}
+
+/**
+ * Hosts for which the file has another machine than the one that is known: nothing would ever reach that one again, and what it has
+ * (a VIP, a broker of the same number) would go on. Undefined where there are none.
+ */
+export function exchangedMachines({
+  cluster,
+  learnt,
+}: Pick<Session, 'cluster' | 'learnt'>): UserError | undefined {
+  const names = Object.keys(learnt.exchanged);
+  if (names.length === 0) return undefined;
+  const lines = Object.entries(learnt.exchanged).map(([name, { was, silent, runs }]) => {
+    const { ssh, address } = cluster.hosts[name]!;
+    const now = ssh === undefined ? 'a host of the lab' : placeText({ ssh, address });
+    const which =
+      silent !== undefined
+        ? `which cannot be asked whether it is the same machine (${silent})`
+        : 'another machine';
+    return `${name} was ${placeText(was)} and is ${now} in ${cluster.file}, ${which}; ${runs ? 'what the old one has would go on there' : 'the old one does not answer'}`;
+  });
+  const [first] = names;
+  return new UserError(
+    lines.join('\n'),
+    `give ${first} its old place back; or take it out of the file, phalanx up, and put it in again; when the old machine is gone for good: phalanx forget ${first}. Another cluster of the same name keeps its own state: PHALANX_HOME=DIR`,
+  );
+}
+
+const placeText = ({ ssh, address }: { ssh: string; address: string }): string =>
+  ssh.includes(address) ? ssh : `${ssh} (${address})`;
+
+/** What stands against changing the cluster from here. */
+export const doubts = (session: Session): UserError[] =>
+  [strangeState(session), exchangedMachines(session)].filter((one) => one !== undefined);
+
+/** Keeps addresses and secrets; from here on the cluster is ours to change. Throws UserError where it is another's, before anything is written. */
 export async function lockAndKeep(session: Session): Promise<Lock> {
+  const strange = strangeState(session);
+  if (strange) throw strange;
   const lock = await lockFile(join(session.cluster.home, 'lock'));
   if ('heldBy' in lock)
     throw new UserError(
@@ -253,7 +286,8 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
 }
 
 /** Builds and packs what `up` is about to ship. Nothing else waits for a build, or is refused because of one: a switchover has no time for it. */
-export function packReleases(session: Session): void {
+export function packReleases(session: Pick<Session, 'cluster'>): void {
+  needReleases(session);
   for (const service of Object.values(session.cluster.services)) {
     const source = sourceOf(service, session.cluster.folder);
     const release = session.cluster.releases[service.name];

@@ -5,13 +5,15 @@ import type { MemberState, StatusRow } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { bold, columns, dim, green, red, yellow } from './paint.ts';
-import { openSession } from './session.ts';
+import { doubts, openSession } from './session.ts';
 
 const shades = { ok: green, degraded: yellow, down: red, unknown: yellow };
 
 /** `phalanx status`: every member's live role and health. Exit status 0 healthy, 3 degraded. */
 export async function status(file: string | undefined, options: { json?: boolean }): Promise<number> {
-  const { cluster, reach } = await openSession(file);
+  const session = await openSession(file);
+  const { cluster, reach } = session;
+  for (const { message, next } of doubts(session)) console.error(`${yellow(message)}\n  ${next}`);
   const observed = await observe(cluster, engines, reach);
   const rows = wantedMembers(cluster, engines).map((member): StatusRow => {
     const state = observed.members.get(member.name);

@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { apply, type Outcome } from '../cluster/apply.ts';
 import { interrupted, Journal } from '../cluster/journal.ts';
 import { observe } from '../cluster/observe.ts';
@@ -13,7 +12,17 @@ import { UserError } from './error.ts';
 import { bold, dim, green, red, tookText, yellow } from './paint.ts';
 import { planJson, planLines } from './plan.ts';
 import { progressView } from './progress.ts';
-import { forget, lockAndKeep, openSession, packReleases, type Session, takeDevices } from './session.ts';
+import { saysYes } from './question.ts';
+import {
+  doubts,
+  forget,
+  lockAndKeep,
+  needReleases,
+  openSession,
+  packReleases,
+  type Session,
+  takeDevices,
+} from './session.ts';
 
 export interface UpOptions {
   yes?: boolean;
@@ -83,7 +92,16 @@ const noService = ({ cluster }: Session, name: string): UserError =>
 
 /** Observes and plans; refuses, with every reason, where the whole plan may not be done. What machines say of themselves is in the session then, to be kept. */
 export async function planNow(session: Session): Promise<Plan> {
+  const [doubt] = doubts(session);
+  if (doubt) throw doubt;
+  needReleases(session);
   let observed = await observe(session.cluster, engines, session.reach);
+  const late = session.learnt.silent.find((name) => name in observed.handed);
+  if (late !== undefined)
+    throw new UserError(
+      `${late} did not answer at first, and holds the state of a cluster ${session.cluster.name}`,
+      'once more, now that it does',
+    );
   // It was asked what is set for the interface of before.
   if (takeDevices(session, observed.machines))
     observed = await observe(session.cluster, engines, session.reach);
@@ -136,12 +154,7 @@ function permitted(made: Plan, allowed: string[]): Step[] {
 async function agreed(steps: Step[], options: UpOptions): Promise<boolean> {
   const grave = steps.filter((step) => step.verb === 'install' || step.destroys !== undefined);
   if (grave.length === 0 || options.yes || options.json || !process.stdin.isTTY) return true;
-  const ask = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await ask.question(
-    `${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on? [y/N] `,
-  );
-  ask.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return saysYes(`${grave.map((step) => `${step.id}: ${step.why}`).join('\n')}\nGo on?`);
 }
 
 /**

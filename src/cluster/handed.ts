@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { hostsOf, type Step } from '../engines/engine.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
+import type { RunResult } from '../hosts/host.ts';
 import { quote } from '../hosts/shell.ts';
 import type { Engines } from './observe.ts';
 import type { Kept, KnownMachine } from './state.ts';
@@ -84,6 +85,11 @@ export interface Found {
   host: string;
   at: number;
   handed: Handed;
+}
+
+/** The answer of `handedScript`; undefined where the machine holds nothing. */
+export function parseHanded({ lines }: Pick<RunResult, 'lines'>): Omit<Found, 'host'> | undefined {
+  return lines.find((line) => 'handed' in line) as unknown as Omit<Found, 'host'> | undefined;
 }
 
 /**

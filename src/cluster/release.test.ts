@@ -1,7 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { packRelease, releaseOf } from './release.ts';
 
@@ -24,6 +33,16 @@ test('a folder is shipped as it is, and known by its content', () => {
   expect(listed(first.tar)).toEqual(['./', './server.ts']);
   writeFileSync(join(folder, 'server.ts'), 'two');
   expect(releaseOf(home, 'web', { folder }).hash).not.toBe(first.hash);
+});
+
+test('only its owner can look at what is shipped, which may be a key of mode 0600', () => {
+  const { tar } = releaseOf(home, 'web', { folder });
+  const open = (): number => statSync(dirname(tar)).mode & 0o077;
+  packRelease({ folder }, tar);
+  expect(open()).toBe(0);
+  chmodSync(dirname(tar), 0o755);
+  packRelease({ folder }, tar);
+  expect(open()).toBe(0);
 });
 
 test('of a built one, what the command put into $OUT is shipped; the folder stays as it was', () => {

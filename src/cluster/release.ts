@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -67,11 +68,13 @@ export function releaseOf(
   return { hash, tar: join(home, 'releases', service, `${hash}.tar`) };
 }
 
-/** Packs what is to be shipped into `tar` unless it is there; keeps the three newest of the shelf. Throws BuildFailed. */
+/** Packs what is to be shipped into `tar` unless it is there; keeps the three newest of the shelf, which is for its owner only. Throws BuildFailed. */
 export function packRelease({ folder, build }: Source, tar: string): void {
-  if (existsSync(tar)) return;
   const shelf = dirname(tar);
-  mkdirSync(shelf, { recursive: true });
+  mkdirSync(shelf, { recursive: true, mode: 0o700 });
+  // A tar is readable for everybody, whatever the modes of the files in it: a key, a .env. Also one that an earlier version made.
+  chmodSync(shelf, 0o700);
+  if (existsSync(tar)) return;
   const draft = `${tar}.${process.pid}.new`;
   if (build === undefined) execFileSync('tar', ['-C', folder, '-cf', draft, '.']);
   else {

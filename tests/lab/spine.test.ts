@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync } from 'node:fs';
+import { cpSync, existsSync, renameSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { get, load, TestCluster, until } from './cluster.ts';
@@ -187,6 +187,26 @@ describe('the spine', () => {
     expect(out).toContain('its release could not be built');
     expect(await cluster.must('heal')).toContain('healed');
     cluster.write(yaml('node server.ts --mended'));
+  });
+
+  it('a release folder that is not there stops what ships it, and nothing else', async () => {
+    const folder = join(cluster.folder, 'shop');
+    renameSync(folder, `${folder}.away`);
+    const [up, plan, heal, status] = [
+      await cluster.run(['up']),
+      await cluster.run(['plan']),
+      await cluster.run(['heal']),
+      await cluster.status(),
+    ];
+    renameSync(`${folder}.away`, folder);
+    for (const { exit, out } of [up, plan]) {
+      expect(exit).toBe(1);
+      expect(out).toContain(`the release folder ${folder} does not exist`);
+    }
+    expect(heal.out).toContain('healed');
+    expect(heal.exit).toBe(0);
+    expect(status.health).toBe('healthy');
+    expect(await cluster.must('up')).toContain('nothing to do');
   });
 
   it('a cut cable moves the VIP, clients are served again, and mending it leaves one owner', async () => {

@@ -81,6 +81,10 @@ async function rounds(command: () => Promise<unknown>): Promise<Record<string, n
   );
 }
 
+/** Where the control machine knows the machines. */
+const kept = (): Record<string, object> =>
+  JSON.parse(readFileSync(join(home, 'sshcluster/machines.json'), 'utf8'));
+
 const once = Object.fromEntries(inCluster.map((machine) => [machine, 1]));
 const body = async (): Promise<string> => (await get(`http://${vip}/`)).body;
 
@@ -264,17 +268,30 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
   it('are adopted by another control machine with the same file, which finds nothing to do', async () => {
     const other = mkdtempSync(join(tmpdir(), 'phalanx-control-'));
     process.env['PHALANX_HOME'] = other;
+    // Before it has adopted them it changes nothing, there or here, and looks at nothing without a word.
+    const held = (): string =>
+      machines.inside(data1, 'cd /var/lib/phalanx/sshcluster; sha256sum kept.json; stat -c %Y kept.json');
+    const before = held();
+    for (const command of [['up'], ['plan'], ['heal'], ['down', '--purge']]) {
+      const { exit, out } = await cluster.run(command);
+      expect(exit).toBe(1);
+      expect(out).toContain('hold the state of a cluster sshcluster that is not known here');
+      expect(out).toContain(`phalanx adopt ${cluster.file}`);
+    }
+    expect((await cluster.run(['status'])).out).toContain('is not known here');
+    expect(held()).toBe(before);
+    expect(existsSync(join(other, 'sshcluster/secrets.json'))).toBe(false);
     const shown = await cluster.run(['adopt']);
     expect(shown.exit).toBe(2);
     expect(shown.out).toContain('up would have nothing to do');
     expect(existsSync(join(other, 'sshcluster/secrets.json'))).toBe(false);
     await cluster.must('adopt', '--yes');
     for (const file of ['secrets.json', 'ids.json', 'machines.json']) {
-      const kept = (folder: string) => {
+      const keptIn = (folder: string) => {
         const path = join(folder, 'sshcluster', file);
         return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
       };
-      expect(kept(other)).toEqual(kept(home));
+      expect(keptIn(other)).toEqual(keptIn(home));
     }
     expect(await cluster.must('up')).toContain('nothing to do');
     process.env['PHALANX_HOME'] = home;
@@ -375,6 +392,62 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
     cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
     await cluster.must('up');
     expect(await cluster.must('up')).toContain('nothing to do');
+  });
+
+  it('that get another address are the same machines', async () => {
+    machines.inside(app2, 'ip addr add 10.165.2.24/24 dev eth0');
+    machines.configure('Host moved\n  HostName 10.165.2.14\n  User root\n');
+    const moved = 'app2: { ssh: moved, address: 10.165.2.24 }';
+    const host = hosts({}).replace(/app2: .*/, moved);
+    expect(host).toContain(moved);
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host }));
+    await cluster.must('up');
+    expect(await cluster.must('up')).toContain('nothing to do');
+    expect(kept()['app2']).toMatchObject({ ssh: 'moved', address: '10.165.2.24' });
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    await cluster.must('up');
+    expect(await cluster.must('up')).toContain('nothing to do');
+    machines.inside(app2, 'ip addr del 10.165.2.24/24 dev eth0');
+    machines.configure('');
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
+  });
+
+  it('that are exchanged for others under their names are told of first: what they have would go on', async () => {
+    const before = kept();
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({ app2: 'root@10.165.2.17' }) }));
+    const refused = async (commands: string[][], why: string): Promise<void> => {
+      for (const command of commands) {
+        const { exit, out } = await cluster.run(command);
+        expect(exit).toBe(1);
+        expect(out).toContain('app2 was root@10.165.2.14 and is root@10.165.2.17 in');
+        expect(out).toContain(why);
+        expect(out).toContain('phalanx forget app2');
+      }
+    };
+    await refused([['up'], ['plan'], ['down', '--purge']], 'what the old one has would go on there');
+    expect((await cluster.run(['status'])).out).toContain('another machine');
+    expect(await cluster.must('heal')).toContain('healed');
+    expect(kept()).toEqual(before);
+    expect(machines.inside(stranger, 'ls -A /var/lib/phalanx/sshcluster')).toBe('');
+    machines.powerOff(app2);
+    await refused([['up']], 'the old one does not answer');
+    expect(await cluster.must('forget', 'app2')).toContain('that was root@10.165.2.14');
+    await cluster.must('up');
+    expect(machines.inside(stranger, 'ls /var/lib/phalanx/sshcluster/members')).toBe('web@app2\n');
+    await until('the new one serves', async () => (await cluster.status()).health === 'healthy');
+
+    // Back, in the way that the message names.
+    delete process.env['PHALANX_HOME'];
+    await machines.lab.must('up');
+    process.env['PHALANX_HOME'] = home;
+    const without = yaml({ scheduler: 'wrr', answer: 'fourth', host: hosts({}, ['app2']) });
+    cluster.write(without.replace('[app1, app2]', '[app1]'));
+    expect(await cluster.must('up')).toMatch(/leave +app2/);
+    expect(machines.inside(stranger, 'ls -A /var/lib/phalanx/sshcluster')).toBe('');
+    cluster.write(yaml({ scheduler: 'wrr', answer: 'fourth' }));
+    await cluster.must('up');
+    expect(kept()['app2']).toEqual(before['app2']);
+    await until('all is steady', async () => (await cluster.status()).health === 'healthy');
   });
 
   it('are struck by a drill only when they are named, and what it froze goes on again however it ended', async () => {
