@@ -23,7 +23,11 @@ const script = (id: string, sh: string, needs: string[] = [], host = 'h1', after
 });
 
 /** Runs each host's scripts in a real sh here, and counts the round trips. */
-async function run(steps: Step[], signal = new AbortController().signal) {
+async function run(
+  steps: Step[],
+  signal = new AbortController().signal,
+  journalAt?: { path: string; tell: (sentence: string) => void },
+) {
   const trips: string[] = [];
   const reach = {
     host: (name: string) => ({
@@ -35,8 +39,8 @@ async function run(steps: Step[], signal = new AbortController().signal) {
     }),
   } as unknown as Reach;
   const seen: Progress[] = [];
-  const path = join(mkdtempSync(join(tmpdir(), 'apply-')), 'journal.jsonl');
-  const journal = new Journal(path);
+  const path = journalAt?.path ?? join(mkdtempSync(join(tmpdir(), 'apply-')), 'journal.jsonl');
+  const journal = new Journal(path, journalAt?.tell);
   journal.write({ event: 'begin', command: 'up', steps: steps.map((step) => step.id) });
   const outcome = await apply(steps, {
     cluster,
@@ -128,6 +132,17 @@ describe('apply', () => {
     stop.abort();
     const { outcome } = await run(steps, stop.signal);
     expect(outcome).toMatchObject({ done: [], stopped: true });
+  });
+
+  it('a journal that cannot be written is told of once, and every step is done', async () => {
+    const told: string[] = [];
+    const { outcome } = await run([script('a', 'true'), script('b', 'true', ['a'])], undefined, {
+      // A folder: nobody can append to it, not even root.
+      path: mkdtempSync(join(tmpdir(), 'apply-')),
+      tell: (sentence) => told.push(sentence),
+    });
+    expect(ids(outcome.done.map((step) => ({ step })))).toEqual(['a', 'b']);
+    expect(told).toEqual([expect.stringMatching(/^the journal cannot be written, .*EISDIR/)]);
   });
 
   it('a journal without an end tells of the interrupted run', async () => {

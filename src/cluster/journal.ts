@@ -23,16 +23,27 @@ type Entry = JournalLine extends infer L ? (L extends unknown ? Omit<L, 'at' | '
 export class Journal {
   private readonly path: string;
   private readonly run: string;
+  private readonly tell: (sentence: string) => void;
+  private told = false;
 
-  constructor(path: string) {
+  /** `tell` is given a sentence when the journal cannot be written, once. */
+  constructor(path: string, tell: (sentence: string) => void = console.error) {
     this.path = path;
     this.run = `${Date.now().toString(36)}-${process.pid}`;
+    this.tell = tell;
   }
 
+  /** Never throws: a cluster can be changed, and mended, from a machine whose disk is full. */
   write(entry: Entry): void {
-    mkdirSync(dirname(this.path), { recursive: true });
     const line = { at: new Date().toISOString(), run: this.run, ...entry };
-    appendFileSync(this.path, `${JSON.stringify(line)}\n`);
+    try {
+      mkdirSync(dirname(this.path), { recursive: true });
+      appendFileSync(this.path, `${JSON.stringify(line)}\n`);
+    } catch (error) {
+      if (this.told) return;
+      this.told = true;
+      this.tell(`the journal cannot be written, and what is done goes on: ${(error as Error).message}`);
+    }
   }
 }
 
