@@ -194,11 +194,17 @@ if ! s6-svc -wu -T ${superviseMs} -u ${scan(member, root)}; then
 fi`;
 }
 
-/** s6-supervise sends SIGKILL itself, after the service folder's timeout-kill; -wD waits for finish as well. */
+/**
+ * s6-supervise sends SIGKILL itself, after the service folder's timeout-kill; -wD waits for finish as well. How long that is, is read there: of a
+ * member that left the file nobody else knows.
+ */
 function down(member: Stoppable, root: string): string {
-  const waitMs = member.stop.timeoutMs + superviseMs;
-  return `if ! s6-svc -wD -T ${waitMs} -d ${scan(member, root)}; then
-  ${fail(`${member.name} is still there ${waitMs / 1000} s after its stop`)}
+  const given = quote(`${memberFolder(member, root)}/service/timeout-kill`);
+  return `{ read -r given <${given}; } 2>/dev/null || given=
+case $given in '' | *[!0-9]*) given=${member.stop.timeoutMs} ;; esac
+if ! s6-svc -wD -T $((given + ${superviseMs})) -d ${scan(member, root)}; then
+  echo ${quote(`${member.name} is still there`)} "$(((given + ${superviseMs}) / 1000)) s after its stop" >&2
+  exit 1
 fi`;
 }
 
