@@ -2,17 +2,18 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Journal } from '../cluster/journal.ts';
 import { removeSteps, unknownMember } from '../cluster/members.ts';
-import { observe } from '../cluster/observe.ts';
+import { type Observed, observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { diskImage } from '../hosts/lab/disk.ts';
-import { Lab } from '../hosts/lab/lab.ts';
+import { elsewhereText, Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
 import { backupsOf } from './backup.ts';
+import { UserError } from './error.ts';
 import { bold, green, tookText, yellow } from './paint.ts';
 import { lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
@@ -31,7 +32,11 @@ export async function down(
   const lock = await lockAndKeep(session);
   let machines: Machines;
   try {
-    const steps = await stopSteps(session, options.purge === true);
+    const observed = await observe(cluster, engines, session.reach);
+    const { elsewhere } = observed.lab;
+    if (elsewhere !== undefined && Object.values(cluster.hosts).some(({ kind }) => kind === 'lab'))
+      throw new UserError(elsewhereText(cluster, elsewhere));
+    const steps = stopSteps(cluster, observed, options.purge === true);
     const journal = new Journal(join(cluster.home, 'journal.jsonl'));
     if (steps.length > 0) {
       const { interrupted } = await carryOut(session, steps, journal, 'down', options.json === true);
@@ -117,9 +122,7 @@ async function leaveMachines({ cluster, reach }: Session, purge: boolean): Promi
 }
 
 /** A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. */
-async function stopSteps(session: Session, purge: boolean): Promise<Step[]> {
-  const { cluster } = session;
-  const observed = await observe(cluster, engines, session.reach);
+function stopSteps(cluster: Cluster, observed: Observed, purge: boolean): Step[] {
   const members = new Map(wantedMembers(cluster, engines).map((member) => [member.name, member]));
   const steps = [...observed.members.values()].flatMap((state) => {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
