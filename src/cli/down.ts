@@ -12,6 +12,7 @@ import { diskImage } from '../hosts/lab/disk.ts';
 import { elsewhereText, Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
+import { clearFragment } from '../hosts/supervise.ts';
 import { backupsOf } from './backup.ts';
 import { UserError } from './error.ts';
 import { bold, green, tookText, yellow } from './paint.ts';
@@ -121,8 +122,11 @@ async function leaveMachines({ cluster, reach }: Session, purge: boolean): Promi
   return machines;
 }
 
-/** A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. */
-function stopSteps(cluster: Cluster, observed: Observed, purge: boolean): Step[] {
+/**
+ * A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. So do those of members of lab hosts that are off: their
+ * passwords are no data.
+ */
+export function stopSteps(cluster: Cluster, observed: Observed, purge: boolean): Step[] {
   const members = new Map(wantedMembers(cluster, engines).map((member) => [member.name, member]));
   const steps = [...observed.members.values()].flatMap((state) => {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
@@ -132,7 +136,22 @@ function stopSteps(cluster: Cluster, observed: Observed, purge: boolean): Step[]
       purge,
     });
   });
-  return usersFirst(cluster, steps);
+  const lying = Object.entries(observed.lying).flatMap(([host, names]) => {
+    const root = (cluster.hosts[host] ?? cluster.former?.[host])?.root;
+    if (root === undefined) return [];
+    return names.map((name): Step => {
+      const script = clearFragment(members.get(name) ?? unknownMember(name), root, { purge });
+      return {
+        id: `remove ${name}`,
+        verb: 'remove',
+        target: name,
+        why: 'the cluster goes down, and its host is off',
+        needs: [],
+        do: { kind: 'machine', script, timeoutMs: 60_000 },
+      };
+    });
+  });
+  return [...usersFirst(cluster, steps), ...lying];
 }
 
 /** Who uses a service stops before it: a broker hands its partitions over while its ZooKeeper still answers. */

@@ -255,6 +255,16 @@ describe('the spine', () => {
     await cluster.must('up');
   });
 
+  it('down after a reboot of the machine leaves no secrets and no releases, and calls only data data', async () => {
+    await cluster.must('up');
+    shell('kill -9 $(cat /var/lib/phalanx/spine/hosts/*/init.pid)');
+    const out = await cluster.must('down');
+    expect(out).not.toContain('web@app1');
+    expect(existsSync(`${member('app1')}/web@app1`)).toBe(false);
+    expect(existsSync(`${member('lb1')}/front.vrrp@lb1`)).toBe(false);
+    await cluster.must('up');
+  });
+
   it('killed at any moment, the next up finishes', async () => {
     for (let i = 0; i < 8; i++) {
       await cluster.must('down');

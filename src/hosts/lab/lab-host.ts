@@ -51,5 +51,8 @@ export const liesHere = (host: Host, root: string): boolean =>
 export function writtenMembers(root: string): string[] {
   const members = `${root}/members`;
   if (!existsSync(members)) return [];
-  return readdirSync(members).filter((name) => existsSync(`${members}/${name}/service`));
+  // Either alone is of one whose removal was cut short.
+  return readdirSync(members).filter((name) =>
+    ['service', 'env'].some((own) => existsSync(`${members}/${name}/${own}`)),
+  );
 }

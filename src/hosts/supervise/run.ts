@@ -80,7 +80,6 @@ export function removeFragment(
   options: { purge: boolean },
 ): string {
   const folder = quote(memberFolder(member, root));
-  const kept = options.purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
   const unlink = `if [ -L ${scan(member, root)} ]; then
   s6-svunlink -t ${superviseMs} ${quote(`${root}/scan`)} ${quote(member.name)} || rm -f ${scan(member, root)}
 fi`;
@@ -88,7 +87,18 @@ fi`;
   return `${stopFragment(member, root)}
 [ ! -x ${folder}/retire ] || ${asOwner(member, root, `cd ${folder} && . ./env && exec ./retire`)} || exit 1
 ${bySupervisor(root, removeUnit(member, root), unlink)}
-${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
+${clearFragment(member, root, options)}`;
+}
+
+/** Deletes the folder of a member that nobody supervises, all but the paths in \`data\`; with purge all. Deleted already: nothing. */
+export function clearFragment(
+  member: Pick<Member, 'name' | 'data'>,
+  root: string,
+  { purge }: { purge: boolean },
+): string {
+  const folder = quote(memberFolder(member, root));
+  const kept = purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
+  return kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept);
 }
 
 /**
