@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { chmodSync, mkdtempSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -143,6 +143,14 @@ describe('apply', () => {
     });
     expect(ids(outcome.done.map((step) => ({ step })))).toEqual(['a', 'b']);
     expect(told).toEqual([expect.stringMatching(/^the journal cannot be written, .*EISDIR/)]);
+  });
+
+  it("nobody else reads the journal, which quotes members' logs; nor one from before", async () => {
+    const { path } = await run([script('a', 'true')]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    chmodSync(path, 0o644);
+    new Journal(path).write({ event: 'end', outcome: 'done' });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   it('a journal without an end tells of the interrupted run', async () => {
