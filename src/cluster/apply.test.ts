@@ -8,8 +8,15 @@ import type { Reach } from '../hosts/host.ts';
 import { runShell } from '../hosts/shell.ts';
 import { apply, type Progress } from './apply.ts';
 import { interrupted, Journal } from './journal.ts';
+import type { Engines } from './observe.ts';
 
-const cluster = { name: 'c', hosts: {}, services: {} } as unknown as Cluster;
+const cluster = {
+  name: 'c',
+  hosts: { h1: { name: 'h1', kind: 'lab', address: '10.9.0.1', root: '/c/hosts/h1' } },
+  services: { web: { name: 'web', type: 'app', hosts: ['h1'], uses: [], spec: {} } },
+} as unknown as Cluster;
+
+const engines = { app: { members: () => [{ name: 'web@h1', host: 'h1' }] } } as unknown as Engines;
 
 const script = (id: string, sh: string, needs: string[] = [], host = 'h1', after?: string[]): Step => ({
   id,
@@ -44,7 +51,7 @@ async function run(
   journal.write({ event: 'begin', command: 'up', steps: steps.map((step) => step.id) });
   const outcome = await apply(steps, {
     cluster,
-    engines: {},
+    engines,
     reach,
     journal,
     signal,
@@ -132,6 +139,18 @@ describe('apply', () => {
     stop.abort();
     const { outcome } = await run(steps, stop.signal);
     expect(outcome).toMatchObject({ done: [], stopped: true });
+  });
+
+  it('a stop while a member is waited for is a stop, also where that was the last step', async () => {
+    const stop = new AbortController();
+    const check = { kind: 'script', command: 'exit 1', intervalMs: 50, timeoutMs: 1_000, rise: 1, fall: 1 };
+    const ready = {
+      ...{ id: 'ready web@h1', verb: 'ready', target: 'web@h1', service: 'web', why: 'test', needs: [] },
+      do: { kind: 'ready', member: 'web@h1', address: '10.9.0.1', port: 80, check, timeoutMs: 30_000 },
+    } as unknown as Step;
+    setTimeout(() => stop.abort(), 50);
+    const { outcome } = await run([ready], stop.signal);
+    expect(outcome).toMatchObject({ stopped: true, failed: [], held: [{ why: 'stopped before it served' }] });
   });
 
   it('a journal that cannot be written is told of once, and every step is done', async () => {
