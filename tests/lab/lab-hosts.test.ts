@@ -116,12 +116,12 @@ describe('a cluster of lab hosts', () => {
       expect.stringContaining(`cluster hbone stands on this machine already, from ${one.home}`),
     ]);
     for (const attempt of [
-      lab.destroy(two, { purge: true }),
-      heal(two),
-      powerOn(two, 'a'),
-      powerOff(two, 'a'),
+      () => lab.destroy(two, { purge: true }),
+      () => heal(two),
+      () => powerOn(two, 'a'),
+      () => powerOff(two, 'a'),
     ])
-      await expect(attempt).rejects.toThrow('stands on this machine already');
+      await expect(attempt()).rejects.toThrow('stands on this machine already');
     // Nor does a cluster of this name that has only real machines take it for hosts that left.
     const real = { ...two, hosts: {} };
     expect(lab.plan(real, await lab.observe(real))).toEqual({ steps: [], refusals: [] });

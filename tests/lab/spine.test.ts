@@ -259,7 +259,7 @@ describe('the spine', () => {
     await cluster.must('up');
     shell('kill -9 $(cat /var/lib/phalanx/spine/hosts/*/init.pid)');
     const out = await cluster.must('down');
-    expect(out).not.toContain('web@app1');
+    expect(out).not.toContain('its data stays');
     expect(existsSync(`${member('app1')}/web@app1`)).toBe(false);
     expect(existsSync(`${member('lb1')}/front.vrrp@lb1`)).toBe(false);
     await cluster.must('up');
