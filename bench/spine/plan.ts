@@ -23,6 +23,7 @@ const nothing: Observed = {
   settings: { ok: {}, remembered: {} },
   unreachable: Object.fromEntries(Object.keys(cluster.hosts).map((host) => [host, 'not up'])),
   refusing: {},
+  lying: {},
   missingPackages: [],
   handed: {},
   machines: {},

@@ -2,17 +2,19 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Journal } from '../cluster/journal.ts';
 import { removeSteps, unknownMember } from '../cluster/members.ts';
-import { observe } from '../cluster/observe.ts';
+import { type Observed, observe } from '../cluster/observe.ts';
 import { wantedMembers } from '../cluster/plan.ts';
 import type { Step } from '../engines/engine.ts';
 import { engines } from '../engines/index.ts';
 import type { Cluster } from '../file/cluster.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { diskImage } from '../hosts/lab/disk.ts';
-import { Lab } from '../hosts/lab/lab.ts';
+import { elsewhereText, Lab } from '../hosts/lab/lab.ts';
 import { leaveScript } from '../hosts/ssh/leave.ts';
 import { SshHost } from '../hosts/ssh/ssh-host.ts';
+import { clearFragment } from '../hosts/supervise.ts';
 import { backupsOf } from './backup.ts';
+import { UserError } from './error.ts';
 import { bold, green, tookText, yellow } from './paint.ts';
 import { doubts, lockAndKeep, openSession, type Session } from './session.ts';
 import { carryOut } from './up.ts';
@@ -34,7 +36,11 @@ export async function down(
   const lock = await lockAndKeep(session);
   let machines: Machines;
   try {
-    const steps = await stopSteps(session, options.purge === true);
+    const observed = await observe(cluster, engines, session.reach);
+    const { elsewhere } = observed.lab;
+    if (elsewhere !== undefined && Object.values(cluster.hosts).some(({ kind }) => kind === 'lab'))
+      throw new UserError(elsewhereText(cluster, elsewhere));
+    const steps = stopSteps(cluster, observed, options.purge === true);
     const journal = new Journal(join(cluster.home, 'journal.jsonl'));
     if (steps.length > 0) {
       const { interrupted } = await carryOut(session, steps, journal, 'down', options.json === true);
@@ -119,10 +125,11 @@ async function leaveMachines({ cluster, reach }: Session, purge: boolean): Promi
   return machines;
 }
 
-/** A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. */
-async function stopSteps(session: Session, purge: boolean): Promise<Step[]> {
-  const { cluster } = session;
-  const observed = await observe(cluster, engines, session.reach);
+/**
+ * A graceful stop of every member on a host that answers, also of those that the file no longer has; then its files go. So do those of members of lab hosts that are off: their
+ * passwords are no data.
+ */
+export function stopSteps(cluster: Cluster, observed: Observed, purge: boolean): Step[] {
   const members = new Map(wantedMembers(cluster, engines).map((member) => [member.name, member]));
   const steps = [...observed.members.values()].flatMap((state) => {
     const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
@@ -132,7 +139,22 @@ async function stopSteps(session: Session, purge: boolean): Promise<Step[]> {
       purge,
     });
   });
-  return usersFirst(cluster, steps);
+  const lying = Object.entries(observed.lying).flatMap(([host, names]) => {
+    const root = (cluster.hosts[host] ?? cluster.former?.[host])?.root;
+    if (root === undefined) return [];
+    return names.map((name): Step => {
+      const script = clearFragment(members.get(name) ?? unknownMember(name), root, { purge });
+      return {
+        id: `remove ${name}`,
+        verb: 'remove',
+        target: name,
+        why: 'the cluster goes down, and its host is off',
+        needs: [],
+        do: { kind: 'machine', script, timeoutMs: 60_000 },
+      };
+    });
+  });
+  return [...usersFirst(cluster, steps), ...lying];
 }
 
 /** Who uses a service stops before it: a broker hands its partitions over while its ZooKeeper still answers. */

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { chmodSync, mkdtempSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,8 +8,15 @@ import type { Reach } from '../hosts/host.ts';
 import { runShell } from '../hosts/shell.ts';
 import { apply, type Progress } from './apply.ts';
 import { interrupted, Journal } from './journal.ts';
+import type { Engines } from './observe.ts';
 
-const cluster = { name: 'c', hosts: {}, services: {} } as unknown as Cluster;
+const cluster = {
+  name: 'c',
+  hosts: { h1: { name: 'h1', kind: 'lab', address: '10.9.0.1', root: '/c/hosts/h1' } },
+  services: { web: { name: 'web', type: 'app', hosts: ['h1'], uses: [], spec: {} } },
+} as unknown as Cluster;
+
+const engines = { app: { members: () => [{ name: 'web@h1', host: 'h1' }] } } as unknown as Engines;
 
 const script = (id: string, sh: string, needs: string[] = [], host = 'h1', after?: string[]): Step => ({
   id,
@@ -23,7 +30,11 @@ const script = (id: string, sh: string, needs: string[] = [], host = 'h1', after
 });
 
 /** Runs each host's scripts in a real sh here, and counts the round trips. */
-async function run(steps: Step[], signal = new AbortController().signal) {
+async function run(
+  steps: Step[],
+  signal = new AbortController().signal,
+  journalAt?: { path: string; tell: (sentence: string) => void },
+) {
   const trips: string[] = [];
   const reach = {
     host: (name: string) => ({
@@ -35,12 +46,12 @@ async function run(steps: Step[], signal = new AbortController().signal) {
     }),
   } as unknown as Reach;
   const seen: Progress[] = [];
-  const path = join(mkdtempSync(join(tmpdir(), 'apply-')), 'journal.jsonl');
-  const journal = new Journal(path);
+  const path = journalAt?.path ?? join(mkdtempSync(join(tmpdir(), 'apply-')), 'journal.jsonl');
+  const journal = new Journal(path, journalAt?.tell);
   journal.write({ event: 'begin', command: 'up', steps: steps.map((step) => step.id) });
   const outcome = await apply(steps, {
     cluster,
-    engines: {},
+    engines,
     reach,
     journal,
     signal,
@@ -128,6 +139,37 @@ describe('apply', () => {
     stop.abort();
     const { outcome } = await run(steps, stop.signal);
     expect(outcome).toMatchObject({ done: [], stopped: true });
+  });
+
+  it('a stop while a member is waited for is a stop, also where that was the last step', async () => {
+    const stop = new AbortController();
+    const check = { kind: 'script', command: 'exit 1', intervalMs: 50, timeoutMs: 1_000, rise: 1, fall: 1 };
+    const ready = {
+      ...{ id: 'ready web@h1', verb: 'ready', target: 'web@h1', service: 'web', why: 'test', needs: [] },
+      do: { kind: 'ready', member: 'web@h1', address: '10.9.0.1', port: 80, check, timeoutMs: 30_000 },
+    } as unknown as Step;
+    setTimeout(() => stop.abort(), 50);
+    const { outcome } = await run([ready], stop.signal);
+    expect(outcome).toMatchObject({ stopped: true, failed: [], held: [{ why: 'stopped before it served' }] });
+  });
+
+  it('a journal that cannot be written is told of once, and every step is done', async () => {
+    const told: string[] = [];
+    const { outcome } = await run([script('a', 'true'), script('b', 'true', ['a'])], undefined, {
+      // A folder: nobody can append to it, not even root.
+      path: mkdtempSync(join(tmpdir(), 'apply-')),
+      tell: (sentence) => told.push(sentence),
+    });
+    expect(ids(outcome.done.map((step) => ({ step })))).toEqual(['a', 'b']);
+    expect(told).toEqual([expect.stringMatching(/^the journal cannot be written, .*EISDIR/)]);
+  });
+
+  it("nobody else reads the journal, which quotes members' logs; nor one from before", async () => {
+    const { path } = await run([script('a', 'true')]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    chmodSync(path, 0o644);
+    new Journal(path).write({ event: 'end', outcome: 'done' });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   it('a journal without an end tells of the interrupted run', async () => {

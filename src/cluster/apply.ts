@@ -40,6 +40,11 @@ export interface Apply {
   signal: AbortSignal;
 }
 
+/** A step that ended because of the signal, before it was known what becomes of it. */
+class StepStopped extends StepHeld {
+  override name = 'StepStopped';
+}
+
 /**
  * Carries out a plan's steps, each as soon as what it needs is done, side by side where they are independent. All
  * that is ready on one host, and all on the same host that waits only for that, goes there as one script.
@@ -51,6 +56,7 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
   const known = new Set(steps.map((step) => step.id));
   const busyHosts = new Set<string>();
   const running = new Set<Promise<void>>();
+  let cutShort = false;
 
   const begin = (step: Step): void => {
     if (states.has(step.id)) return;
@@ -150,6 +156,7 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
       }
       end(step, 'done');
     } catch (error) {
+      cutShort ||= error instanceof StepStopped;
       end(step, error instanceof StepHeld ? 'held' : 'failed', (error as Error).message);
     }
   };
@@ -215,7 +222,7 @@ export async function apply(steps: Step[], context: Apply): Promise<Outcome> {
     }
     await Promise.race(running);
   }
-  outcome.stopped = context.signal.aborted && pending().length > 0;
+  outcome.stopped = context.signal.aborted && (cutShort || pending().length > 0);
   return outcome;
 }
 
@@ -262,6 +269,7 @@ async function untilReady(step: Step, context: Apply): Promise<void> {
     }
     await wait(Math.min(50, check.intervalMs));
   }
+  if (context.signal.aborted) throw new StepStopped('stopped before it served');
   const tail = await context.reach
     .host(host.name)
     .run(`( ${logFragment(found!, host.root, 20)} ) | cut -d ' ' -f 3-`, { timeoutMs: 3_000 })

@@ -1,10 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
  * What was done to a cluster, and when: JSON lines, appended before and after each step. Steps are planned from
  * what is observed, so nothing is decided from the journal; it tells a person that the last run was cut short and
- * is the record of who changed what.
+ * is the record of who changed what. Nobody else's to read: why a member failed is told by the last lines of its log.
  */
 export type JournalLine =
   | { at: string; run: string; event: 'begin'; command: string; steps: string[] }
@@ -23,16 +23,38 @@ type Entry = JournalLine extends infer L ? (L extends unknown ? Omit<L, 'at' | '
 export class Journal {
   private readonly path: string;
   private readonly run: string;
+  private readonly tell: (sentence: string) => void;
+  private told = false;
+  private closed = false;
 
-  constructor(path: string) {
+  /** `tell` is given a sentence when the journal cannot be written, once. */
+  constructor(path: string, tell: (sentence: string) => void = console.error) {
     this.path = path;
     this.run = `${Date.now().toString(36)}-${process.pid}`;
+    this.tell = tell;
   }
 
+  /** Never throws: a cluster can be changed, and mended, from a machine whose disk is full. */
   write(entry: Entry): void {
-    mkdirSync(dirname(this.path), { recursive: true });
     const line = { at: new Date().toISOString(), run: this.run, ...entry };
-    appendFileSync(this.path, `${JSON.stringify(line)}\n`);
+    try {
+      mkdirSync(dirname(this.path), { recursive: true });
+      appendFileSync(this.path, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+      this.closeToOthers();
+    } catch (error) {
+      if (this.told) return;
+      this.told = true;
+      this.tell(`the journal cannot be written, and what is done goes on: ${(error as Error).message}`);
+    }
+  }
+
+  /** One from before may be open. Where it is somebody else's file, that is theirs to change. */
+  private closeToOthers(): void {
+    if (this.closed) return;
+    this.closed = true;
+    try {
+      chmodSync(this.path, 0o600);
+    } catch {}
   }
 }
 

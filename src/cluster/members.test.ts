@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { Member, MemberState } from '../engines/engine.ts';
 import type { Cluster } from '../file/cluster.ts';
-import { memberSteps } from './members.ts';
+import { memberSteps, removeSteps, unknownMember } from './members.ts';
 
 it('a release that has to travel is given the time for it, one that is there is not', () => {
   const folder = mkdtempSync(join(tmpdir(), 'phalanx-members-'));
@@ -30,5 +30,17 @@ it('a release that has to travel is given the time for it, one that is there is 
     expect(write(['h'])).toBe(30_000);
   } finally {
     rmSync(folder, { recursive: true });
+  }
+});
+
+it('a member that leaves has as long to stop as its host says, which may be an hour', () => {
+  const leaving = { why: 'the file no longer has it', purge: false };
+  for (const root of ['/var/lib/phalanx/c/hosts/a', '/var/lib/phalanx/c']) {
+    const [stop, remove] = removeSteps(unknownMember('web@a'), 'a', root, leaving);
+    if (stop!.do.kind !== 'script' || remove!.do.kind !== 'script') throw new Error('no scripts');
+    expect(stop!.do.timeoutMs).toBeGreaterThan(3_600_000);
+    // Its own 10 s and ours are only what is waited where the host does not say.
+    expect(stop!.do.script).toContain(`<${root}/members/web@a/service/timeout-kill`);
+    expect(stop!.do.script).not.toContain('20 s after its stop');
   }
 });

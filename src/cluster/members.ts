@@ -157,12 +157,18 @@ function travelMs(tar: string): number {
 
 type Leaving = Pick<Member, 'name' | 'stop' | 'data'>;
 
-/** What can be said of a member that the file no longer has: it is stopped as most are, and what looks like data stays. */
+/** What can be said of a member that the file no longer has: what looks like data stays. How long it may take to stop, its host knows. */
 export const unknownMember = (name: string): Leaving => ({
   name,
   stop: { signal: 'TERM', timeoutMs: 10_000 },
   data: ['data'],
 });
+
+/**
+ * Longest that a stop is waited for, milliseconds. The host has the last word, for the file may have another time by now than the one that the member was
+ * started with: an hour is the most that a file can give. A connection that is dead is noticed long before (ServerAliveInterval).
+ */
+const longestStopMs = 3_600_000 + 60_000;
 
 /** Stops a member and takes its files off its host; its data stays unless `purge`. */
 export function removeSteps(
@@ -180,6 +186,6 @@ export function removeSteps(
     needs,
     do: { kind: 'script', script, timeoutMs },
   });
-  const stop = step('stop', stopFragment(member, root), member.stop.timeoutMs + 20_000, []);
+  const stop = step('stop', stopFragment(member, root), longestStopMs, []);
   return [stop, step('remove', removeFragment(member, root, { purge }), 30_000, [stop.id])];
 }

@@ -75,6 +75,7 @@ function found(before: Cluster): Observed {
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     refusing: {},
+    lying: {},
     missingPackages: [],
     handed: {},
     machines: {},

@@ -2,6 +2,7 @@ import { type Engine, type HostSetting, hostsOf, type MemberState } from '../eng
 import type { Cluster, HostEntry } from '../file/cluster.ts';
 import { HostRefuses, HostUnreachable, type Reach } from '../hosts/host.ts';
 import { clockPackage } from '../hosts/lab/clock.ts';
+import { liesHere, writtenMembers } from '../hosts/lab/lab-host.ts';
 import { type LabObserved, observeLab } from '../hosts/lab/observe.ts';
 import { missingPackages } from '../hosts/packages.ts';
 import { factsScript, type MachineFacts, parseFacts } from '../hosts/ssh/facts.ts';
@@ -13,6 +14,8 @@ export interface Observed {
   lab: LabObserved;
   /** By member name, also members that the file no longer has. */
   members: Map<string, MemberState>;
+  /** Lab host that is off, and whose files lie on this machine -> members that are written there, and would run if it were switched on. */
+  lying: Record<string, string[]>;
   settings: {
     /** host -> title -> it is so */
     ok: Record<string, Record<string, boolean>>;
@@ -77,6 +80,7 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
   const observed: Observed = {
     lab: labObserved,
     members: new Map(),
+    lying: {},
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     refusing: {},
@@ -98,6 +102,9 @@ export async function observe(cluster: Cluster, engines: Engines, reach: Reach):
       if (error instanceof HostRefuses) observed.refusing[name] = error.message;
     }
   };
+  for (const host of [...Object.values(cluster.hosts), ...Object.values(cluster.former ?? {})])
+    if (host.kind === 'lab' && liesHere(reach.host(host.name), host.root))
+      observed.lying[host.name] = writtenMembers(host.root);
   const all = [...Object.values(cluster.hosts), ...former];
   for (const { name } of all.filter((host) => !up(host))) observed.unreachable[name] = 'not up';
   const connecting = (hosts: HostEntry[]): Promise<unknown> =>

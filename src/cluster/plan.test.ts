@@ -53,7 +53,14 @@ const keeper: Engine = {
 const { plan: _own, ...plain } = keeper;
 /** A service that gives the others of a host what they run on. */
 const carrier: Engine = { ...plain, type: 'carrier', carries: (name) => name.startsWith('files.') };
-const engines: Engines = { keeper, plain: { ...plain, type: 'plain' }, carrier };
+/** A service whose members have data that the others know of. */
+const stored: Engine = {
+  ...plain,
+  type: 'stored',
+  observe: async () => ({}),
+  members: (service, of) => plain.members(service, of).map((one) => ({ ...one, data: ['data'] })),
+};
+const engines: Engines = { keeper, plain: { ...plain, type: 'plain' }, carrier, stored };
 
 function cluster(type: string, hosts: string[], former: string[], range = '10.92.0.0/24'): Cluster {
   const numbered = new Map(['h1', 'h2', 'h3', 'h4'].map((name, i) => [name, host(name, i + 11)]));
@@ -93,6 +100,7 @@ function observed(members: string[], labHosts: string[]): Observed {
     settings: { ok: {}, remembered: {} },
     unreachable: {},
     refusing: {},
+    lying: {},
     missingPackages: [],
     handed: {},
     machines: {},
@@ -123,6 +131,46 @@ describe('plan', () => {
     const left = plan(cluster('keeper', ['h1'], ['h3']), engines, observed(['db@h1', 'db@h3'], ['h1', 'h3']));
     expect(find(left.steps, 'stop db@h3').needs).toContain('hand over db@h3');
     expect(left.steps.filter((step) => step.id === 'stop db@h3')).toHaveLength(1);
+  });
+
+  it('a host that is switched on starts nothing that this plan starts or takes off it: its disk may have another version', () => {
+    const off = {
+      ...observed(['db@h1'], ['h1']),
+      lying: { h2: ['db@h2', 'old@h2', 'db.helper@h2'], h9: ['db@h9'] },
+    };
+    const boot = (engine: string): { script: string; steps: Step[] } => {
+      const { steps } = plan(cluster(engine, ['h1', 'h2'], []), engines, off);
+      const { do: what } = find(steps, 'boot host h2');
+      return { script: what.kind === 'machine' ? what.script : '', steps };
+    };
+    const down = (name: string): string => `h2/members/${name}/service/down`;
+    const { script, steps } = boot('plain');
+    // Whatever waits for its own step has one.
+    for (const [name, verb] of [
+      ['db@h2', 'start'],
+      ['old@h2', 'stop'],
+      ['db.helper@h2', 'stop'],
+    ] as const) {
+      expect(script).toContain(down(name));
+      expect(find(steps, `${verb} ${name}`).needs).toContain('boot host h2');
+    }
+    expect(steps.map(({ id }) => id)).not.toContain('stop db@h9');
+    // What has something to hand over before it leaves runs again, and leaves when its engine has seen it.
+    const stored = boot('stored');
+    expect(stored.script).toContain(down('db@h2'));
+    expect(stored.script).toContain(down('old@h2'));
+    expect(stored.script).not.toContain(down('db.helper@h2'));
+    expect(stored.steps.map(({ id }) => id)).not.toContain('stop db.helper@h2');
+  });
+
+  it('a host that is made anew while its members run starts those of which nothing is to be done', () => {
+    const { steps } = plan(cluster('plain', ['h1'], []), engines, {
+      ...observed(['db@h1'], ['h1']),
+      lying: { h1: ['db@h1'] },
+    });
+    const { do: what } = find(steps, 'boot host h1');
+    expect(steps.map(({ id }) => id)).not.toContain('start db@h1');
+    expect(what.kind === 'machine' && what.script).not.toContain('service/down');
   });
 
   it('an engine that says nothing of it has it stopped as it is', () => {

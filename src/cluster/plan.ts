@@ -2,6 +2,7 @@ import type { BasePlan, Member, MemberState, Step } from '../engines/engine.ts';
 import { sideBySide } from '../engines/rolling.ts';
 import { inRange, parseAddress, parseRange } from '../file/addresses.ts';
 import type { Cluster, HostEntry } from '../file/cluster.ts';
+import { bootHost } from '../hosts/lab/boot.ts';
 import { planLab } from '../hosts/lab/lab.ts';
 import { installScript } from '../hosts/packages.ts';
 import { unfitMachine } from '../hosts/ssh/facts.ts';
@@ -84,7 +85,9 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
   }
 
   const renamed = renamedMembers(cluster, engines, membersOf, observed);
-  const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), observed, renamed);
+  const lying = lyingMembers(cluster, engines, membersOf, observed);
+  const present = [...observed.members.values()].filter((state) => state.present && !renamed.includes(state));
+  const leaving = leavingSteps(cluster, [...membersOf.values()].flat(), [...present, ...lying]);
   // Under their machine's former name: they make way for those of its name today, on the same ports, and wait for nobody.
   const renamedStops = [...leaving].flatMap(([name, [stop]]) => (hostOf(name) === stop!.host ? [] : [stop!]));
   const makesWay = new Set(renamedStops.map(({ target }) => target));
@@ -203,7 +206,7 @@ export function plan(cluster: Cluster, engines: Engines, observed: Observed): Pl
     step.host !== undefined && step.host in away ? { ...step, why: `${step.host} does not answer` } : step,
   );
   return {
-    steps: formerHostsLast(cluster, told),
+    steps: formerHostsLast(cluster, startedInTurn(cluster, told, lying)),
     refusals: [
       ...lab.refusals,
       ...unfit,
@@ -278,14 +281,10 @@ function renamedMembers(
   membersOf: Map<string, Member[]>,
   observed: Observed,
 ): MemberState[] {
-  return [...observed.members.values()].filter(({ name, host, present }) => {
-    const service = cluster.services[serviceOf(name)];
-    if (!present || hostOf(name) === host || service === undefined) return false;
-    if (engines[service.type]!.observe === undefined) return false;
-    const members = membersOf.get(service.name)!;
-    const alike = members.filter((member) => partOf(member.name) === partOf(name));
-    return (alike.length > 0 ? alike : members).some(({ data }) => data.length > 0);
-  });
+  return [...observed.members.values()].filter(
+    ({ name, host, present }) =>
+      present && hostOf(name) !== host && holdsData(cluster, engines, membersOf, name),
+  );
 }
 
 const renamedText = ({ name, host }: MemberState): string =>
@@ -295,18 +294,66 @@ const renamedText = ({ name, host }: MemberState): string =>
 function leavingSteps(
   cluster: Cluster,
   members: Member[],
-  observed: Observed,
-  stay: MemberState[],
+  present: Pick<MemberState, 'name' | 'host'>[],
 ): Map<string, Step[]> {
   const wanted = new Set(members.map((member) => member.name));
   const leaving = new Map<string, Step[]>();
-  for (const state of observed.members.values()) {
-    const root = (cluster.hosts[state.host] ?? cluster.former?.[state.host])?.root;
-    if (!state.present || wanted.has(state.name) || stay.includes(state) || root === undefined) continue;
+  for (const { name, host } of present) {
+    const root = (cluster.hosts[host] ?? cluster.former?.[host])?.root;
+    if (wanted.has(name) || root === undefined) continue;
     const because = { why: 'the file no longer has it', purge: false };
-    leaving.set(state.name, removeSteps(unknownMember(state.name), state.host, root, because));
+    leaving.set(name, removeSteps(unknownMember(name), host, root, because));
   }
   return leaving;
+}
+
+/**
+ * Members that left the file and lie on hosts that are off and are to be switched on. Not those that have something to hand over before they leave: they are
+ * started with their host, and leave in order when their engine has seen them.
+ */
+function lyingMembers(
+  cluster: Cluster,
+  engines: Engines,
+  membersOf: Map<string, Member[]>,
+  observed: Observed,
+): Pick<MemberState, 'name' | 'host'>[] {
+  const wanted = new Set([...membersOf.values()].flat().map(({ name }) => name));
+  const leaves = (name: string): boolean =>
+    !wanted.has(name) && !holdsData(cluster, engines, membersOf, name);
+  return Object.entries(observed.lying)
+    .filter(([host]) => host in cluster.hosts)
+    .flatMap(([host, names]) => names.filter(leaves).map((name) => ({ name, host })));
+}
+
+/** Whether the member's service has an engine that asks its members for their data; of what the file has no service for nobody knows. */
+function holdsData(
+  cluster: Cluster,
+  engines: Engines,
+  membersOf: Map<string, Member[]>,
+  name: string,
+): boolean {
+  const service = cluster.services[serviceOf(name)];
+  if (service === undefined || engines[service.type]!.observe === undefined) return false;
+  const members = membersOf.get(service.name)!;
+  const alike = members.filter((member) => partOf(member.name) === partOf(name));
+  return (alike.length > 0 ? alike : members).some(({ data }) => data.length > 0);
+}
+
+/**
+ * A host that is switched on starts what its disk has from before: another version, or what left meanwhile. So whatever this plan starts on it, or takes off it, waits for
+ * its own step; all else, which no step of this plan would start, comes up with the host.
+ */
+function startedInTurn(cluster: Cluster, steps: Step[], lying: Pick<MemberState, 'name' | 'host'>[]): Step[] {
+  const gone = new Set(lying.map(({ name }) => name));
+  const waiting = steps.filter(
+    ({ verb, target }) => verb === 'start' || (verb === 'stop' && gone.has(target)),
+  );
+  return steps.map((step) => {
+    const host = cluster.hosts[step.target];
+    if (step.verb !== 'boot' || step.do.kind !== 'machine' || host === undefined) return step;
+    const paused = waiting.filter((one) => one.host === host.name).map(({ target }) => target);
+    return { ...step, do: { ...step.do, script: bootHost(cluster, host, [...new Set(paused)]) } };
+  });
 }
 
 const partOf = (member: string): string => member.slice(0, member.indexOf('@'));

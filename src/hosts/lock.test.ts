@@ -73,5 +73,15 @@ test('a process with nothing else to do lives until it has released, also when t
 
 test('a lock that cannot be is an error that names it', async () => {
   await expect(lockFile('/etc/passwd/lock')).rejects.toThrow('/etc/passwd');
-  await expect(lockFile('/etc')).rejects.toThrow('the lock /etc cannot be had');
+  await expect(lockFile('/proc/phalanx-lock')).rejects.toThrow('the lock /proc/phalanx-lock cannot be had');
+});
+
+test('it is had also where the pid of its holder cannot be written: the disk is full, or read-only', async () => {
+  // Nobody can write into a folder, not even root; flock(1) locks it all the same.
+  const at = mkdtempSync(join(tmpdir(), 'phalanx-lock-'));
+  onTestFinished(() => rmSync(at, { recursive: true }));
+  const first = held(await lockFile(at));
+  expect(await lockFile(at)).toEqual({ heldBy: 0 });
+  await first.release();
+  await held(await lockFile(at)).release();
 });

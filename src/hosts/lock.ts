@@ -16,12 +16,13 @@ export interface Held {
 /**
  * Takes the lock at the path, or tells at once who has it. A child holds it (flock(1)) for as long as our end of its standard
  * input is open, so that kill -9 of us frees it. The file stays: removing a locked file would let two hold "it".
- * Rejects when the path cannot be written.
+ * Rejects when there is no such file and none can be made.
  */
 export async function lockFile(path: string): Promise<Lock | Held> {
   mkdirSync(dirname(path), { recursive: true });
-  // The holder's pid goes into the file, after the lock is had; \`exec\` so that no shell stays behind \`cat\`.
-  const hold = `echo ${process.pid} >${quote(path)} && echo locked && exec cat >/dev/null`;
+  // The holder's pid goes into the file, after the lock is had; `exec` so that no shell stays behind `cat`. The pid is for a
+  // sentence only: on a disk that is full or read-only the lock is had without it.
+  const hold = `{ echo ${process.pid} >${quote(path)}; } 2>/dev/null; echo locked && exec cat >/dev/null`;
   return new Promise((resolve, reject) => {
     // flock -o would close the lock before the command: it must not be given. Detached: Ctrl-C is for us, who then release.
     const child = spawn('flock', ['-n', '-E', '75', path, 'sh', '-c', hold], {
@@ -37,7 +38,7 @@ export async function lockFile(path: string): Promise<Lock | Held> {
     const ended = new Promise<void>((done) => child.once('exit', () => done()));
     child.once('error', reject);
     child.once('close', (exit) => {
-      if (exit === 75) resolve({ heldBy: Number.parseInt(readFileSync(path, 'utf8'), 10) || 0 });
+      if (exit === 75) resolve({ heldBy: holderIn(path) });
       else
         reject(new Error(`the lock ${path} cannot be had: ${stderr.trim() || `flock ended with ${exit}`}`));
     });
@@ -55,4 +56,13 @@ export async function lockFile(path: string): Promise<Lock | Held> {
       });
     });
   });
+}
+
+/** The process id in the file; 0 where none could be written. */
+function holderIn(path: string): number {
+  try {
+    return Number.parseInt(readFileSync(path, 'utf8'), 10) || 0;
+  } catch {
+    return 0;
+  }
 }

@@ -6,6 +6,7 @@ export { type HostObserved, observeScript, parseObserved } from './supervise/obs
 export { asOwner } from './supervise/owner.ts';
 export { type ReleaseSource, releaseFragment } from './supervise/release.ts';
 export {
+  clearFragment,
   diedFragment,
   endSupervision,
   hupFragment,

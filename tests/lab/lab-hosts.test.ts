@@ -105,6 +105,42 @@ describe('a cluster of lab hosts', () => {
     ]);
   });
 
+  test('a cluster of the same name from another home is refused, and nothing that it is told to do touches the first', async () => {
+    const two = cluster('hbone', 4, ['a', 'b']);
+    const init = (await lab.observe(one)).hosts['a']!.init!;
+    const observed = await lab.observe(two);
+    expect(observed.hosts).toEqual({});
+    const { steps, refusals } = lab.plan(two, observed);
+    expect(steps).toEqual([]);
+    expect(refusals).toEqual([
+      expect.stringContaining(`cluster hbone stands on this machine already, from ${one.home}`),
+    ]);
+    for (const attempt of [
+      () => lab.destroy(two, { purge: true }),
+      () => heal(two),
+      () => powerOn(two, 'a'),
+      () => powerOff(two, 'a'),
+    ])
+      await expect(attempt()).rejects.toThrow('stands on this machine already');
+    // Nor does a cluster of this name that has only real machines take it for hosts that left.
+    const real = { ...two, hosts: {} };
+    expect(lab.plan(real, await lab.observe(real))).toEqual({ steps: [], refusals: [] });
+    await lab.destroy(real);
+    expect((await lab.observe(one)).hosts['a']!.init).toBe(init);
+    expect(await hears(one, 'a', 'b')).toBe(true);
+  });
+
+  test('a lab from before its uplink told of the home is ours, also to remove', async () => {
+    const init = (await lab.observe(one)).hosts['a']!.init!;
+    execFileSync('ip', ['link', 'set', 'dev', 'phx-hbone', 'alias', 'phalanx hbone']);
+    expect(lab.plan(one, await lab.observe(one))).toEqual({ steps: [], refusals: [] });
+    await powerOff(one, 'b');
+    expect(await build(one)).toEqual(['boot host b']);
+    expect((await lab.observe(one)).hosts['a']!.init).toBe(init);
+    await lab.destroy(one);
+    expect(traces()).toEqual({ namespaces: [], links: [], mounts: [], processes: [] });
+  });
+
   test('powered off: unreachable, nothing of it runs; powered on: back', async () => {
     const host = reachOf(one).host('a');
     const init = (await lab.observe(one)).hosts['a']!.init!;

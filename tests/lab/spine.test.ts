@@ -234,6 +234,57 @@ describe('the spine', () => {
     expect((await cluster.status()).health).toBe('healthy');
   });
 
+  it('a host that was off while the file changed runs what the file says, and nothing that left it', async () => {
+    const worker = (hosts: string): string => `
+  worker:
+    type: app
+    hosts: [${hosts}]
+    release: shop
+    command: node server.ts --worker
+    port: 8081
+    check: { http: /healthz, interval: 100ms, timeout: 500ms }
+    start: 6s
+`;
+    const off = (): string => shell(`kill -9 $(cat /var/lib/phalanx/spine/hosts/app3/init.pid)`);
+    const running = (): string => shell('ps -o args= -p $(ip netns pids phalanx.spine.app3 | paste -sd,)');
+    cluster.write(yaml('node server.ts --mended', worker('app1, app3')));
+    await cluster.must('up');
+    expect(running()).toContain('server.ts --worker');
+    off();
+    cluster.write(yaml('node server.ts --while-off', worker('app1')));
+    const out = await cluster.must('up');
+    expect(out).toContain('remove worker@app3');
+    expect(running()).toContain('server.ts --while-off');
+    expect(running()).not.toMatch(/--mended|--worker/);
+    expect(existsSync(`${member('app3')}/worker@app3`)).toBe(false);
+    expect(await cluster.must('up')).toContain('nothing to do');
+    // Cut short between the two, the next one starts what waits.
+    off();
+    cluster.write(yaml('node server.ts --later', worker('app1')));
+    await cluster.run(['up'], { killWhen: /done boot host app3/ });
+    await cluster.must('up');
+    expect(running()).toContain('server.ts --later');
+    expect(running()).not.toContain('--while-off');
+    expect((await cluster.status()).health).toBe('healthy');
+    // And by itself a host that is switched on starts what it had.
+    off();
+    await cluster.must('heal');
+    await until('app3 serves again', async () => (await cluster.status()).health === 'healthy');
+    expect(running()).toContain('server.ts --later');
+    cluster.write(yaml('node server.ts --mended'));
+    await cluster.must('up');
+  });
+
+  it('down after a reboot of the machine leaves no secrets and no releases, and calls only data data', async () => {
+    await cluster.must('up');
+    shell('kill -9 $(cat /var/lib/phalanx/spine/hosts/*/init.pid)');
+    const out = await cluster.must('down');
+    expect(out).not.toContain('its data stays');
+    expect(existsSync(`${member('app1')}/web@app1`)).toBe(false);
+    expect(existsSync(`${member('lb1')}/front.vrrp@lb1`)).toBe(false);
+    await cluster.must('up');
+  });
+
   it('killed at any moment, the next up finishes', async () => {
     for (let i = 0; i < 8; i++) {
       await cluster.must('down');

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { HostSetting, Member, MemberState } from '../../src/engines/engine.ts';
+import { removeSteps, unknownMember } from '../../src/cluster/members.ts';
+import type { HostSetting, Member, MemberState, Step } from '../../src/engines/engine.ts';
 import type { Cluster } from '../../src/file/cluster.ts';
 import type { Host, RunResult } from '../../src/hosts/host.ts';
 import { powerOff, powerOn } from '../../src/hosts/lab/faults.ts';
@@ -234,6 +235,34 @@ test('stopping is graceful for as long as it was given, then it is not; orphans 
   await run(stopFragment(deaf, root));
   expect(performance.now() - began).toBeGreaterThan(250);
   expect(await orphans()).toBe('0');
+});
+
+test('a member that leaves has the time to stop that it was given, which the file no longer tells', async () => {
+  const slow = member(
+    'slow@a',
+    `sh -c 'trap "sleep 22; echo ended; exit 0" TERM; echo up; while :; do sleep 0.05; done'`,
+    {
+      stop: { signal: 'TERM', timeoutMs: 25_000 },
+    },
+  );
+  await begin(slow);
+  await until(
+    'it is up',
+    () => logged(slow),
+    (log) => log.includes('up'),
+  );
+  const [stop, remove] = removeSteps(unknownMember(slow.name), 'a', root, { why: 'it left', purge: false });
+  const text = (step: Step): string => (step.do.kind === 'script' ? step.do.script : '');
+  const timeoutMs = stop!.do.kind === 'script' ? stop!.do.timeoutMs : 0;
+  const stopped = await host.run(stepScript([{ id: 'stop', script: text(stop!) }]), { timeoutMs });
+  expect(stopped.lines.at(-1)).toEqual({ step: 'stop', state: 'done' });
+  await until(
+    'it ended by itself',
+    () => logged(slow),
+    (log) => log.includes('ended'),
+  );
+  await run(text(remove!));
+  expect(await stateOf(slow)).toBeUndefined();
 });
 
 test('an orphan of a member that was killed does not keep its port from the next one', async () => {

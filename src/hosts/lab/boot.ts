@@ -1,5 +1,6 @@
 import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { quote } from '../shell.ts';
+import { memberFolder } from '../supervise/service.ts';
 import { clockEnvironment, makeClock } from './clock.ts';
 import { makeDisk, mountDisk } from './disk.ts';
 import { hostNamespace, hostsFile } from './names.ts';
@@ -19,8 +20,10 @@ export const hostEnvironment: Record<string, string> = {
  *
  * The machine's view of process 1 is in \`init.pid\` of the host's root; whoever reads it has to compare namespaces
  * (pids are used again). /tmp stays the machine's: the user's checkout may well lie there.
+ *
+ * It starts what its disk has and is not meant to be down. Members in \`paused\` wait until somebody starts them: whoever names them does.
  */
-export function bootHost(cluster: Cluster, host: HostEntry): string {
+export function bootHost(cluster: Cluster, host: HostEntry, paused: string[] = []): string {
   const ns = hostNamespace(cluster.name, host.name);
   const { root } = host;
   const init = `set -eu
@@ -33,6 +36,7 @@ mount -t proc -o nosuid,nodev,noexec proc /proc
 hostname ${host.name}
 mount --bind ${quote(hostsFile(cluster))} /etc/hosts
 ${mountDisk(host)}
+${paused.map((name) => pause(memberFolder({ name }, root))).join('\n')}
 cd /
 exec env -i ${Object.entries({ ...hostEnvironment, ...clockEnvironment(host) })
     .map(([name, value]) => quote(`${name}=${value}`))
@@ -60,6 +64,9 @@ echo "${host.name} did not start:" "$(tail -n 5 ${quote(root)}/boot.log)" >&2
 exit 1
 `;
 }
+
+const pause = (folder: string): string =>
+  `[ ! -d ${quote(`${folder}/service`)} ] || touch ${quote(`${folder}/service/down`)} || :`;
 
 /** Each member has its supervisor before anyone may ask for it. */
 const supervised = (root: string): string => `for entry in ${quote(root)}/scan/*; do

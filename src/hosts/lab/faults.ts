@@ -4,7 +4,7 @@ import { machine } from '../machine.ts';
 import { bootHost } from './boot.ts';
 import { emptyPartition, emptyWeather, healNetwork, mendHost, partitionTable, weatherTable } from './mend.ts';
 import { hostNamespace, hostRoot, portName, switchNamespace, uplinkPort } from './names.ts';
-import { killAll } from './network.ts';
+import { killAll, notElsewhere } from './network.ts';
 import { partitionedAlias } from './observe.ts';
 import { childrenOf, initOf, inodeOf, namespaceInode, processes, stateOf } from './processes.ts';
 
@@ -144,6 +144,7 @@ export function widen(cluster: Cluster, host: string): Promise<void> {
 export async function heal(cluster: Cluster): Promise<void> {
   const hosts = Object.values(cluster.hosts).filter((host) => host.kind === 'lab');
   if (hosts.length === 0) return;
+  await must(notElsewhere(cluster));
   await must(healNetwork(cluster));
   await Promise.all(
     hosts.map(async (host) => {

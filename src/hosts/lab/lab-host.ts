@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import type { Cluster } from '../../file/cluster.ts';
 import type { Host, RunOptions, RunResult } from '../host.ts';
 import { HostUnreachable } from '../host.ts';
@@ -46,3 +46,13 @@ export class LabHost implements Host {
 /** It is a lab's host that is off, and its files can be looked at on this machine all the same: it has no disk of its own. */
 export const liesHere = (host: Host, root: string): boolean =>
   host instanceof LabHost && host.init() === undefined && !existsSync(diskImage(root));
+
+/** Members that are written on a lab host's part of this machine's disk, whether it is on or off. */
+export function writtenMembers(root: string): string[] {
+  const members = `${root}/members`;
+  if (!existsSync(members)) return [];
+  // Either alone is of one whose removal was cut short.
+  return readdirSync(members).filter((name) =>
+    ['service', 'env'].some((own) => existsSync(`${members}/${name}/${own}`)),
+  );
+}

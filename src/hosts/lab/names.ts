@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Cluster } from '../../file/cluster.ts';
 
 /*
@@ -21,9 +23,44 @@ export function uplinkName(cluster: string): string {
   return `phx-${shortened(cluster, 11)}`;
 }
 
-/** What the uplink's ifalias says, so that no name alone makes an interface ours. */
-export function uplinkAlias(cluster: string): string {
-  return `phalanx ${cluster}`;
+/**
+ * What the uplink's ifalias says, so that no name alone makes an interface ours: the cluster, and where its state lies, for a cluster of this name may stand on
+ * this machine from another PHALANX_HOME. One word, in which neither the shell nor ip(8) finds anything to read.
+ */
+export function uplinkAlias({ name, home }: Pick<Cluster, 'name' | 'home'>): string {
+  const word = encodeURIComponent(realPath(home)).replaceAll('%2F', '/');
+  const alias = `phalanx ${name} ${word}`;
+  // IFALIASZ is 256, with the NUL.
+  if (alias.length < 256) return alias;
+  return `phalanx ${name} sha256:${createHash('sha256').update(word).digest('hex')}`;
+}
+
+/** What it said before homes were told of: such a lab is taken for ours. */
+export const formerAlias = ({ name }: Pick<Cluster, 'name'>): string => `phalanx ${name}`;
+
+/** Whose an uplink with this ifalias is; undefined for what is no uplink of a lab. */
+export function readAlias(alias: string | undefined): { cluster: string; home?: string } | undefined {
+  const [, cluster, home] = /^phalanx ([a-z][a-z0-9-]*)(?: (\S+))?$/.exec(alias ?? '') ?? [];
+  if (cluster === undefined) return undefined;
+  return { cluster, ...(home === undefined ? {} : { home: decoded(home) }) };
+}
+
+function decoded(word: string): string {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
+}
+
+/** The same for every way to write it, whether it is there yet or not. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const whole = resolve(path);
+    return whole === '/' ? whole : join(realPath(dirname(whole)), basename(whole));
+  }
 }
 
 /** The bridge in the switch namespace. */

@@ -1,8 +1,10 @@
+import { dirname } from 'node:path';
 import type { Cluster, HostEntry, Network } from '../../file/cluster.ts';
 import { quote } from '../shell.ts';
 import { memoryGroupsOf, removeMemoryGroups } from '../supervise/service.ts';
 import {
   bridge,
+  formerAlias,
   hostNamespace,
   hostRoot,
   hostsFile,
@@ -66,11 +68,13 @@ nsenter --net=/run/netns/${ns} sh -c ${quote(settings)}
 ip -n ${ns} link show dev ${bridge} >/dev/null 2>&1 ||
   ip -n ${ns} link add ${bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
 if ip -o link show dev ${uplink} >/dev/null 2>&1; then
-  if [ "$(cat /sys/class/net/${uplink}/ifalias)" != ${quote(uplinkAlias(name))} ]; then
+  case "$(cat /sys/class/net/${uplink}/ifalias)" in
+  ${ourAliases(cluster)}) ip link del dev ${uplink} ;;
+  *)
     echo "the machine has an interface ${uplink} that is not phalanx's: rename it, or call the cluster something else" >&2
     exit 1
-  fi
-  ip link del dev ${uplink}
+    ;;
+  esac
 fi
 # Born in the switch and named before it moves out: what the machine sees of it is never anonymous.
 ip -n ${ns} -batch - <<PHALANX_IP
@@ -79,7 +83,7 @@ PHALANX_IP
 ip -n ${ns} -batch - <<PHALANX_IP
 link set dev ${bridge} up
 link add ${uplink} type veth peer name ${uplinkPort}
-link set dev ${uplink} alias "${uplinkAlias(name)}"
+link set dev ${uplink} alias "${uplinkAlias(cluster)}"
 link set dev ${uplink} netns $$
 link set dev ${uplinkPort} master ${bridge}
 link set dev ${uplinkPort} up
@@ -167,7 +171,9 @@ export function removeNetwork(cluster: Cluster, hosts: string[], purge: boolean)
 removals=
 ${hosts.map((host) => `( ${removeHost(cluster, host)}) & removals="$removals $!"`).join('\n')}
 for removal in $removals; do wait "$removal" || failed=1; done
-[ "$(cat /sys/class/net/${uplink}/ifalias 2>/dev/null)" != ${quote(uplinkAlias(cluster.name))} ] || ip link del dev ${uplink}
+case "$(cat /sys/class/net/${uplink}/ifalias 2>/dev/null)" in
+${ourAliases(cluster)}) ip link del dev ${uplink} ;;
+esac
 [ ! -e /run/netns/${ns} ] || ip netns del ${ns} 2>/dev/null || rm -f /run/netns/${ns}
 [ -z "\${failed-}" ] || exit 1
 rm -rf ${folders.map(quote).join(' ')}
@@ -175,12 +181,41 @@ rmdir ${quote(`${cluster.home}/hosts`)} 2>/dev/null || :
 `;
 }
 
-/** The rest of the script has \`what\` for itself until its shell ends; an earlier command's script may still be running. */
+/**
+ * The rest of the script has \`what\` for itself until its shell ends; an earlier command's script may still be running. It ends here where the lab
+ * of this name is another home's, whose namespaces are called the same.
+ */
 export function lock(cluster: Cluster, what: string): string {
   const folder = `${cluster.home}/lab`;
   return `mkdir -p ${quote(folder)}
 exec 9>>${quote(`${folder}/${what}.lock`)}
-flock -w 60 9 || { echo "another phalanx is still at work on ${what}" >&2; exit 1; }`;
+flock -w 60 9 || { echo "another phalanx is still at work on ${what}" >&2; exit 1; }
+${notElsewhere(cluster)}`;
+}
+
+/** Sh pattern of the aliases that make the uplink this cluster's. */
+const ourAliases = (cluster: Cluster): string =>
+  `${quote(uplinkAlias(cluster))} | ${quote(formerAlias(cluster))}`;
+
+/** Sh that ends the script where a lab of this name stands from another home. */
+export function notElsewhere(cluster: Cluster): string {
+  const { name, file } = cluster;
+  return `case "$(cat /sys/class/net/${uplinkName(name)}/ifalias 2>/dev/null)" in
+${ourAliases(cluster)}) ;;
+${quote(`${formerAlias(cluster)} `)}*)
+  echo ${quote(elsewhereText({ name, file }))} >&2
+  exit 1
+  ;;
+esac`;
+}
+
+/** That a lab of this name stands from another home, as a sentence. */
+export function elsewhereText({ name, file }: Pick<Cluster, 'name' | 'file'>, home?: string): string {
+  const [from, next] =
+    home?.startsWith('/') === true
+      ? [home, `PHALANX_HOME=${dirname(home)} has it`]
+      : ['another PHALANX_HOME', 'go on with that one'];
+  return `cluster ${name} stands on this machine already, from ${from}: ${next}; for one beside it change \`cluster:\` in ${file}`;
 }
 
 /** Kills everything of the host, wherever it was left, and waits until it is gone; then its link and its namespace. */
@@ -204,6 +239,7 @@ export function killAll(cluster: Cluster, host: string): string {
   done
   [ ! -e /run/netns/${ns} ] || ip netns pids ${ns} 2>/dev/null || :
 }
+${notElsewhere(cluster)}
 passes=0
 while pids=$(left) && [ -n "$pids" ]; do
   kill -9 $pids 2>/dev/null || :

@@ -8,10 +8,12 @@ import { asksOwnClock, clockFile } from './clock.ts';
 import { diskImage } from './disk.ts';
 import {
   bridge,
+  formerAlias,
   hostNamespace,
   hostRoot,
   hostsFile,
   portName,
+  readAlias,
   switchNamespace,
   uplinkAlias,
   uplinkName,
@@ -38,6 +40,8 @@ export interface LabObserved {
   hosts: Record<string, LabHostObserved>;
   /** Of the file's hosts that have files from before: the size of the disk of their own, bytes; undefined: they are on this machine's. */
   disks: Record<string, number | undefined>;
+  /** A lab of this name stands on this machine from another home: there. Nothing of it is told here, for nothing of it is ours. */
+  elsewhere?: string;
   /** Someone else uses an address range of this cluster on this machine. */
   taken?: Taken;
 }
@@ -89,7 +93,7 @@ export async function observeLab(cluster: Cluster): Promise<LabObserved> {
       present,
       ...(mark === undefined ? {} : { mark }),
       uplink:
-        aliasOf(uplinkName(name)) === uplinkAlias(name) &&
+        isOurs(cluster) &&
         has(network.machine, network.prefix) &&
         has(network.machine6, network.prefix6) &&
         plugged(links.get(uplinkPort)),
@@ -99,6 +103,8 @@ export async function observeLab(cluster: Cluster): Promise<LabObserved> {
     hosts: {},
     disks: disksOf(cluster),
   };
+  const elsewhere = homeElsewhere(cluster);
+  if (elsewhere !== undefined) return { ...observed, elsewhere };
   const lost = initsByCommand(cluster);
   for (const host of hostNames(cluster, links, lost)) {
     const found = observeHost(cluster, host, links, lost.get(host));
@@ -193,16 +199,25 @@ async function linksOf(namespace: string): Promise<Map<string, Link>> {
   return new Map(links.map((link) => [link.ifname, link]));
 }
 
+function isOurs(cluster: Cluster): boolean {
+  const alias = aliasOf(uplinkName(cluster.name));
+  return alias === uplinkAlias(cluster) || alias === formerAlias(cluster);
+}
+
+function homeElsewhere(cluster: Cluster): string | undefined {
+  const uplink = readAlias(aliasOf(uplinkName(cluster.name)));
+  return uplink?.cluster === cluster.name && !isOurs(cluster) ? uplink.home : undefined;
+}
+
 /** The first interface or route of the machine, other than this cluster's own, that has part of the cluster's network. */
 export function takenBy(cluster: Cluster): Taken | undefined {
-  const own =
-    aliasOf(uplinkName(cluster.name)) === uplinkAlias(cluster.name) ? uplinkName(cluster.name) : undefined;
+  const own = isOurs(cluster) ? uplinkName(cluster.name) : undefined;
   const ranges = [cluster.network.cidr, cluster.network.cidr6].filter((cidr) => cidr !== undefined);
   for (const used of [...interfaceRanges(), ...routeRanges(textOf('/proc/net/route') ?? '')]) {
     if (used.interface === own) continue;
     const cidr = ranges.find((range) => overlap(range, used.cidr));
     if (cidr === undefined) continue;
-    const other = /^phalanx (\S+)$/.exec(aliasOf(used.interface) ?? '')?.[1];
+    const other = readAlias(aliasOf(used.interface))?.cluster;
     return { cidr, interface: used.interface, ...(other === undefined ? {} : { cluster: other }) };
   }
   return undefined;

@@ -103,6 +103,16 @@ test('a network that is taken is refused with what to do', () => {
   });
 });
 
+test('a lab of the same name that another home has is refused, and a cluster of real machines leaves it alone', () => {
+  const elsewhere = { ...nothing, elsewhere: '/srv/other/shop' };
+  const { steps, refusals } = planLab(cluster, elsewhere);
+  expect(steps).toEqual([]);
+  expect(refusals).toEqual([
+    'cluster shop stands on this machine already, from /srv/other/shop: PHALANX_HOME=/srv/other has it; for one beside it change `cluster:` in /shop.yaml',
+  ]);
+  expect(planLab({ ...cluster, hosts: {} }, elsewhere)).toEqual({ steps: [], refusals: [] });
+});
+
 test('a host that has files keeps the disk that they are on', () => {
   const mib = 2 ** 20;
   const withDisk = (disk: number | undefined): Cluster => ({

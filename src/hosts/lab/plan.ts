@@ -3,7 +3,15 @@ import type { Cluster, HostEntry } from '../../file/cluster.ts';
 import { sizeText } from '../../file/units.ts';
 import { bootHost } from './boot.ts';
 import { healNetwork, mendHost } from './mend.ts';
-import { createHost, createNetwork, hostMark, nameHosts, networkMark, removeHost } from './network.ts';
+import {
+  createHost,
+  createNetwork,
+  elsewhereText,
+  hostMark,
+  nameHosts,
+  networkMark,
+  removeHost,
+} from './network.ts';
 import type { LabHostObserved, LabObserved, Taken } from './observe.ts';
 
 export interface LabPlan {
@@ -21,6 +29,9 @@ const timeoutMs = 60_000;
  */
 export function planLab(cluster: Cluster, observed: LabObserved): LabPlan {
   const hosts = Object.values(cluster.hosts).filter((host) => host.kind === 'lab');
+  if (hosts.length > 0 && observed.elsewhere !== undefined) {
+    return { steps: [], refusals: [elsewhereText(cluster, observed.elsewhere)] };
+  }
   if (hosts.length > 0 && observed.taken !== undefined) {
     return { steps: [], refusals: [takenSentence(cluster, observed.taken)] };
   }

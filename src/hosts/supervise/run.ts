@@ -80,7 +80,6 @@ export function removeFragment(
   options: { purge: boolean },
 ): string {
   const folder = quote(memberFolder(member, root));
-  const kept = options.purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
   const unlink = `if [ -L ${scan(member, root)} ]; then
   s6-svunlink -t ${superviseMs} ${quote(`${root}/scan`)} ${quote(member.name)} || rm -f ${scan(member, root)}
 fi`;
@@ -88,7 +87,18 @@ fi`;
   return `${stopFragment(member, root)}
 [ ! -x ${folder}/retire ] || ${asOwner(member, root, `cd ${folder} && . ./env && exec ./retire`)} || exit 1
 ${bySupervisor(root, removeUnit(member, root), unlink)}
-${kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept)}`;
+${clearFragment(member, root, options)}`;
+}
+
+/** Deletes the folder of a member that nobody supervises, all but the paths in \`data\`; with purge all. Deleted already: nothing. */
+export function clearFragment(
+  member: Pick<Member, 'name' | 'data'>,
+  root: string,
+  { purge }: { purge: boolean },
+): string {
+  const folder = quote(memberFolder(member, root));
+  const kept = purge ? [] : member.data.map((path) => path.replace(/^\.\/|\/+$/g, ''));
+  return kept.length === 0 ? `rm -rf ${folder}` : keepOnly(folder, kept);
 }
 
 /**
@@ -194,11 +204,17 @@ if ! s6-svc -wu -T ${superviseMs} -u ${scan(member, root)}; then
 fi`;
 }
 
-/** s6-supervise sends SIGKILL itself, after the service folder's timeout-kill; -wD waits for finish as well. */
+/**
+ * s6-supervise sends SIGKILL itself, after the service folder's timeout-kill; -wD waits for finish as well. How long that is, is read there: of a
+ * member that left the file nobody else knows.
+ */
 function down(member: Stoppable, root: string): string {
-  const waitMs = member.stop.timeoutMs + superviseMs;
-  return `if ! s6-svc -wD -T ${waitMs} -d ${scan(member, root)}; then
-  ${fail(`${member.name} is still there ${waitMs / 1000} s after its stop`)}
+  const given = quote(`${memberFolder(member, root)}/service/timeout-kill`);
+  return `{ read -r given <${given}; } 2>/dev/null || given=
+case $given in '' | *[!0-9]*) given=${member.stop.timeoutMs} ;; esac
+if ! s6-svc -wD -T $((given + ${superviseMs})) -d ${scan(member, root)}; then
+  echo ${quote(`${member.name} is still there`)} "$(((given + ${superviseMs}) / 1000)) s after its stop" >&2
+  exit 1
 fi`;
 }
 
