@@ -254,7 +254,9 @@ describe('failure', () => {
     const service = '/var/lib/phalanx/dirs/hosts/app1/members/web@app1/service';
     shell(`s6-svc -d -wD -T 10000 ${service}`);
     await until('it is out', async () =>
-      (await cluster.status()).rows.some((row) => row.service === 'natted' && row.name === 'tcp-80 web@app1' && row.health === 'down'),
+      (await cluster.status()).rows.some(
+        (row) => row.service === 'natted' && row.name === 'tcp-80 web@app1' && row.health === 'down',
+      ),
     );
     expect([...(await many(`http://${vips.nat}/`, 6)).keys()].sort()).toEqual(['web@app2', 'web@app3']);
     await cluster.must('up');
