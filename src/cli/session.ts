@@ -278,7 +278,7 @@ export async function lockAndKeep(session: Session): Promise<Lock> {
   const lock = await lockFile(join(session.cluster.home, 'lock'));
   if ('heldBy' in lock)
     throw new UserError(
-      `another phalanx (process ${lock.heldBy}) is changing cluster ${session.cluster.name}`,
+      `another phalanx${lock.heldBy > 0 ? ` (process ${lock.heldBy})` : ''} is changing cluster ${session.cluster.name}`,
       'wait until it has ended, or stop it; a lock never outlives its process',
     );
   writeKept(session.cluster.home, session.kept);
