@@ -1,5 +1,14 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -208,15 +217,20 @@ until grep -q ':1F90 .* 0A ' /proc/net/tcp; do sleep 0.05; done`,
   });
 
   it('whose connection was killed are reached again, each by one new one', async () => {
-    const masters = (): string[] =>
-      // What a master in the background calls itself; whoever uses it has the path among its arguments.
-      execFileSync('sh', ['-c', `pgrep -f '^ssh: ${home}/sshcluster/ssh/.*mux' || :`], { encoding: 'utf8' })
-        .split('\n')
-        .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`));
+    const sockets = `${home}/sshcluster/ssh`;
+    /** Who holds the connections, by what each control socket's owner says. */
+    const masters = (): number[] => {
+      const pids = readdirSync(sockets).flatMap((name) => {
+        const asked = ['-O', 'check', '-o', `ControlPath=${sockets}/${name}`, 'whoever'];
+        const pid = /pid=(\d+)/.exec(spawnSync('ssh', asked, { encoding: 'utf8' }).stderr)?.[1];
+        return pid === undefined ? [] : [Number(pid)];
+      });
+      return [...new Set(pids)];
+    };
     // Not every command asks every machine; this one does. Another user's connection of an earlier test may still be there.
     await cluster.status();
     expect(masters().length).toBeGreaterThanOrEqual(inCluster.length);
-    for (const pid of masters()) process.kill(Number(pid), 'SIGKILL');
+    for (const pid of masters()) process.kill(pid, 'SIGKILL');
     await until('they are gone', async () => masters().length === 0);
     expect((await cluster.status()).health).toBe('healthy');
     expect(masters()).toHaveLength(inCluster.length);
