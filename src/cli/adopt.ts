@@ -2,6 +2,7 @@ import { type Found, handedScript, parseHanded, together } from '../cluster/hand
 import { type Kept, readKept } from '../cluster/state.ts';
 import { HostUnreachable } from '../hosts/host.ts';
 import { UserError } from './error.ts';
+import { knowsNothing } from './machines.ts';
 import { bold, columns, green, yellow } from './paint.ts';
 import { planLines } from './plan.ts';
 import { saysYes } from './question.ts';
@@ -18,8 +19,7 @@ export async function adopt(
 ): Promise<number> {
   const asked = await openSession(file);
   const { cluster, learnt } = asked;
-  const { secrets, ids, machines } = readKept(cluster.home);
-  if (learnt.strangers.length === 0 && Object.keys({ ...secrets, ...ids, ...machines }).length > 0)
+  if (learnt.strangers.length === 0 && !knowsNothing(readKept(cluster.home)))
     throw new UserError(
       `this machine keeps the state of cluster ${cluster.name} already, in ${cluster.home}`,
       'phalanx up works from here; move that folder away if it is not to be believed',

@@ -138,7 +138,7 @@ function isKept({ handed }: Omit<Found, 'host'>, cluster: Cluster, kept: Kept): 
   );
 }
 
-const knowsNothing = ({ secrets, ids, machines }: Kept): boolean =>
+export const knowsNothing = ({ secrets, ids, machines }: Kept): boolean =>
   [secrets, ids, machines].every((part) => Object.keys(part).length === 0);
 
 interface Answer {

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { HostSetting, Step } from '../engines/engine.ts';
 import type { Cluster } from '../file/cluster.ts';
+import { quote } from '../hosts/shell.ts';
 import { settingAtBoot } from '../hosts/supervise.ts';
 
 const nameOf = (title: string): string => createHash('sha256').update(title).digest('hex').slice(0, 16);
-
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /**
  * Settings are remembered on their host as `settings/NAME`, first line the title and then the script that undoes it,
@@ -23,7 +22,7 @@ export function settingSteps(
     const root = cluster.hosts[host]?.root;
     if (!root) continue;
     for (const title of titles.filter((one) => !keep.has(one))) {
-      const memo = quoted(`${root}/settings/${nameOf(title)}`);
+      const memo = quote(`${root}/settings/${nameOf(title)}`);
       steps.push({
         id: `unset ${host}: ${title}`,
         verb: 'unset',
@@ -33,7 +32,7 @@ export function settingSteps(
         needs: [],
         do: {
           kind: 'script',
-          script: `sed 1d ${memo} | sh && rm -f ${memo} ${quoted(`${root}/boot/${nameOf(title)}`)}`,
+          script: `sed 1d ${memo} | sh && rm -f ${memo} ${quote(`${root}/boot/${nameOf(title)}`)}`,
           timeoutMs: 10_000,
         },
       });
@@ -43,9 +42,9 @@ export function settingSteps(
     if (found.ok[setting.host]?.[setting.title] && found.remembered[setting.host]?.includes(setting.title))
       continue;
     const { kind, root } = cluster.hosts[setting.host]!;
-    const folder = quoted(`${root}/settings`);
-    const file = quoted(`${root}/settings/${nameOf(setting.title)}`);
-    const memo = quoted(`${setting.title}\n${setting.undo}\n`);
+    const folder = quote(`${root}/settings`);
+    const file = quote(`${root}/settings/${nameOf(setting.title)}`);
+    const memo = quote(`${setting.title}\n${setting.undo}\n`);
     // A lab host's settings end with it; a real machine has to make them again when it boots.
     const atBoot = kind === 'ssh' ? `${settingAtBoot(root, nameOf(setting.title), setting.apply)}\n` : '';
     steps.push({
@@ -71,4 +70,4 @@ ${atBoot}${setting.apply}`,
 
 /** Sh that tells which settings were made on a host: a JSON line each, {"remembered": title}. Titles hold no quote or backslash. */
 export const rememberedScript = (root: string): string =>
-  `for f in ${quoted(`${root}/settings`)}/*; do [ -f "$f" ] && { read -r t < "$f"; printf '{"remembered":"%s"}\\n' "$t"; }; done\n`;
+  `for f in ${quote(`${root}/settings`)}/*; do [ -f "$f" ] && { read -r t < "$f"; printf '{"remembered":"%s"}\\n' "$t"; }; done\n`;

@@ -1,4 +1,4 @@
-import type { Verdict } from './verdict.ts';
+import { notBack, type Verdict } from './verdict.ts';
 
 /** This run against the last one of the same drill. */
 export interface Comparison {
@@ -40,7 +40,8 @@ export function compare(now: Verdict, before: Verdict): Comparison {
     before.recovery.baselineGapMs ?? 0,
   );
   if (!sameDrill || now.result === 'unknown' || before.result === 'unknown') outcome = 'not comparable';
-  else if (isGone(now) !== isGone(before)) outcome = isGone(now) ? 'worse' : 'better';
+  else if (notBack(now.recovery) !== notBack(before.recovery))
+    outcome = notBack(now.recovery) ? 'worse' : 'better';
   else if (lost !== null && lost !== 0) outcome = lost > 0 ? 'worse' : 'better';
   else if (steps !== 0) outcome = steps > 0 ? 'worse' : 'better';
   else if (rto === null) outcome = 'not comparable';
@@ -54,9 +55,6 @@ export function compare(now: Verdict, before: Verdict): Comparison {
     lost: { before: before.lost, now: now.lost, change: lost },
   };
 }
-
-/** A service that did not come back is worse than any that did. */
-const isGone = ({ recovery: { atLeast, rtoMs } }: Verdict): boolean => atLeast && rtoMs !== null;
 
 function rank(verdict: Verdict): number {
   return verdict.result === 'invalid' ? 1 : 0;

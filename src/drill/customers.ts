@@ -1,4 +1,4 @@
-import { type FaultWindow, type Gap, leastBaseline, type Timed } from './gaps.ts';
+import type { FaultWindow, Gap, Timed } from './gaps.ts';
 import { Histogram } from './histogram.ts';
 
 /** An answer that took so long, microseconds, and so many times as long as nearly all before the fault, was none to who waited for it. */
@@ -77,12 +77,6 @@ export class Customers implements Timed {
         else this.outsideErrors++;
       } else if (!inside) this.outsideLatency.add(t - invoked);
     }
-  }
-
-  recovery(): number | null {
-    const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
-    if (usual === null) return null;
-    return this.longest === undefined ? 0 : Math.max(0, lengthOf(this.longest) - usual);
   }
 
   /** Of a part of the customers at least, from `first` on: what was turned away before the fault is not the fault's. */

@@ -56,8 +56,13 @@ export interface Timed {
   unanswered(invoked: number, t: number): void;
   /** Nothing was sent after `t`. */
   end(t: number): void;
-  /** The longest gap around the fault less the 99th percentile of the baseline's; null where the baseline is too short. */
-  recovery(): number | null;
+}
+
+/** The longest gap around the fault less the 99th percentile of the baseline's, microseconds; null where the baseline is too short. */
+export function recoveryOf({ baseline, longest }: Pick<Timed, 'baseline' | 'longest'>): number | null {
+  const usual = baseline.total < leastBaseline ? null : baseline.quantile(0.99);
+  if (usual === null) return null;
+  return longest === undefined ? 0 : Math.max(0, longest.to - longest.from - usual);
 }
 
 /**
@@ -135,12 +140,6 @@ export class Lane implements Timed {
     if (this.#last !== undefined && t > this.#last && this.#errors > 0)
       this.#close({ from: this.#last, to: t, open: true });
     else this.#settle();
-  }
-
-  recovery(): number | null {
-    const usual = this.baseline.total < leastBaseline ? null : this.baseline.quantile(0.99);
-    if (usual === null) return null;
-    return this.longest === undefined ? 0 : Math.max(0, this.longest.to - this.longest.from - usual);
   }
 
   #overlaps(from: number, to: number): boolean {

@@ -1,6 +1,6 @@
 import { count, type DrillRun, duration, lostText, outcomeOf, writesOf } from './report/run.ts';
 import { columns } from './report/terminal.ts';
-import { countOf, type Verdict } from './verdict.ts';
+import { countOf, notBack, type Verdict } from './verdict.ts';
 
 /** What one drill came to, as far as several of them are put together. */
 export interface Round {
@@ -31,7 +31,7 @@ export function roundOf(verdict: Verdict): Round {
     acknowledged: writesOf(verdict),
     lost: verdict.lost,
     ...(verdict.lost === null ? { lostAtLeast: countOf(verdict.anomalies, 'lost') } : {}),
-    ...(recovery.atLeast && recovery.rtoMs !== null ? { notBack: true } : {}),
+    ...(notBack(recovery) ? { notBack: true } : {}),
   };
 }
 
@@ -68,9 +68,9 @@ export function repeated(rounds: Round[]): Repeated[] {
   }
   return [...kinds.values()].map((same) => {
     const { service, fault, timing } = same[0]!;
-    const notBack = same.filter((round) => round.notBack).length;
+    const never = same.filter((round) => round.notBack).length;
     const known = same.flatMap(({ awayMs }) => (awayMs === null ? [] : [awayMs])).sort((a, b) => a - b);
-    const away = [...known, ...Array<number>(notBack).fill(Number.POSITIVE_INFINITY)];
+    const away = [...known, ...Array<number>(never).fill(Number.POSITIVE_INFINITY)];
     const rank = (q: number): number | null => {
       const ms = quantile(away, q);
       return ms === Number.POSITIVE_INFINITY ? null : ms;
@@ -83,7 +83,7 @@ export function repeated(rounds: Round[]): Repeated[] {
       ...(timing === undefined ? {} : { timing }),
       rounds: same.length,
       unknown: same.length - away.length,
-      notBack,
+      notBack: never,
       p50Ms: rank(0.5),
       p95Ms: rank(0.95),
       worstMs: rank(1),

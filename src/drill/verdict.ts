@@ -2,7 +2,7 @@ import { Blame } from './blame.ts';
 import type { Checker, Flight, Report } from './checkers/checker.ts';
 import { checkers } from './checkers/index.ts';
 import { Customers } from './customers.ts';
-import { cleanAnswers, FaultWindow, Lane, leastBaseline, type Timed } from './gaps.ts';
+import { cleanAnswers, FaultWindow, Lane, leastBaseline, recoveryOf, type Timed } from './gaps.ts';
 import { Histogram } from './histogram.ts';
 import {
   type Anomaly,
@@ -381,9 +381,10 @@ export class Analysis {
     for (const lane of writes) outside.merge(lane.outsideLatency);
     const short = writes.filter((lane) => lane.baseline.total < leastBaseline);
     const worst = longestAway(writes);
+    const longestRead = longestAway(reads);
     const measured = !away && unstruck === undefined && writes.length > 0 && short.length === 0;
     const recovery: Recovery = {
-      rtoMs: measured ? (worst?.recovery() ?? 0) / 1000 : null,
+      rtoMs: measured ? ((worst && recoveryOf(worst)) ?? 0) / 1000 : null,
       atLeast: worst?.longest?.open ?? false,
       gap: worst?.longest
         ? { fromMs: worst.longest.from / 1000, toMs: worst.longest.to / 1000, group: worst.name }
@@ -395,9 +396,9 @@ export class Analysis {
         // A consumer takes what a queue that is away had given it before: its gaps are not the queue's.
         this.#checkers.has('queue') ||
         reads.length === 0 ||
-        reads.some((lane) => lane.recovery() === null)
+        reads.some((lane) => recoveryOf(lane) === null)
           ? null
-          : (longestAway(reads)?.recovery() ?? 0) / 1000,
+          : ((longestRead && recoveryOf(longestRead)) ?? 0) / 1000,
       longestStallMs: inMs(this.#stall),
       errorsInGap: sum(writes, (lane) => lane.insideErrors) + sum(reads, (lane) => lane.insideErrors),
       errorsOutsideGap: sum(writes, (lane) => lane.outsideErrors) + sum(reads, (lane) => lane.outsideErrors),
@@ -491,12 +492,13 @@ export function verify(path: string): Verdict {
 /** An error in a drill's last moments is not yet a service that is gone. Milliseconds. */
 const goneMs = 5_000;
 
+/** Clients were not served any more when the load ended. */
+export const notBack = ({ atLeast, rtoMs }: Pick<Recovery, 'atLeast' | 'rtoMs'>): boolean =>
+  atLeast && rtoMs !== null;
+
 /** The fault was healed, and clients were not served again for as long as was waited; a promise that allows even that is not known to be broken. */
-const neverBack = ({
-  recovery: { rtoMs, atLeast },
-  promise: { rto },
-}: Pick<Verdict, 'recovery' | 'promise'>): boolean =>
-  atLeast && rtoMs !== null && rtoMs >= goneMs && (rto === undefined || rto.overMs > 0);
+const neverBack = ({ recovery, promise: { rto } }: Pick<Verdict, 'recovery' | 'promise'>): boolean =>
+  notBack(recovery) && recovery.rtoMs! >= goneMs && (rto === undefined || rto.overMs > 0);
 
 /** Whether something was found that neither the service nor its promise allows: a loss within the promise is none of that. */
 export function isWrong({
@@ -526,11 +528,13 @@ export function exitOf(verdict: Verdict): 0 | 4 | 5 {
 
 function longestAway(lanes: Timed[]): Timed | undefined {
   let worst: Timed | undefined;
+  let most = -1;
   for (const lane of lanes) {
     if (lane.longest === undefined) continue;
-    const recovery = lane.recovery() ?? lane.longest.to - lane.longest.from;
-    const most = worst === undefined ? -1 : (worst.recovery() ?? worst.longest!.to - worst.longest!.from);
-    if (recovery > most) worst = lane;
+    const away = recoveryOf(lane) ?? lane.longest.to - lane.longest.from;
+    if (away <= most) continue;
+    most = away;
+    worst = lane;
   }
   return worst;
 }

@@ -65,6 +65,13 @@ async function begin(one: Member): Promise<MemberState> {
 }
 
 const logged = (one: Member): string => readFileSync(`${logFolder(one, root)}/current`, 'utf8');
+/** Waits until the member has said so. */
+const said = (one: Member, words: string): Promise<string> =>
+  until(
+    `${one.name} says ${words}`,
+    () => logged(one),
+    (log) => log.includes(words),
+  );
 
 test('a member that is killed is back, with its death counted; stopped, it stays down over a reboot of its host', async () => {
   const web = member('web@a', 'sleep 1000');
@@ -146,11 +153,7 @@ test('the memory limit ends a process that takes more, and node lives within it'
     writeFragment(greedy, root, []),
     startFragment(greedy, root),
   );
-  await until(
-    'the modest one has its memory',
-    () => logged(modest),
-    (log) => log.includes('got 64000000'),
-  );
+  await said(modest, 'got 64000000');
   await until(
     'the greedy one dies',
     () => stateOf(greedy),
@@ -204,17 +207,9 @@ test('stopping is graceful for as long as it was given, then it is not; orphans 
     `sh -c 'trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done'`,
   );
   await begin(polite);
-  await until(
-    'it is up',
-    () => logged(polite),
-    (log) => log.includes('up'),
-  );
+  await said(polite, 'up');
   await run(stopFragment(polite, root));
-  await until(
-    'it said goodbye',
-    () => logged(polite),
-    (log) => log.includes('bye'),
-  );
+  await said(polite, 'bye');
 
   const deaf = member(
     'deaf@a',
@@ -224,11 +219,7 @@ test('stopping is graceful for as long as it was given, then it is not; orphans 
     },
   );
   await begin(deaf);
-  await until(
-    'it is up',
-    () => logged(deaf),
-    (log) => log.includes('up'),
-  );
+  await said(deaf, 'up');
   const orphans = async () => (await host.run('ps -e -o args= | grep -c "^sleep 471[23]"')).text;
   expect(await orphans()).toBe('2');
   const began = performance.now();
@@ -246,21 +237,13 @@ test('a member that leaves has the time to stop that it was given, which the fil
     },
   );
   await begin(slow);
-  await until(
-    'it is up',
-    () => logged(slow),
-    (log) => log.includes('up'),
-  );
+  await said(slow, 'up');
   const [stop, remove] = removeSteps(unknownMember(slow.name), 'a', root, { why: 'it left', purge: false });
   const text = (step: Step): string => (step.do.kind === 'script' ? step.do.script : '');
   const timeoutMs = stop!.do.kind === 'script' ? stop!.do.timeoutMs : 0;
   const stopped = await host.run(stepScript([{ id: 'stop', script: text(stop!) }]), { timeoutMs });
   expect(stopped.lines.at(-1)).toEqual({ step: 'stop', state: 'done' });
-  await until(
-    'it ended by itself',
-    () => logged(slow),
-    (log) => log.includes('ended'),
-  );
+  await said(slow, 'ended');
   await run(text(remove!));
   expect(await stateOf(slow)).toBeUndefined();
 });
@@ -280,17 +263,9 @@ test('an orphan of a member that was killed does not keep its port from the next
 test('a change takes effect by restart, and the hash says what runs; a hang-up goes to the process', async () => {
   const one = member('change@a', `sh -c 'trap "echo hup" HUP; echo one; while :; do sleep 0.05; done'`);
   const before = await begin(one);
-  await until(
-    'it runs',
-    () => logged(one),
-    (log) => log.includes('one'),
-  );
+  await said(one, 'one');
   await run(hupFragment(one, root));
-  await until(
-    'it was told',
-    () => logged(one),
-    (log) => log.includes('hup'),
-  );
+  await said(one, 'hup');
   const next = { ...one, command: one.command.replace('echo one', 'echo two') };
   await run(writeFragment(next, root, []));
   expect(await stateOf(one)).toMatchObject({ pid: before.pid, runningHash: restartHash(one) });

@@ -60,6 +60,34 @@ const turnShown = (server: string, lack = false): string => shown(server, '"over
 export const overrideShown = (server: string, line: string | undefined): string =>
   line === undefined ? shown(server, '"override":', true) : shown(server, `"override":"${line}"`);
 
+/** A step about a server, in the folder of the agent on `host`. */
+function agentStep(
+  verb: string,
+  service: Service<DirectorSpec>,
+  cluster: Cluster,
+  host: string,
+  server: string,
+  why: string,
+  work: (folder: string) => string,
+  timeoutMs: number,
+): Step {
+  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  return {
+    id: `${verb} ${server} at ${service.name}@${host}`,
+    verb,
+    target: server,
+    host,
+    service: service.name,
+    why,
+    needs: [],
+    do: { kind: 'script', script: `cd ${quote(folder)} || exit 1\n${work(folder)}`, timeoutMs },
+  };
+}
+
+/** Sh: where this host owns the VIP, waits for `ended`, at most `drainMs`; true in any case. */
+const whereOwned = (ended: string, drainMs: number): string =>
+  `if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(ended, drainMs)}; fi\ntrue`;
+
 /**
  * Takes a real server out of this director's traffic: no new connection from now on; where this host owns the VIP,
  * wait for its connections to end, at most `drainMs`. What has not ended by then is the member's own to end well.
@@ -71,26 +99,15 @@ export function drainStep(
   server: string,
   drainMs: number,
 ): Step {
-  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
+  const why = `no new connection; up to ${drainMs / 1000} s for those that it has`;
+  const work = (folder: string): string => `${turnScript(folder, server, true)} || exit 1
+${until(turnShown(server), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
+${whereOwned(shown(server, '"active":0,'), drainMs)}`;
+  const timeoutMs = answerMs + drainMs + 5_000;
   return {
-    id: `drain ${server} at ${service.name}@${host}`,
-    verb: 'drain',
-    target: server,
-    host,
-    service: service.name,
+    ...agentStep('drain', service, cluster, host, server, why, work, timeoutMs),
     // What an earlier change left out is back first: the roll takes one out at a time.
     after: [putBackId(service.name, server, host)],
-    why: `no new connection; up to ${drainMs / 1000} s for those that it has`,
-    needs: [],
-    do: {
-      kind: 'script',
-      script: `cd ${quote(folder)} || exit 1
-${turnScript(folder, server, true)} || exit 1
-${until(turnShown(server), answerMs)} || { echo ${quote(`the agent ${agentName(service.name, host)} did not take the server out within ${answerMs / 1000} s; nothing was stopped: phalanx logs ${agentName(service.name, host)}`)} >&2; exit 1; }
-if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(shown(server, '"active":0,'), drainMs)}; fi
-true`,
-      timeoutMs: answerMs + drainMs + 5_000,
-    },
   };
 }
 
@@ -105,28 +122,14 @@ export function dismissStep(
   server: string,
   drainMs: number,
 ): Step {
-  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
   // Also of an agent that has no such server, or none at all yet.
   const all = (text: string): string =>
     `awk -v s=${quote(`"server":"${server}"`)} -v t=${quote(text)} ${quote('index($0, s) { if (index($0, t) == 0) m = 1 } END { exit m }')} status.jsonl 2>/dev/null`;
-  return {
-    id: `dismiss ${server} at ${service.name}@${host}`,
-    verb: 'dismiss',
-    target: server,
-    host,
-    service: service.name,
-    why: `until it gets no new connection; up to ${drainMs / 1000} s for those that it has`,
-    needs: [],
-    do: {
-      kind: 'script',
-      script: `cd ${quote(folder)} || exit 1
-[ -f status.jsonl ] || exit 0
+  const why = `until it gets no new connection; up to ${drainMs / 1000} s for those that it has`;
+  const work = (): string => `[ -f status.jsonl ] || exit 0
 ${until(all('"effective":0,'), answerMs)} || { echo ${quote(`${agentName(service.name, host)} still sends to ${server}, since it does not find healthy what is to take its place; it was not stopped: phalanx status`)} >&2; exit 1; }
-if head -n 1 status.jsonl | grep -q '"vips":{[^}]*:true'; then ${until(all('"active":0,'), drainMs)}; fi
-true`,
-      timeoutMs: answerMs + drainMs + 5_000,
-    },
-  };
+${whereOwned(all('"active":0,'), drainMs)}`;
+  return agentStep('dismiss', service, cluster, host, server, why, work, answerMs + drainMs + 5_000);
 }
 
 /** Id of the step that puts a server back which a change that was cut short had left out; not the id of a roll's own step, which that roll waits for. */
@@ -141,21 +144,7 @@ export function undrainStep(
   server: string,
   why: string,
 ): Step {
-  const folder = agentFolder(cluster.hosts[host]!.root, service.name, host);
-  return {
-    id: `undrain ${server} at ${service.name}@${host}`,
-    verb: 'undrain',
-    target: server,
-    host,
-    service: service.name,
-    why,
-    needs: [],
-    do: {
-      kind: 'script',
-      script: `cd ${quote(folder)} || exit 1
-${turnScript(folder, server, false)} || exit 1
-${until(`${turnShown(server, true)} && ${shown(server, '"up":true')}`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`,
-      timeoutMs: answerMs + 5_000,
-    },
-  };
+  const work = (folder: string): string => `${turnScript(folder, server, false)} || exit 1
+${until(`${turnShown(server, true)} && ${shown(server, '"up":true')}`, answerMs)} || { echo ${quote(`${agentName(service.name, host)} does not find ${server} healthy after ${answerMs / 1000} s: phalanx status`)} >&2; exit 1; }`;
+  return agentStep('undrain', service, cluster, host, server, why, work, answerMs + 5_000);
 }

@@ -1,6 +1,6 @@
 import type { Cluster } from '../../file/cluster.ts';
-import { restartFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, Step } from '../engine.ts';
+import { restartStep } from '../restart.ts';
 import { chain } from '../rolling.ts';
 import { formed, type KafkaLive, type LiveNode, named } from './live.ts';
 import { nearlyEmpty, planMoves } from './moves.ts';
@@ -237,20 +237,13 @@ export function planKafka(
       stranded(service, seats, node) &&
       !runs.some(({ verb }) => verb === 'start' || verb === 'restart')
     ) {
-      runs.push({
-        id: `restart ${seat.name}`,
-        verb: 'restart',
-        target: seat.name,
-        host: seat.host,
-        service: service.name,
-        why: 'it finds the cluster only by controllers that the file no longer has',
-        needs: [],
-        do: {
-          kind: 'script',
-          script: restartFragment(member, cluster.hosts[seat.host]!.root),
-          timeoutMs: member.stop.timeoutMs + 30_000,
-        },
-      });
+      runs.push(
+        restartStep(
+          member,
+          cluster.hosts[seat.host]!.root,
+          'it finds the cluster only by controllers that the file no longer has',
+        ),
+      );
       introduced.push(`ready ${seat.name}`);
     }
     const serving = node?.state === 'serving';

@@ -1,7 +1,8 @@
 import type { Cluster } from '../../file/cluster.ts';
 import { quote } from '../../hosts/shell.ts';
-import { asOwner, restartFragment, startFragment, stopFragment } from '../../hosts/supervise.ts';
+import { asOwner, startFragment, stopFragment } from '../../hosts/supervise.ts';
 import type { BasePlan, EngineAction, Member, Step } from '../engine.ts';
+import { restartStep } from '../restart.ts';
 import { rolling } from '../rolling.ts';
 import { renamedText } from './admission.ts';
 import { differences } from './definitions.ts';
@@ -314,19 +315,9 @@ function withSplit(
     const reached = running(live!.view!.nodes).some((one) => place.connected?.includes(one));
     if (partitions === 'autoheal' && !reached) continue;
     const restart: Step = {
-      id: `restart ${member.name}`,
-      verb: 'restart',
-      target: member.name,
-      host: member.host,
-      service: service.name,
-      why,
+      ...restartStep(member, entryOf(cluster, member.host).root, why),
       needs: own.map((step) => step.id),
       ...leave,
-      do: {
-        kind: 'script',
-        script: restartFragment(member, entryOf(cluster, member.host).root),
-        timeoutMs: member.stop.timeoutMs + 30_000,
-      },
     };
     byMember.set(member.name, [...own, restart, readyStep(member, cluster, [restart.id])]);
   }

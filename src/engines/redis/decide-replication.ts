@@ -118,6 +118,7 @@ export function follow(
   const moves: Move[] = [];
   const byName = new Map(live.members.map((member) => [member.name, member]));
   const seats = seatsOf(service, cluster);
+  const serves = (name: string): boolean => byName.get(name)?.up === true || fresh.has(name);
   if (master.leaving) {
     const heir = live.members.find(
       (member) => !member.leaving && member.up && member.role === 'replica' && member.linkUp,
@@ -133,13 +134,7 @@ export function follow(
       name: 'switchover',
       args: { to: heir.name },
     });
-    const below = upstreams(
-      service,
-      cluster,
-      heir.name,
-      (name) => byName.get(name)?.up === true || fresh.has(name),
-    );
-    for (const [name, parent] of below) {
+    for (const [name, parent] of upstreams(service, cluster, heir.name, serves)) {
       const member = byName.get(name);
       // Replicas are hung up with the hand-over; what holds more than the master has stopped us before (leaderOf).
       if (member?.up ? member.role === 'replica' : !fresh.has(name)) continue;
@@ -155,14 +150,8 @@ export function follow(
     }
     return [handed, ...moves, ...lastCopies(service, seats, live, fresh, heir, handed)];
   }
-  const tree = upstreams(
-    service,
-    cluster,
-    master.name,
-    (name) => byName.get(name)?.up === true || fresh.has(name),
-  );
   // Parents before children, so that a chain is built from the top.
-  for (const [name, parent] of tree) {
+  for (const [name, parent] of upstreams(service, cluster, master.name, serves)) {
     const seat = seats.find((one) => one.name === parent)!;
     const member = byName.get(name);
     const needs = moves.filter((one) => one.target === parent).map((one) => one.id);
