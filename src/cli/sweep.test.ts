@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
 import { busily, falseMoves } from './sweep.ts';
 
 /** The holders of the role at one look after the other, the last for ever; undefined: nobody can say. */
@@ -41,4 +42,23 @@ test('a count that cannot be begun is not known, and takes nothing of the sweep 
   expect(await busily({ signal }, 'owner', 10, async () => one)).toBeNull();
   const over = busily({ signal: AbortSignal.abort(new Error('interrupted')) }, 'owner', 10, async () => one);
   await expect(over).rejects.toThrow('interrupted');
+});
+
+test('the cores are let go, however soon the watching ends', { timeout: 30_000 }, async () => {
+  const loops = (): number =>
+    readdirSync('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('while kill -0 $PPID; do :; done');
+      } catch {
+        return false;
+      }
+    }).length;
+  const one = { drills: { aim: () => ({ host: 'a' }), failovers: async () => async () => 0 }, live: {} };
+  for (let n = 0; n < 10; n++) {
+    const ending = new AbortController();
+    const watching = busily({ signal: ending.signal }, 'owner', 10_000, async () => one);
+    setTimeout(() => ending.abort(new Error('interrupted')), n);
+    await expect(watching).rejects.toThrow('interrupted');
+  }
+  await vi.waitFor(() => expect(loops()).toBe(0), { timeout: 5_000 });
 });

@@ -14,6 +14,7 @@ import { engines } from '../engines/index.ts';
 import type { Service } from '../file/cluster.ts';
 import { withValue } from '../file/edit.ts';
 import { keysAt } from '../file/shape.ts';
+import { killGroup } from '../hosts/shell.ts';
 import { UserError } from './error.ts';
 import { openSession, packReleases, type Session } from './session.ts';
 import { carryOut, planNow } from './up.ts';
@@ -188,18 +189,19 @@ export async function busily(
   watchMs: number,
   drillsNow: () => Promise<{ drills: Pick<Drills, 'aim' | 'failovers'>; live: unknown }>,
 ): Promise<number | null> {
-  const busy = keepBusy(watchMs);
+  let busy: ChildProcess[] = [];
   let counted: (() => Promise<number>) | undefined;
   try {
     const { drills } = await drillsNow();
     counted = await drills.failovers?.();
+    busy = keepBusy(watchMs);
     if (counted === undefined) return await falseMoves(role, watchMs, drillsNow, signal);
     await wait(watchMs, undefined, { signal });
   } catch {
     signal.throwIfAborted();
     return null;
   } finally {
-    for (const child of busy) child.kill('SIGKILL');
+    for (const { pid } of busy) killGroup(pid);
   }
   return counted().catch(() => null);
 }
@@ -243,11 +245,15 @@ export async function falseMoves(
   return before === undefined ? null : moves;
 }
 
-/** One loop for each core, as long as its `timeout` lives: that ends even when this process is killed, and a killed one takes nobody along. */
+/**
+ * One loop for each core, as long as its `timeout` lives: that ends even when this process is killed. Each is a process group, to be killed as one: a loop whose
+ * `timeout` is gone before it begins would take init for that, and live for ever.
+ */
 function keepBusy(ms: number): ChildProcess[] {
   return cpus().map(() =>
     spawn('timeout', ['-s', 'KILL', String(ms / 1000 + 10), 'sh', '-c', 'while kill -0 $PPID; do :; done'], {
       stdio: 'ignore',
+      detached: true,
     }),
   );
 }

@@ -71,7 +71,8 @@ export function runShell(
   });
 }
 
-function killGroup(pid: number | undefined): void {
+/** SIGKILL to everything that a process which was started `detached` has started; nothing where it never began. */
+export function killGroup(pid: number | undefined): void {
   if (pid === undefined) return;
   try {
     process.kill(-pid, 'SIGKILL');
